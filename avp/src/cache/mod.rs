@@ -1,0 +1,1 @@
+//! Virtual control cache (VCC): what the community already knows, answered from memory.

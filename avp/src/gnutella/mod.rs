@@ -1,0 +1,1 @@
+//! The wire: what bytes mean, and nothing of what is done about them.

@@ -1,0 +1,1 @@
+//! One overlay relation: handshake, framing, queues, flow control.

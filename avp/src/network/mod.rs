@@ -1,0 +1,1 @@
+//! Network optimisation layer (NOL): traffic classes, budgets, link measurement.

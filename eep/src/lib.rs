@@ -1,0 +1,1 @@
+//! An Execution Environment for Proxylets.

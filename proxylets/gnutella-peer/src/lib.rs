@@ -1,0 +1,1 @@
+//! The Active Virtual Peer as a proxylet.

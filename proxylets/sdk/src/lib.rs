@@ -1,0 +1,1 @@
+//! Write a proxylet in Rust.
