@@ -1,1 +1,62 @@
 //! Write a proxylet in Rust.
+//!
+//! A proxylet is a state machine: it is fed batches of events and answers through the capabilities that it was
+//! granted. It has no threads, no files, no sockets and no clock of its own. Implement [`Proxylet`], name the type
+//! with [`proxylet!`], build with `eep proxylet build`:
+//!
+//! ```ignore
+//! use eep_sdk::{Event, Events, Instant, Proxylet, net};
+//!
+//! struct Echo;
+//!
+//! impl Proxylet for Echo {
+//!     fn start(_now: Instant, config: &str) -> Result<Self, String> {
+//!         let port = config.trim().parse().map_err(|e| format!("port: {e}"))?;
+//!         net::listen(([0, 0, 0, 0], port).into()).map_err(|e| e.to_string())?;
+//!         Ok(Echo)
+//!     }
+//!
+//!     fn handle(&mut self, _now: Instant, events: Events<'_>) {
+//!         for event in events {
+//!             if let Event::Received { conn, bytes } = event {
+//!                 net::send_one(conn, bytes);
+//!             }
+//!         }
+//!     }
+//! }
+//!
+//! eep_sdk::proxylet!(Echo, manifest = "../proxylet.json");
+//! ```
+//!
+//! # Map
+//!
+//! | module | capability | grant |
+//! | --- | --- | --- |
+//! | [`log`] | lines to the service's log | none needed |
+//! | [`clock`] | wall clock, timers | none needed |
+//! | [`random`] | randomness fit for keys and hash seeds | none needed |
+//! | [`kv`] | a small store that outlives the instance | none needed |
+//! | [`metrics`] | counters and gauges on the node's `/metrics` | none needed |
+//! | [`net`] | TCP streams | `net.listen:PORT`, `net.connect[:CIDR]` |
+//! | [`datagram`] | UDP | `datagram:PORT` |
+//!
+//! # Hash tables
+//!
+//! On `wasm32-unknown-unknown` the seeds of `std::collections::HashMap` are constants. A table whose keys come from
+//! strangers must be seeded from [`random`], or one stranger can make all keys fall into one bucket.
+
+pub mod bindings;
+pub mod clock;
+pub mod datagram;
+mod event;
+pub mod kv;
+mod lifecycle;
+pub mod log;
+pub mod metrics;
+pub mod net;
+pub mod random;
+
+pub use event::{CloseReason, Conn, Event, Events, Instant, Listener, Socket};
+pub use lifecycle::Proxylet;
+#[doc(hidden)]
+pub use lifecycle::{Slot, describe};

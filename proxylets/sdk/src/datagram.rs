@@ -1,0 +1,26 @@
+//! UDP. Grant: `datagram:PORT`.
+
+use std::net::SocketAddr;
+
+use crate::Socket;
+use crate::bindings::eep::proxylet::datagram;
+use crate::event::{from_wit, to_wit};
+use crate::net::NetError;
+
+/// Binds a socket; port 0 lets the system choose. The address is the one that was bound.
+///
+/// # Errors
+/// Not granted, in use, or not one of this machine's addresses.
+pub fn bind(address: SocketAddr) -> Result<(Socket, SocketAddr), NetError> {
+    datagram::bind(to_wit(address)).map(|(socket, bound)| (socket, from_wit(bound)))
+}
+
+/// Closes a socket.
+pub fn unbind(socket: Socket) {
+    datagram::unbind(socket);
+}
+
+/// Sends one datagram, or drops it where the socket has no room or the grant does not reach the address.
+pub fn send(socket: Socket, to: SocketAddr, bytes: &[u8]) {
+    datagram::send(socket, to_wit(to), bytes);
+}

@@ -1,0 +1,126 @@
+//! What a proxylet is told.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::vec;
+
+use crate::bindings::eep::proxylet::types;
+
+/// Nanoseconds on the node's monotonic clock. The origin is arbitrary but the same for the whole life of a service.
+pub type Instant = u64;
+/// A stream connection; never used again for another one in the life of the node process.
+pub type Conn = u64;
+/// A listening stream socket.
+pub type Listener = u32;
+/// A bound datagram socket.
+pub type Socket = u32;
+
+pub use types::CloseReason;
+
+/// What has happened.
+#[derive(Clone, Debug)]
+pub enum Event<'a> {
+    /// A peer connected to one of the service's listeners.
+    Accepted { conn: Conn, listener: Listener, remote: SocketAddr, local: SocketAddr },
+    /// A connection asked for with [`crate::net::connect`] is up.
+    Established { conn: Conn, remote: SocketAddr, local: SocketAddr },
+    /// A connection asked for with [`crate::net::connect`] could not be made.
+    Failed { conn: Conn, reason: CloseReason },
+    /// Bytes came in.
+    Received { conn: Conn, bytes: &'a [u8] },
+    /// A connection that [`crate::net::send`] reported as congested has room again.
+    Writable { conn: Conn },
+    /// A connection has ended; not sent for one that the proxylet closed itself.
+    Closed { conn: Conn, reason: CloseReason },
+    /// A datagram came in.
+    Datagram { socket: Socket, from: SocketAddr, bytes: &'a [u8] },
+    /// A timer set with [`crate::clock::set_timer`] is due.
+    Timer { token: u64 },
+    /// From another service (`name`) or from one on another node (`name@node`).
+    Message { sender: String, bytes: &'a [u8] },
+    /// The answer to an earlier request; where it was not done, the bytes are the reason.
+    Answer { request: u64, done: bool, bytes: &'a [u8] },
+    /// A new policy generation is in force.
+    PolicyChanged { generation: u64 },
+    /// The topology that this service asked about has changed.
+    TopologyChanged { version: u64 },
+    /// The service's configuration was modified; the new one, whole, as JSON.
+    Configured { config: String },
+}
+
+/// A batch of events in the order in which they happened.
+#[derive(Debug)]
+pub struct Events<'a> {
+    events: vec::IntoIter<types::Event>,
+    bytes: &'a [u8],
+}
+
+impl<'a> Events<'a> {
+    pub(crate) fn new(events: Vec<types::Event>, bytes: &'a [u8]) -> Self {
+        Self { events: events.into_iter(), bytes }
+    }
+
+    /// The next `len` bytes of the batch; fewer where the host promised more than it gave.
+    fn take(&mut self, len: u32) -> &'a [u8] {
+        let (head, tail) = self.bytes.split_at(self.bytes.len().min(len as usize));
+        self.bytes = tail;
+        head
+    }
+}
+
+impl<'a> Iterator for Events<'a> {
+    type Item = Event<'a>;
+
+    fn next(&mut self) -> Option<Event<'a>> {
+        Some(match self.events.next()? {
+            types::Event::Accepted(e) => Event::Accepted {
+                conn: e.conn,
+                listener: e.listener,
+                remote: from_wit(e.remote),
+                local: from_wit(e.local),
+            },
+            types::Event::Established(e) => {
+                Event::Established { conn: e.conn, remote: from_wit(e.remote), local: from_wit(e.local) }
+            }
+            types::Event::Failed(e) => Event::Failed { conn: e.conn, reason: e.reason },
+            types::Event::Received(e) => Event::Received { conn: e.conn, bytes: self.take(e.len) },
+            types::Event::Writable(conn) => Event::Writable { conn },
+            types::Event::Closed(e) => Event::Closed { conn: e.conn, reason: e.reason },
+            types::Event::Datagram(e) => {
+                Event::Datagram { socket: e.socket, from: from_wit(e.from), bytes: self.take(e.len) }
+            }
+            types::Event::Timer(token) => Event::Timer { token },
+            types::Event::Message(e) => Event::Message { sender: e.sender, bytes: self.take(e.len) },
+            types::Event::Answer(e) => {
+                Event::Answer { request: e.request, done: e.done, bytes: self.take(e.len) }
+            }
+            types::Event::PolicyChanged(generation) => Event::PolicyChanged { generation },
+            types::Event::TopologyChanged(version) => Event::TopologyChanged { version },
+            types::Event::Configured(config) => Event::Configured { config },
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.events.size_hint()
+    }
+}
+
+pub(crate) fn from_wit(a: types::SocketAddress) -> SocketAddr {
+    let ip = match a.ip {
+        types::IpAddress::Ipv4(v) => IpAddr::V4(Ipv4Addr::from(v)),
+        types::IpAddress::Ipv6((hi, lo)) => {
+            IpAddr::V6(Ipv6Addr::from((u128::from(hi) << 64) | u128::from(lo)))
+        }
+    };
+    SocketAddr::new(ip, a.port)
+}
+
+pub(crate) fn to_wit(a: SocketAddr) -> types::SocketAddress {
+    let ip = match a.ip() {
+        IpAddr::V4(v) => types::IpAddress::Ipv4(v.into()),
+        IpAddr::V6(v) => {
+            let v = u128::from(v);
+            types::IpAddress::Ipv6(((v >> 64) as u64, v as u64))
+        }
+    };
+    types::SocketAddress { ip, port: a.port() }
+}

@@ -1,0 +1,137 @@
+//! The life of a proxylet, from the guest's side.
+
+use std::cell::RefCell;
+
+use crate::bindings::exports::eep::proxylet::lifecycle;
+use crate::{Events, Instant};
+
+/// What a proxylet is. The node calls these one at a time, never concurrently.
+pub trait Proxylet: Sized + 'static {
+    /// Called once, first; `config` is the service's configuration, a JSON object.
+    ///
+    /// # Errors
+    /// Reported to the operator as the reason why the service did not start.
+    fn start(now: Instant, config: &str) -> Result<Self, String>;
+
+    /// Called instead of [`Self::start`] where a state was saved. Left out, a proxylet starts afresh.
+    ///
+    /// # Errors
+    /// Leaves the state with the node; the service does not start.
+    fn restore(now: Instant, config: &str, state: &[u8]) -> Result<Self, String> {
+        let _ = state;
+        Self::start(now, config)
+    }
+
+    /// A batch of events in the order in which they happened.
+    fn handle(&mut self, now: Instant, events: Events<'_>);
+
+    /// The state that [`Self::restore`] needs to carry on, starting with a version of its encoding.
+    fn save(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Called last; what it sends is still flushed.
+    fn stop(&mut self) {}
+}
+
+/// Where the one instance of a proxylet lives; used by [`crate::proxylet!`].
+#[derive(Debug, Default)]
+pub struct Slot<T>(RefCell<Option<T>>);
+
+impl<T: Proxylet> Slot<T> {
+    /// An empty slot.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(RefCell::new(None))
+    }
+
+    /// Starts the proxylet or restores it.
+    ///
+    /// # Errors
+    /// The proxylet's own.
+    pub fn begin(&self, now: Instant, config: &str, state: Option<&[u8]>) -> Result<(), String> {
+        let made = match state {
+            Some(state) => T::restore(now, config, state)?,
+            None => T::start(now, config)?,
+        };
+        self.0.replace(Some(made));
+        Ok(())
+    }
+
+    /// Feeds a batch.
+    pub fn handle(&self, now: Instant, events: Vec<lifecycle::Event>, bytes: &[u8]) {
+        if let Some(proxylet) = self.0.borrow_mut().as_mut() {
+            proxylet.handle(now, Events::new(events, bytes));
+        }
+    }
+
+    /// Saves the state.
+    pub fn save(&self) -> Vec<u8> {
+        self.0.borrow().as_ref().map(T::save).unwrap_or_default()
+    }
+
+    /// Ends the proxylet.
+    pub fn stop(&self) {
+        if let Some(mut proxylet) = self.0.take() {
+            proxylet.stop();
+        }
+    }
+}
+
+/// The bytes of a manifest as an array, so that they can be put into a section of the module.
+#[must_use]
+pub const fn describe<const N: usize>(text: &str) -> [u8; N] {
+    let bytes = text.as_bytes();
+    let mut out = [0; N];
+    let mut i = 0;
+    while i < N {
+        out[i] = bytes[i];
+        i += 1;
+    }
+    out
+}
+
+/// Makes a type that implements [`Proxylet`] the proxylet of this crate, and embeds its manifest: a JSON file whose
+/// path is relative to the source file, with `name`, `version`, `about`, the grants that it `wants`, the default
+/// `config`, and a JSON `schema` of the configuration.
+#[macro_export]
+macro_rules! proxylet {
+    ($type:ty, manifest = $manifest:literal) => {
+        mod eep_exports {
+            #![allow(unsafe_code)]
+            use super::*;
+            use $crate::bindings::exports::eep::proxylet::lifecycle;
+
+            const MANIFEST: &str = include_str!($manifest);
+            #[unsafe(link_section = "eep:proxylet")]
+            #[used]
+            static EMBEDDED: [u8; MANIFEST.len()] = $crate::describe(MANIFEST);
+
+            ::std::thread_local! {
+                static SLOT: $crate::Slot<$type> = const { $crate::Slot::new() };
+            }
+
+            struct Exports;
+
+            impl lifecycle::Guest for Exports {
+                fn start(now: u64, config: String) -> Result<(), String> {
+                    SLOT.with(|s| s.begin(now, &config, None))
+                }
+                fn handle(now: u64, events: Vec<lifecycle::Event>, bytes: Vec<u8>) {
+                    SLOT.with(|s| s.handle(now, events, &bytes));
+                }
+                fn save() -> Vec<u8> {
+                    SLOT.with($crate::Slot::save)
+                }
+                fn restore(now: u64, config: String, state: Vec<u8>) -> Result<(), String> {
+                    SLOT.with(|s| s.begin(now, &config, Some(&state)))
+                }
+                fn stop() {
+                    SLOT.with($crate::Slot::stop);
+                }
+            }
+
+            $crate::bindings::export_service!(Exports with_types_in $crate::bindings);
+        }
+    };
+}

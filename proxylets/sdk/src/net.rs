@@ -1,0 +1,68 @@
+//! TCP streams. Grants: `net.listen:PORT` for listening, `net.connect` or `net.connect:CIDR` for connecting.
+
+use std::net::SocketAddr;
+
+use crate::bindings::eep::proxylet::net;
+use crate::event::{from_wit, to_wit};
+use crate::{Conn, Listener};
+
+pub use net::{NetError, Segment};
+
+/// Listens; port 0 lets the system choose. The address is the one that was bound.
+///
+/// # Errors
+/// Not granted, in use, or not one of this machine's addresses.
+pub fn listen(address: SocketAddr) -> Result<(Listener, SocketAddr), NetError> {
+    net::listen(to_wit(address)).map(|(listener, bound)| (listener, from_wit(bound)))
+}
+
+/// Stops listening; accepted connections live on.
+pub fn unlisten(listener: Listener) {
+    net::unlisten(listener);
+}
+
+/// Starts to connect; [`crate::Event::Established`] or [`crate::Event::Failed`] follows.
+///
+/// # Errors
+/// Refused at once; no event follows.
+pub fn connect(to: SocketAddr) -> Result<Conn, NetError> {
+    net::connect(to_wit(to))
+}
+
+/// Sends, for each segment in turn, one run of `bytes` to one run of `targets`: one crossing of the boundary for
+/// everything that a batch brought about. Returns the connections that are congested now; wait for
+/// [`crate::Event::Writable`] before sending more on them.
+pub fn send(bytes: &[u8], targets: &[Conn], segments: &[Segment]) -> Vec<Conn> {
+    net::send(bytes, targets, segments)
+}
+
+/// Sends bytes to one connection; whether it is congested now. For more than one, prefer [`send`].
+pub fn send_one(conn: Conn, bytes: &[u8]) -> bool {
+    let len = bytes.len() as u32;
+    !net::send(bytes, &[conn], &[Segment { targets: 1, len }]).is_empty()
+}
+
+/// Closes a connection after what was sent has left.
+pub fn close(conn: Conn) {
+    net::close(conn);
+}
+
+/// Closes a connection at once.
+pub fn abort(conn: Conn) {
+    net::abort(conn);
+}
+
+/// From `rest` on, what this connection receives is a zlib stream and is delivered inflated.
+pub fn inflate(conn: Conn, rest: &[u8]) {
+    net::inflate(conn, rest);
+}
+
+/// What is sent on this connection from now on leaves as a zlib stream.
+pub fn deflate(conn: Conn) {
+    net::deflate(conn);
+}
+
+/// Whether the node reads from this connection; switched off, the peer is held back by TCP.
+pub fn receive(conn: Conn, on: bool) {
+    net::receive(conn, on);
+}
