@@ -1,1 +1,15 @@
-//! What the end-to-end tests share.
+//! What the end-to-end tests and the load generator share.
+//!
+//! # Map
+//!
+//! | path | what |
+//! | --- | --- |
+//! | [`wire`] | a second reading of the Gnutella wire format, so that the product is not its own only witness |
+//! | [`peer`] | a real-socket Gnutella peer on top of it: leaf or ultrapeer, dialling or accepting |
+//! | [`loopback`] | addresses of this machine that no other test uses |
+//! | [`wait`] | waiting for a condition with a deadline |
+
+pub mod loopback;
+pub mod peer;
+pub mod wait;
+pub mod wire;
