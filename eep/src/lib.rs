@@ -1,1 +1,5 @@
 //! An Execution Environment for Proxylets.
+
+pub mod host;
+pub mod observe;
+pub mod proxylet;

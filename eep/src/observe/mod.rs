@@ -1,0 +1,3 @@
+//! What the node and its services show of themselves.
+
+pub mod log_ring;

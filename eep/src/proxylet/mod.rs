@@ -1,0 +1,9 @@
+//! From bytes to a running service: verify, compile, instantiate, supervise.
+
+pub mod digest;
+pub mod error;
+pub mod limits;
+pub mod manifest;
+pub mod state_store;
+pub mod status;
+pub mod trap;
