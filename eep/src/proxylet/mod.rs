@@ -1,5 +1,6 @@
 //! From bytes to a running service: verify, compile, instantiate, supervise.
 
+pub mod build;
 pub mod digest;
 pub mod error;
 pub mod limits;
