@@ -134,7 +134,7 @@ fn componentize(module: &Path) -> Result<Vec<u8>, BuildError> {
     ComponentEncoder::default()
         .validate(true)
         .module(&bytes)
-        .and_then(|mut encoder| encoder.encode())
+        .and_then(|encoder| encoder.encode())
         .map_err(|e| BuildError::NotAProxylet { module: module.to_owned(), reason: format!("{e:#}") })
 }
 
