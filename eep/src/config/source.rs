@@ -1,0 +1,133 @@
+//! Where the code of a service comes from.
+
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// The longest address, in bytes; what HTTP servers commonly take.
+pub const URL_BYTES_MAX: usize = 8 * 1024;
+
+/// A place that a proxylet is fetched from: `https://…`, `http://…`, or a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Source {
+    /// Fetched with GET.
+    Http(String),
+    /// Read from this machine.
+    File(PathBuf),
+}
+
+impl Source {
+    /// The same place with a file's path made absolute, so that it means the same in another process.
+    #[must_use]
+    pub fn under(self, directory: &Path) -> Self {
+        match self {
+            Self::File(path) if path.is_relative() => Self::File(tidy(&directory.join(path))),
+            other => other,
+        }
+    }
+}
+
+/// Takes `.` and what `..` undoes out of a path, by its text alone.
+fn tidy(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(out.components().next_back(), Some(Component::Normal(_))) => {
+                out.pop();
+            }
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+impl TryFrom<String> for Source {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let fix = "give an https://, http:// or file:// address, or the path of a file";
+        if text.is_empty() {
+            return Err(format!("the address of the proxylet is empty\n{fix}"));
+        }
+        if text.len() > URL_BYTES_MAX {
+            return Err(format!("the address of the proxylet is longer than {URL_BYTES_MAX} bytes\n{fix}"));
+        }
+        if text.contains(char::is_control) {
+            return Err(format!("the address {text:?} has control characters in it\n{fix}"));
+        }
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Ok(Self::File(PathBuf::from(text)));
+        };
+        match scheme.to_ascii_lowercase().as_str() {
+            "http" | "https" if rest.is_empty() || rest.starts_with('/') => {
+                Err(format!("the address {text:?} names no host\n{fix}"))
+            }
+            "http" | "https" => match reqwest::Url::parse(&text) {
+                Ok(_) => Ok(Self::Http(text)),
+                Err(reason) => Err(format!("the address {text:?} cannot be read: {reason}\n{fix}")),
+            },
+            "file" => match rest.strip_prefix("localhost").unwrap_or(rest) {
+                path if path.starts_with('/') => Ok(Self::File(PathBuf::from(path))),
+                _ => Err(format!(
+                    "{text:?} is not the address of a file on this machine\nwrite file:///followed/by/its/path"
+                )),
+            },
+            _ => Err(format!("{scheme}:// is not supported in this version\n{fix}")),
+        }
+    }
+}
+
+impl std::str::FromStr for Source {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl From<Source> for String {
+    fn from(source: Source) -> Self {
+        source.to_string()
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(url) => f.write_str(url),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Source, String> {
+        text.parse()
+    }
+
+    #[test]
+    fn kinds() {
+        assert_eq!(read("a/b.wasm"), Ok(Source::File("a/b.wasm".into())));
+        assert_eq!(read("file:///a/b.wasm"), Ok(Source::File("/a/b.wasm".into())));
+        assert_eq!(read("HTTPS://h/x"), Ok(Source::Http("HTTPS://h/x".into())));
+        assert!(read("oci://h/x").unwrap_err().starts_with("oci:// is not supported"));
+        assert!(read("http:///x").unwrap_err().contains("names no host"));
+        assert!(read("file://host/x").unwrap_err().contains("not the address of a file"));
+        assert!(read("").is_err() && read("a\0b").is_err());
+    }
+
+    #[test]
+    fn paths_are_made_absolute() {
+        let at = |p: &str| read(p).unwrap().under(Path::new("/srv/x"));
+        assert_eq!(at("./a/../b.wasm"), Source::File("/srv/x/b.wasm".into()));
+        assert_eq!(at("../b.wasm"), Source::File("/srv/b.wasm".into()));
+        assert_eq!(at("/b.wasm"), Source::File("/b.wasm".into()));
+        assert_eq!(at("http://h/../b"), Source::Http("http://h/../b".into()));
+    }
+}
