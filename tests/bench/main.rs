@@ -1,1 +1,78 @@
-fn main() {}
+//! `eep-bench`: loads any Gnutella ultrapeer by its address, so that implementations can be compared with one tool.
+//!
+//! # Map
+//!
+//! | path | what |
+//! | --- | --- |
+//! | `shapes` | what is done to the ultrapeer: relay, fan-out, idle leaves, joins |
+//! | `swarm` | many peers in few threads: connections, handshakes, framing |
+//! | `words` | query words that select exactly one leaf |
+//! | `process` | CPU and memory of the process under test |
+//! | `report` | figures, as a table for people and as JSON |
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod process;
+mod report;
+mod shapes;
+mod swarm;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::report::Report;
+
+#[derive(Debug, Parser)]
+#[command(name = "eep-bench", version, about = "Loads a Gnutella ultrapeer and measures it")]
+struct Cli {
+    #[command(subcommand)]
+    shape: Shape,
+    /// Print the report as JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Shape {
+    /// Leaf to leaf: each query has words that exactly one other leaf announced
+    Relay(shapes::relay::Args),
+    /// One ultrapeer neighbour sends, all others get each query
+    Fanout(shapes::fanout::Args),
+    /// Leaves that join and stay: joins a second, memory a leaf
+    Idle(shapes::idle::Args),
+    /// Leaves that join and leave at once: joins a second
+    Join(shapes::join::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(why) = process::raise_descriptor_limit() {
+        eprintln!("eep-bench: descriptors stay at the soft limit: {why}");
+    }
+    let report = match cli.shape {
+        Shape::Relay(args) => shapes::relay::run(&args),
+        Shape::Fanout(args) => shapes::fanout::run(&args),
+        Shape::Idle(args) => shapes::idle::run(&args),
+        Shape::Join(args) => shapes::join::run(&args),
+    };
+    match report {
+        Ok(report) => {
+            print(&report, cli.json);
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("eep-bench: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(report: &Report, json: bool) {
+    if json {
+        println!("{}", report.json());
+    } else {
+        print!("{}", report.table());
+    }
+}
