@@ -3,4 +3,6 @@
 pub mod config;
 pub mod host;
 pub mod observe;
+pub mod problem;
 pub mod proxylet;
+pub mod state;

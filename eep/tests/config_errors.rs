@@ -2,6 +2,8 @@
 //!
 //! `EEP_BLESS=1 cargo test -p eep --test config_errors` writes the golden files anew; read the difference.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 

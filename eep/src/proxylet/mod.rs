@@ -3,6 +3,7 @@
 pub mod build;
 pub mod digest;
 pub mod error;
+pub mod fetch;
 pub mod limits;
 pub mod manifest;
 pub mod state_store;

@@ -1,0 +1,202 @@
+//! Bringing a proxylet's bytes here: over HTTP(S), or from a file of this machine.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use tokio::io::AsyncReadExt as _;
+
+use crate::config::Source;
+
+/// The largest proxylet that is fetched, in bytes.
+pub const CODE_BYTES_MAX: u64 = 64 << 20;
+/// How many redirects are followed.
+pub const REDIRECTS_MAX: usize = 5;
+/// How long a server may take to accept the connection.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long a server may take for the next piece.
+const READ: Duration = Duration::from_secs(30);
+/// How long a whole fetch may take.
+const TOTAL: Duration = Duration::from_secs(600);
+
+/// Why the bytes could not be brought here.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The server could not be reached, or went silent.
+    #[error("the server cannot be reached: {why}")]
+    Unreachable {
+        /// What the network said.
+        why: String,
+    },
+    /// The server did not take longer than it may.
+    #[error("the server did not answer in time")]
+    TimedOut,
+    /// The server answered, but not with the file.
+    #[error("the server answered {status}")]
+    Status {
+        /// The status line.
+        status: reqwest::StatusCode,
+    },
+    /// A redirect that is not followed.
+    #[error("{why}")]
+    Redirect {
+        /// Why not.
+        why: String,
+    },
+    /// The answer broke off.
+    #[error("the answer broke off after {got} bytes: {why}")]
+    BrokenOff {
+        /// What had come by then.
+        got: u64,
+        /// What the network said.
+        why: String,
+    },
+    /// More than [`CODE_BYTES_MAX`].
+    #[error("it is larger than {CODE_BYTES_MAX} bytes, the most that a proxylet may have")]
+    TooLarge,
+    /// The file cannot be read.
+    #[error("the file cannot be read: {0}")]
+    File(#[from] std::io::Error),
+    /// Something else than a file.
+    #[error("this is not a file")]
+    NoFile,
+}
+
+impl FetchError {
+    /// What to do about it.
+    #[must_use]
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "check the address, and that its server runs",
+            Self::TimedOut => "try again, or fetch the file by hand and load it by its path",
+            Self::Status { status } if status.is_client_error() => "check the address",
+            Self::Status { .. } => "try again later",
+            Self::Redirect { .. } => "give the address that it leads to",
+            Self::BrokenOff { .. } => "try again; if it stays so, the file on the server is damaged",
+            Self::TooLarge => "is it the right file?",
+            Self::File(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+                "let the node's user read it"
+            }
+            Self::File(_) | Self::NoFile => "check the path; it is taken on the machine of the node",
+        }
+    }
+
+    /// Whether the fault lies with the server or the network, so that trying again later may help.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::TimedOut | Self::Status { .. } | Self::BrokenOff { .. }
+        )
+    }
+}
+
+/// Told of each piece: bytes so far, and bytes in all where that is known.
+pub type OnBytes<'a> = &'a (dyn Fn(u64, Option<u64>) + Send + Sync);
+
+/// Brings bytes here.
+#[derive(Clone, Debug)]
+pub struct Fetcher {
+    client: reqwest::Client,
+}
+
+impl Fetcher {
+    /// Takes up the system's trusted certificates.
+    ///
+    /// # Errors
+    /// TLS cannot be set up on this machine.
+    pub fn new() -> Result<Self, FetchError> {
+        let policy = Policy::custom(|attempt| {
+            let secure = attempt.previous().first().is_some_and(|url| url.scheme() == "https");
+            if attempt.previous().len() > REDIRECTS_MAX {
+                attempt.error(format!("more than {REDIRECTS_MAX} redirects"))
+            } else if secure && attempt.url().scheme() != "https" {
+                let url = attempt.url().clone();
+                attempt.error(format!("it redirects from https to {url}, which is not encrypted"))
+            } else {
+                attempt.follow()
+            }
+        });
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("eep/", env!("CARGO_PKG_VERSION")))
+            .redirect(policy)
+            .connect_timeout(CONNECT)
+            .read_timeout(READ)
+            .timeout(TOTAL)
+            .build()
+            .map_err(|e| FetchError::Unreachable { why: reason(&e) })?;
+        Ok(Self { client })
+    }
+
+    /// The bytes at a source. They are whole, but nothing is said about what they are.
+    ///
+    /// # Errors
+    /// They cannot be had, or are too many.
+    pub async fn fetch(&self, source: &Source, on_bytes: OnBytes<'_>) -> Result<Vec<u8>, FetchError> {
+        match source {
+            Source::Http(url) => self.http(url, on_bytes).await,
+            Source::File(path) => file(path, on_bytes).await,
+        }
+    }
+
+    async fn http(&self, url: &str, on_bytes: OnBytes<'_>) -> Result<Vec<u8>, FetchError> {
+        let mut answer = self.client.get(url).send().await.map_err(|e| {
+            if e.is_redirect() {
+                FetchError::Redirect { why: reason(&e) }
+            } else if e.is_timeout() {
+                FetchError::TimedOut
+            } else {
+                FetchError::Unreachable { why: reason(&e) }
+            }
+        })?;
+        // 206 and 204 are successes that are not the file.
+        if answer.status() != reqwest::StatusCode::OK {
+            return Err(FetchError::Status { status: answer.status() });
+        }
+        let total = answer.content_length();
+        if total.is_some_and(|total| total > CODE_BYTES_MAX) {
+            return Err(FetchError::TooLarge);
+        }
+        let mut bytes = Vec::with_capacity(total.map_or(0, |total| total as usize));
+        loop {
+            match answer.chunk().await {
+                Ok(Some(piece)) => bytes.extend_from_slice(&piece),
+                Ok(None) => return Ok(bytes),
+                Err(e) if e.is_timeout() => return Err(FetchError::TimedOut),
+                Err(e) => return Err(FetchError::BrokenOff { got: bytes.len() as u64, why: reason(&e) }),
+            }
+            if bytes.len() as u64 > CODE_BYTES_MAX {
+                return Err(FetchError::TooLarge);
+            }
+            on_bytes(bytes.len() as u64, total);
+        }
+    }
+}
+
+async fn file(path: &Path, on_bytes: OnBytes<'_>) -> Result<Vec<u8>, FetchError> {
+    // A pipe or a device might never end, and is not opened at all.
+    let meta = tokio::fs::metadata(path).await?;
+    if !meta.is_file() {
+        return Err(FetchError::NoFile);
+    }
+    if meta.len() > CODE_BYTES_MAX {
+        return Err(FetchError::TooLarge);
+    }
+    let mut bytes = Vec::with_capacity(meta.len() as usize);
+    let file = tokio::fs::File::open(PathBuf::from(path)).await?;
+    file.take(CODE_BYTES_MAX + 1).read_to_end(&mut bytes).await?;
+    if bytes.len() as u64 > CODE_BYTES_MAX {
+        return Err(FetchError::TooLarge);
+    }
+    on_bytes(bytes.len() as u64, Some(meta.len()));
+    Ok(bytes)
+}
+
+/// The innermost of an error's causes: the others only say what was being done.
+fn reason(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}

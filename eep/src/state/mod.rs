@@ -1,0 +1,144 @@
+//! What must survive `kill -9`: which services are wanted, their code, and what they stored.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`directory`] | the data directory: its mode, its lock, whole files |
+//! | [`desired`] | the services that are wanted |
+//! | `code` | their code, by digest |
+//! | `kv` | what they stored, as [`crate::proxylet::state_store::StateStore`] |
+//! | `database` | the file `state.redb` |
+//! | [`error`] | why the disk did not do what was asked |
+//!
+//! Every change is one transaction, on disk when the call returns. The calls block; they are made from threads that may.
+
+mod code;
+mod database;
+pub mod desired;
+pub mod directory;
+pub mod error;
+mod kv;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::proxylet::digest::Digest;
+use crate::state::code::CodeStore;
+use crate::state::database::Store;
+use crate::state::desired::{Desired, SERVICES, Unreadable};
+use crate::state::directory::Directory;
+use crate::state::error::StateError;
+
+/// All that a node keeps.
+#[derive(Debug)]
+pub struct State {
+    directory: Directory,
+    store: Store,
+    code: CodeStore,
+    /// Held while code and services change together, so that no code is removed between its coming and its service.
+    changes: Mutex<()>,
+}
+
+impl State {
+    /// Opens a data directory, or makes it.
+    ///
+    /// # Errors
+    /// It cannot be written, another node has it, or what is in it cannot be read.
+    pub fn open(path: &Path) -> Result<Self, StateError> {
+        let directory = Directory::take(path)?;
+        let store = Store::open(directory.path().join("state.redb"))?;
+        store.write(|txn| {
+            txn.open_table(SERVICES)?;
+            kv::create(txn)
+        })?;
+        let code = CodeStore::new(directory.sub("store")?);
+        let state = Self { directory, store, code, changes: Mutex::new(()) };
+        state.forget_code();
+        Ok(state)
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The wanted services, by name.
+    ///
+    /// # Errors
+    /// The database cannot be read, or one entry in it cannot.
+    pub fn services(&self) -> Result<Vec<Desired>, StateError> {
+        let all = self.store.read(desired::all)?;
+        all.into_iter()
+            .map(|entry| {
+                entry.map_err(|Unreadable { name, why }| {
+                    let cause = error::Cause::Database(format!("the entry of the service {name:?}: {why}"));
+                    StateError::new("cannot read", self.store.path(), cause)
+                })
+            })
+            .collect()
+    }
+
+    /// Wants a service, in place of what had its name. Its code is kept with it.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    pub fn put(&self, service: &Desired, code: &[u8]) -> Result<(), StateError> {
+        let _changes = self.lock();
+        let fresh = self.code.put(&service.sha256, code)?;
+        self.update(service).inspect_err(|_| {
+            if fresh {
+                self.forget_code();
+            }
+        })?;
+        self.forget_code();
+        Ok(())
+    }
+
+    /// Changes what is wanted of a service whose code is kept.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    pub fn update(&self, service: &Desired) -> Result<(), StateError> {
+        let json = serde_json::to_vec(service).map_err(|e| {
+            StateError::new("cannot write", self.store.path(), error::Cause::Database(e.to_string()))
+        })?;
+        self.store.write(|txn| {
+            txn.open_table(SERVICES)?.insert(service.name.as_str(), json.as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// Wants a service no longer, and forgets what it stored.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    pub fn remove(&self, name: &str) -> Result<(), StateError> {
+        let _changes = self.lock();
+        self.store.write(|txn| {
+            txn.open_table(SERVICES)?.remove(name)?;
+            kv::forget(txn, name)
+        })?;
+        self.forget_code();
+        Ok(())
+    }
+
+    /// The kept code; none where there is none or where it was damaged.
+    ///
+    /// # Errors
+    /// The file is there but cannot be read.
+    pub fn code(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StateError> {
+        self.code.get(digest)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes code that no wanted service has. Where the services cannot be read, all code is kept.
+    fn forget_code(&self) {
+        if let Ok(services) = self.services() {
+            self.code.keep_only(&services.iter().map(|s| s.sha256).collect::<BTreeSet<_>>());
+        }
+    }
+}
