@@ -6,9 +6,11 @@
 //! | --- | --- |
 //! | [`wire`] | a second reading of the Gnutella wire format, so that the product is not its own only witness |
 //! | [`peer`] | a real-socket Gnutella peer on top of it: leaf or ultrapeer, dialling or accepting |
+//! | [`capture`] | recording sessions, and having an independent reader look at them |
 //! | [`loopback`] | addresses of this machine that no other test uses |
 //! | [`wait`] | waiting for a condition with a deadline |
 
+pub mod capture;
 pub mod loopback;
 pub mod peer;
 pub mod wait;

@@ -11,7 +11,7 @@ use super::{Guid, Message, kind};
 /// Most slots that a receiver here keeps, as the strictest peer in use does.
 const SLOTS_MAX: usize = 1 << 21;
 /// Bytes of a table that go into one PATCH, unless that makes more of them than can be numbered.
-const PATCH_BYTES: usize = 2_048;
+const PATCH_BYTES: usize = 1_024;
 /// The PATCHes of a table are numbered in one byte.
 const PATCHES_MAX: usize = 255;
 
