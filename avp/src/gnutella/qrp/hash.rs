@@ -1,0 +1,79 @@
+//! From words to slots (QRP 1.0, section 3.2 and appendix).
+
+/// The golden ratio's part of the hash: sqrt(5) - 1 halved, times 2^32, as the specification has it.
+const MULTIPLIER: u32 = 0x4f1b_bcdc;
+
+/// The 32-bit hash of a word whose ASCII letters are taken as small. Its top bits are the slot in a table of any
+/// size, so that a query is hashed once for all tables.
+///
+/// Letters outside ASCII must be small already.
+#[must_use]
+#[inline]
+pub fn hash(word: &[u8]) -> u32 {
+    let mut xor = 0;
+    let mut chunks = word.chunks_exact(4);
+    for chunk in &mut chunks {
+        xor ^= u32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]].map(|b| b.to_ascii_lowercase()));
+    }
+    for (n, byte) in chunks.remainder().iter().enumerate() {
+        xor ^= u32::from(byte.to_ascii_lowercase()) << (8 * n);
+    }
+    xor.wrapping_mul(MULTIPLIER)
+}
+
+/// The slot of a hash in a table of 2^`log2` slots; `log2` must be 1 to 32.
+#[must_use]
+#[inline]
+pub const fn slot(hash: u32, log2: u8) -> u32 {
+    hash >> (32 - log2 as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_vectors_of_the_specification() {
+        let of = |word: &str, log2| slot(hash(word.as_bytes()), log2);
+        for (word, expected) in [
+            ("", 0),
+            ("eb", 6791),
+            ("ebc", 7082),
+            ("ebck", 6698),
+            ("ebckl", 3179),
+            ("ebcklm", 3235),
+            ("ebcklme", 6438),
+            ("ebcklmen", 1062),
+            ("ebcklmenq", 3527),
+        ] {
+            assert_eq!(of(word, 13), expected, "{word}");
+        }
+        for (word, expected) in [
+            ("", 0),
+            ("n", 65003),
+            ("nd", 54193),
+            ("ndf", 4953),
+            ("ndfl", 58201),
+            ("ndfla", 34830),
+            ("ndflal", 36910),
+            ("ndflale", 34586),
+            ("ndflalem", 37658),
+            ("ndflaleme", 45559),
+            ("NDFLALEME", 45559),
+        ] {
+            assert_eq!(of(word, 16), expected, "{word}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn case_does_not_matter_and_slots_nest(word in vec(any::<u8>(), 0..40), log2 in 2..=31_u8) {
+            let h = hash(&word);
+            prop_assert_eq!(hash(&word.to_ascii_uppercase()), h);
+            prop_assert_eq!(slot(h, log2 - 1), slot(h, log2) >> 1);
+        }
+    }
+}
