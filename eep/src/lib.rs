@@ -1,5 +1,6 @@
 //! An Execution Environment for Proxylets.
 
+pub mod cli;
 pub mod config;
 pub mod host;
 pub mod observe;

@@ -6,6 +6,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::FileError;
+use crate::state::error::StateError;
+
 /// Why something was not done. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Problem {
@@ -68,3 +71,21 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
+
+impl From<Box<FileError>> for Box<Problem> {
+    fn from(error: Box<FileError>) -> Self {
+        let problem = Problem::new("bad-file", 400, error.message.clone()).at(error.place());
+        match &error.fix {
+            Some(fix) => problem.fix(fix),
+            None => problem,
+        }
+    }
+}
+
+impl From<StateError> for Box<Problem> {
+    fn from(error: StateError) -> Self {
+        let (code, status) = if error.is_full() { ("disk-full", 507) } else { ("data-directory", 500) };
+        let title = format!("{}: {}", error.what, error.source);
+        Problem::new(code, status, title).at(error.path.display().to_string()).fix(error.fix())
+    }
+}

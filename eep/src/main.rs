@@ -1,0 +1,5 @@
+//! The `eep` command.
+
+fn main() -> std::process::ExitCode {
+    eep::cli::main()
+}
