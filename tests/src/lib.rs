@@ -7,11 +7,17 @@
 //! | [`wire`] | a second reading of the Gnutella wire format, so that the product is not its own only witness |
 //! | [`peer`] | a real-socket Gnutella peer on top of it: leaf or ultrapeer, dialling or accepting |
 //! | [`capture`] | recording sessions, and having an independent reader look at them |
+//! | [`node`] | a node in a process of its own, driven by its command line |
+//! | [`http`] | a client and a file server |
 //! | [`loopback`] | addresses of this machine that no other test uses |
 //! | [`wait`] | waiting for a condition with a deadline |
 
+#![allow(clippy::print_stderr)]
+
 pub mod capture;
+pub mod http;
 pub mod loopback;
+pub mod node;
 pub mod peer;
 pub mod wait;
 pub mod wire;
