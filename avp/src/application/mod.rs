@@ -1,3 +1,8 @@
 //! Application optimisation layer (AOL): how messages are routed over the overlay, and which relations there are.
 
+pub mod access;
+pub mod dynamic_query;
 pub mod monitoring;
+pub mod query_routing;
+pub mod routes;
+pub mod topology;

@@ -1,1 +1,3 @@
 //! Virtual control cache (VCC): what the community already knows, answered from memory.
+
+pub mod pong;

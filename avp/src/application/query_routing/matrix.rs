@@ -1,0 +1,474 @@
+//! Many query routing tables, transposed: one bit a peer, one row a slot.
+//!
+//! A query of *w* words is answered for 64 peers with *w* loads and ANDs. Peers lie in blocks of 64; a block has a row
+//! of 64 bits for each of the 65,536 slots (512 KiB, so 8 KiB a peer) and exists only while one of its peers has a
+//! table.
+//!
+//! Tables of other sizes fit exactly, since the query routing hash takes the topmost bits of a product: slot *s* of a
+//! table with 2^b slots is the run of 2^(16-b) slots from `s << (16 - b)` on, and for b > 16 a part of slot
+//! `s >> (b - 16)`, which is set while one of its parts is.
+
+use crate::gnutella::qrp::words::QUERY_WORDS_MAX;
+use crate::gnutella::qrp::{self, Change, Hashes, SLOTS_LOG2_MAX, Slots};
+
+/// Slots in the matrix: what most peers use, and the most that tells their files apart.
+pub const SLOTS: usize = 1 << SLOT_BITS;
+/// Length of a slot number in bits.
+pub const SLOT_BITS: u8 = 16;
+/// Peers in a block.
+const LANES: usize = 64;
+/// Empty blocks kept for the next peer.
+const SPARE_BLOCKS_MAX: usize = 1;
+
+/// A peer's place in the matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column(u32);
+
+#[derive(Debug)]
+struct Block {
+    rows: Box<[u64]>,
+    /// Lanes that belong to a peer.
+    taken: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Lane {
+    /// Whose table this is.
+    owner: u32,
+    /// Slots of the peer's table, as a power of two; 0 before its first RESET.
+    bits: u8,
+    /// Rows that are set.
+    ones: u32,
+    /// The table itself, where it has more slots than the matrix and there was room for it.
+    large: Option<Box<[u64]>>,
+}
+
+/// Many query routing tables.
+#[derive(Debug)]
+pub struct Matrix {
+    blocks: Vec<Option<Block>>,
+    lanes: Vec<Lane>,
+    spare: Vec<Box<[u64]>>,
+    /// How many peers have a slot set.
+    counts: Box<[u16]>,
+    large_bytes: usize,
+    large_bytes_max: usize,
+    /// Counts the changes of the union of all tables.
+    version: u64,
+}
+
+impl Matrix {
+    /// An empty one. `large_bytes_max` is what tables with more than [`SLOTS`] slots may take beside the matrix.
+    #[must_use]
+    pub fn new(large_bytes_max: usize) -> Self {
+        Self {
+            blocks: Vec::new(),
+            lanes: Vec::new(),
+            spare: Vec::new(),
+            counts: vec![0; SLOTS].into_boxed_slice(),
+            large_bytes: 0,
+            large_bytes_max,
+            version: 0,
+        }
+    }
+
+    /// Makes room for a peer. `owner` is what [`Self::matching`] reports for it. `None` where the counters
+    /// could overflow, with 65,535 peers.
+    pub fn insert(&mut self, owner: u32) -> Option<Column> {
+        let free = self.blocks.iter().position(|b| b.as_ref().is_none_or(|b| b.taken != u64::MAX));
+        let block = free.unwrap_or(self.blocks.len());
+        if block >= usize::from(u16::MAX) / LANES {
+            return None;
+        }
+        if free.is_none() {
+            self.blocks.push(None);
+            self.lanes.resize(self.blocks.len() * LANES, Lane::default());
+        }
+        let spare = &mut self.spare;
+        let block_now = self.blocks[block].get_or_insert_with(|| Block {
+            rows: spare.pop().unwrap_or_else(|| vec![0; SLOTS].into_boxed_slice()),
+            taken: 0,
+        });
+        let lane = block_now.taken.trailing_ones() as usize;
+        block_now.taken |= 1 << lane;
+        let column = block * LANES + lane;
+        self.lanes[column] = Lane { owner, ..Lane::default() };
+        Some(Column(column as u32))
+    }
+
+    /// Forgets a peer.
+    pub fn remove(&mut self, column: Column) {
+        self.clear(column);
+        let (block, lane) = place(column);
+        let Some(b) = &mut self.blocks[block] else { return };
+        b.taken &= !(1 << lane);
+        if b.taken == 0
+            && let Some(b) = self.blocks[block].take()
+            && self.spare.len() < SPARE_BLOCKS_MAX
+        {
+            self.spare.push(b.rows);
+        }
+        while let Some(None) = self.blocks.last() {
+            self.blocks.pop();
+        }
+        self.lanes.truncate(self.blocks.len() * LANES);
+    }
+
+    /// The table of one peer, for its RESETs and PATCHes.
+    pub fn table(&mut self, column: Column) -> OneTable<'_> {
+        OneTable { matrix: self, column }
+    }
+
+    fn reset(&mut self, column: Column, bits: u8) {
+        self.clear(column);
+        let bits = bits.clamp(6, SLOTS_LOG2_MAX);
+        let words = (1_usize << bits) / 64;
+        let lane = &mut self.lanes[column.0 as usize];
+        lane.bits = bits;
+        if bits > SLOT_BITS && self.large_bytes + words * 8 <= self.large_bytes_max {
+            self.large_bytes += words * 8;
+            lane.large = Some(vec![0; words].into_boxed_slice());
+        }
+    }
+
+    /// Whether a slot of the peer's own table is set. Where a large table is not kept: whether nothing forbids it.
+    fn get(&self, column: Column, slot: u32) -> bool {
+        let lane = &self.lanes[column.0 as usize];
+        if let Some(large) = &lane.large {
+            return large[slot as usize / 64] >> (slot % 64) & 1 != 0;
+        }
+        if lane.bits > SLOT_BITS {
+            return false;
+        }
+        let (block, bit) = place(column);
+        let row = (slot << (SLOT_BITS - lane.bits)) as usize;
+        self.blocks[block].as_ref().is_some_and(|b| b.rows[row] >> bit & 1 != 0)
+    }
+
+    fn set(&mut self, column: Column, slot: u32, present: bool) {
+        let lane = &mut self.lanes[column.0 as usize];
+        if lane.bits <= SLOT_BITS {
+            let shift = SLOT_BITS - lane.bits;
+            let first = slot << shift;
+            for row in first..first + (1 << shift) {
+                self.set_row(column, row as usize, present);
+            }
+            return;
+        }
+        let shift = lane.bits - SLOT_BITS;
+        let row = (slot >> shift) as usize;
+        let present = match &mut lane.large {
+            Some(large) => {
+                let (word, bit) = (slot as usize / 64, 1_u64 << (slot % 64));
+                if present {
+                    large[word] |= bit;
+                } else {
+                    large[word] &= !bit;
+                }
+                // At most 2^5 slots are folded into one, so they lie in one word.
+                let part = (1_u64 << (1 << shift)) - 1;
+                large[word] & part << ((slot % 64) & !((1 << shift) - 1)) != 0
+            }
+            None if present => true,
+            None => return,
+        };
+        self.set_row(column, row, present);
+    }
+
+    fn set_row(&mut self, column: Column, row: usize, present: bool) {
+        let (block, lane) = place(column);
+        let Some(b) = &mut self.blocks[block] else { return };
+        let bit = 1 << lane;
+        if (b.rows[row] & bit != 0) == present {
+            return;
+        }
+        b.rows[row] ^= bit;
+        let ones = &mut self.lanes[column.0 as usize].ones;
+        let count = &mut self.counts[row];
+        if present {
+            *ones += 1;
+            *count += 1;
+            self.version += u64::from(*count == 1);
+        } else {
+            *ones -= 1;
+            *count -= 1;
+            self.version += u64::from(*count == 0);
+        }
+    }
+
+    /// Empties a peer's table.
+    fn clear(&mut self, column: Column) {
+        let (block, lane) = place(column);
+        let data = &mut self.lanes[column.0 as usize];
+        data.bits = 0;
+        if let Some(large) = data.large.take() {
+            self.large_bytes -= large.len() * 8;
+        }
+        if std::mem::take(&mut data.ones) == 0 {
+            return;
+        }
+        let Some(b) = &mut self.blocks[block] else { return };
+        for (row, count) in b.rows.iter_mut().zip(&mut self.counts) {
+            let was = (*row >> lane & 1) as u16;
+            *row &= !(1 << lane);
+            *count -= was;
+            self.version += u64::from(was == 1 && *count == 0);
+        }
+    }
+
+    /// Reports the owner of each table that may answer a query: with one of its urns, or with all of its words.
+    #[inline]
+    pub fn matching(&self, query: &Hashes, mut found: impl FnMut(u32)) {
+        let mut slots = [0_u16; QUERY_WORDS_MAX];
+        let words = query.words();
+        for (slot, word) in slots.iter_mut().zip(words) {
+            *slot = slot_of(*word);
+        }
+        let slots = &mut slots[..words.len()];
+        // The word that fewest peers have comes first, and most blocks are done with it.
+        slots.sort_unstable_by_key(|s| self.counts[usize::from(*s)]);
+        let words_known = slots.first().is_some_and(|s| self.counts[usize::from(*s)] > 0);
+        let urns_known = query.urns().iter().any(|u| self.union(slot_of(*u)));
+        if !words_known && !urns_known {
+            return;
+        }
+        for (i, block) in self.blocks.iter().enumerate() {
+            let Some(block) = block else { continue };
+            let mut hits = if words_known { u64::MAX } else { 0 };
+            for slot in slots.iter() {
+                hits &= block.rows[usize::from(*slot)];
+                if hits == 0 {
+                    break;
+                }
+            }
+            for urn in query.urns() {
+                hits |= block.rows[usize::from(slot_of(*urn))];
+            }
+            self.report(i, hits, &mut found);
+        }
+    }
+
+    #[inline]
+    fn report(&self, block: usize, mut hits: u64, found: &mut impl FnMut(u32)) {
+        while hits != 0 {
+            let lane = hits.trailing_zeros() as usize;
+            hits &= hits - 1;
+            found(self.lanes[block * LANES + lane].owner);
+        }
+    }
+
+    /// Whether some peer has a slot set: the union of all tables.
+    #[must_use]
+    pub fn union(&self, slot: u16) -> bool {
+        self.counts[usize::from(slot)] != 0
+    }
+
+    /// Changes whenever [`Self::union`] does.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// How many slots a peer's table has set, of [`SLOTS`].
+    #[must_use]
+    pub fn ones(&self, column: Column) -> u32 {
+        self.lanes[column.0 as usize].ones
+    }
+
+    /// Memory of the rows and of large tables, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let blocks = self.blocks.iter().flatten().count() + self.spare.len();
+        blocks * SLOTS * 8 + SLOTS * 2 + self.large_bytes
+    }
+}
+
+/// The table of one peer in the matrix.
+#[derive(Debug)]
+pub struct OneTable<'a> {
+    matrix: &'a mut Matrix,
+    column: Column,
+}
+
+impl Slots for OneTable<'_> {
+    fn reset(&mut self, log2: u8) {
+        self.matrix.reset(self.column, log2);
+    }
+
+    fn change(&mut self, slot: u32, change: Change) {
+        let bits = self.matrix.lanes[self.column.0 as usize].bits;
+        if bits == 0 || slot >> bits != 0 {
+            return;
+        }
+        let present = match change {
+            Change::Present => true,
+            Change::Absent => false,
+            Change::Flip => !self.matrix.get(self.column, slot),
+        };
+        self.matrix.set(self.column, slot, present);
+    }
+}
+
+#[inline]
+fn slot_of(hash: u32) -> u16 {
+    qrp::slot(hash, SLOT_BITS) as u16
+}
+
+fn place(column: Column) -> (usize, usize) {
+    (column.0 as usize / LANES, column.0 as usize % LANES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gnutella::qrp::words;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn matching(m: &Matrix, text: &str) -> Vec<u32> {
+        let mut found = Vec::new();
+        m.matching(&Hashes::of_text(text.as_bytes()), |o| found.push(o));
+        found
+    }
+
+    /// Whose row `slot` is set.
+    fn owners(m: &Matrix, slot: u16) -> Vec<u32> {
+        let mut found = Vec::new();
+        for (i, block) in m.blocks.iter().enumerate() {
+            m.report(i, block.as_ref().map_or(0, |b| b.rows[usize::from(slot)]), &mut |o| found.push(o));
+        }
+        found
+    }
+
+    fn share(m: &mut Matrix, c: Column, name: &str) {
+        words::name_hashes(name.as_bytes(), |hash| {
+            let bits = m.lanes[c.0 as usize].bits;
+            m.table(c).change(qrp::slot(hash, bits), Change::Present);
+        });
+    }
+
+    #[test]
+    fn only_tables_with_every_word_match_whatever_their_size() {
+        let mut m = Matrix::new(1 << 20);
+        let columns: Vec<Column> = (0..130).map(|owner| m.insert(owner + 1_000).unwrap()).collect();
+        for (n, c) in columns.iter().enumerate() {
+            m.table(*c).reset([16, 14, 20][n % 3]);
+            share(&mut m, *c, "walrus");
+        }
+        share(&mut m, columns[3], "concerto grosso");
+        share(&mut m, columns[129], "concerto");
+        assert_eq!(matching(&m, "walrus concerto"), [1_003, 1_129]);
+        assert_eq!(matching(&m, "concerto grosso in walrus").len(), 1);
+        assert_eq!(matching(&m, "walrus").len(), 130);
+        assert!(matching(&m, "walrus platypus").is_empty());
+        assert!(matching(&m, "").is_empty());
+        m.remove(columns[129]);
+        assert_eq!(matching(&m, "concerto"), [1_003]);
+    }
+
+    #[test]
+    fn one_urn_is_enough() {
+        let mut m = Matrix::new(0);
+        let (a, b) = (m.insert(1).unwrap(), m.insert(2).unwrap());
+        let sha1 = crate::gnutella::huge::Sha1([7; 20]);
+        for c in [a, b] {
+            m.table(c).reset(16);
+        }
+        m.table(b).change(qrp::slot(qrp::hash(sha1.urn().as_bytes()), 16), Change::Present);
+        share(&mut m, a, "walrus");
+        let payload = crate::gnutella::query::Builder::new("walrus").sha1(sha1).finish();
+        let query = crate::gnutella::query::Query::parse(&payload).unwrap();
+        let mut found = Vec::new();
+        m.matching(&Hashes::of(&query), |o| found.push(o));
+        assert_eq!(found, [1, 2]);
+    }
+
+    #[test]
+    fn memory_of_emptied_blocks_is_given_back() {
+        let mut m = Matrix::new(1 << 20);
+        let empty = m.bytes();
+        let columns: Vec<Column> = (0..640).map(|owner| m.insert(owner).unwrap()).collect();
+        for c in &columns {
+            m.reset(*c, 17);
+            m.set(*c, 1, true);
+        }
+        assert!(m.bytes() > empty + 10 * (SLOTS * 8));
+        for c in columns {
+            m.remove(c);
+        }
+        assert!(m.bytes() <= empty + SPARE_BLOCKS_MAX * SLOTS * 8);
+        assert!(!m.union(0));
+    }
+
+    #[test]
+    fn a_large_table_without_room_keeps_cleared_slots_until_the_next_reset() {
+        let mut m = Matrix::new(0);
+        let c = m.insert(5).unwrap();
+        m.reset(c, 18);
+        m.set(c, 40, true);
+        m.set(c, 40, false);
+        assert_eq!(owners(&m, 10), [5]);
+        m.reset(c, 18);
+        assert!(owners(&m, 10).is_empty());
+    }
+
+    #[test]
+    fn before_a_reset_and_beyond_its_end_a_table_has_no_slots() {
+        let mut m = Matrix::new(0);
+        let c = m.insert(0).unwrap();
+        m.table(c).change(1, Change::Present);
+        assert_eq!(m.ones(c), 0);
+        m.table(c).reset(10);
+        m.table(c).change(1 << 10, Change::Present);
+        assert_eq!(m.ones(c), 0);
+        m.table(c).change(1, Change::Flip);
+        assert_eq!(m.ones(c), 64);
+        m.table(c).change(1, Change::Flip);
+        assert_eq!(m.ones(c), 0);
+    }
+
+    proptest! {
+        /// Against plain sets of slots: each table matches exactly where folding or widening its own slots says so, and
+        /// the union is the union.
+        #[test]
+        fn agrees_with_plain_sets(
+            bits in proptest::collection::vec(10_u8..=20, 1..70),
+            patches in proptest::collection::vec((0_usize..70, 0_u32..(1 << 20), any::<bool>()), 0..400),
+        ) {
+            let mut m = Matrix::new(64 << 20);
+            let mut model: Vec<(Column, u8, BTreeSet<u32>)> = Vec::new();
+            for (owner, bits) in bits.iter().enumerate() {
+                let c = m.insert(owner as u32).unwrap();
+                m.reset(c, *bits);
+                model.push((c, *bits, BTreeSet::new()));
+            }
+            let mut touched = BTreeSet::from([0_u16, 77]);
+            for (who, slot, present) in patches {
+                let n = model.len();
+                let (c, bits, set) = &mut model[who % n];
+                let slot = slot % 64 * ((1 << *bits) / 64) + slot % 3;
+                let flipped = slot % 5 == 0;
+                let present = if flipped { !set.contains(&slot) } else { present };
+                if present { set.insert(slot); } else { set.remove(&slot); }
+                let change = match present {
+                    _ if flipped => Change::Flip,
+                    true => Change::Present,
+                    false => Change::Absent,
+                };
+                m.table(*c).change(slot, change);
+                touched.insert(if *bits > 16 { slot >> (*bits - 16) } else { slot << (16 - *bits) } as u16);
+            }
+            for row in touched {
+                let expect: Vec<u32> = model.iter().enumerate().filter(|(_, (_, bits, set))| {
+                    set.iter().any(|s| if *bits > 16 {
+                        s >> (bits - 16) == u32::from(row)
+                    } else {
+                        *s == u32::from(row) >> (16 - bits)
+                    })
+                }).map(|(owner, _)| owner as u32).collect();
+                prop_assert_eq!(m.union(row), !expect.is_empty());
+                prop_assert_eq!(owners(&m, row), expect);
+            }
+        }
+    }
+}

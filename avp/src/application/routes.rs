@@ -1,0 +1,218 @@
+//! Where answers go: from the id of a message, or of a servent, to the link from which it came.
+//!
+//! Two generations: new entries go to the young one; when it is full or old enough it becomes the old one, and what
+//! was old is forgotten. So the table is bounded, and an entry lives for one to two ages.
+
+use crate::gnutella::Guid;
+use crate::host::Instant;
+use crate::tables::Hasher;
+use hashbrown::HashTable;
+use std::time::Duration;
+
+/// A link, distinguished from later ones that use the same place in the table of links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LinkId {
+    /// Its place in the table of links.
+    pub index: u32,
+    /// Counts the links that have had this place.
+    pub serial: u32,
+}
+
+/// What is known about an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Where it came from.
+    pub link: LinkId,
+    /// Milliseconds from the table's beginning to its first arrival; wraps after 49 days.
+    at_ms: u32,
+    /// Answers that went back, at most 65,535.
+    pub hits: u16,
+    /// Highest TTL with which it arrived.
+    pub ttl: u8,
+    /// Whether the answers end at this peer, which asks on behalf of the link.
+    pub dynamic: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    guid: Guid,
+    route: Route,
+}
+
+/// A bounded table of routes.
+#[derive(Debug)]
+pub struct Routes {
+    young: HashTable<Entry>,
+    old: HashTable<Entry>,
+    hasher: Hasher,
+    entries_max: usize,
+    age: Duration,
+    began: Instant,
+    turned: Instant,
+}
+
+impl Routes {
+    /// An empty table of twice `entries_max` entries that live for one to two `age`s.
+    #[must_use]
+    pub fn new(hasher: Hasher, entries_max: usize, age: Duration, now: Instant) -> Self {
+        let (young, old) = (HashTable::new(), HashTable::new());
+        Self { young, old, hasher, entries_max, age, began: now, turned: now }
+    }
+
+    /// Puts other bounds in force.
+    pub fn resize(&mut self, entries_max: usize, age: Duration) {
+        (self.entries_max, self.age) = (entries_max, age);
+    }
+
+    /// Finds an id, or enters it as coming from `link`. Returns what was known before: `None` where it is new.
+    #[inline]
+    pub fn learn(&mut self, now: Instant, guid: Guid, link: LinkId, ttl: u8) -> Option<&mut Route> {
+        let hash = self.hash(guid);
+        // The borrow checker does not see that a returned entry ends the borrow, so it is looked up in two steps.
+        if self.young.find(hash, |e| e.guid == guid).is_some() {
+            return self.young.find_mut(hash, |e| e.guid == guid).map(|e| &mut e.route);
+        }
+        if self.old.find(hash, |e| e.guid == guid).is_some() {
+            return self.old.find_mut(hash, |e| e.guid == guid).map(|e| &mut e.route);
+        }
+        if self.young.len() >= self.entries_max {
+            self.turn(now);
+        }
+        let at_ms = self.millis(now);
+        let route = Route { link, at_ms, hits: 0, ttl, dynamic: false };
+        let hasher = &self.hasher;
+        self.young.insert_unique(hash, Entry { guid, route }, |e| hash_of(hasher, e.guid));
+        None
+    }
+
+    /// Enters an id as coming from `link`, whatever was known; it is as fresh as a new one.
+    pub fn refresh(&mut self, now: Instant, guid: Guid, link: LinkId) {
+        let hash = self.hash(guid);
+        if let Ok(old) = self.old.find_entry(hash, |e| e.guid == guid) {
+            old.remove();
+        }
+        if let Some(known) = self.learn(now, guid, link, 0) {
+            known.link = link;
+        }
+    }
+
+    /// What is known about an id.
+    #[inline]
+    pub fn get(&mut self, guid: Guid) -> Option<&mut Route> {
+        let hash = self.hash(guid);
+        match self.young.find_mut(hash, |e| e.guid == guid) {
+            Some(e) => Some(&mut e.route),
+            None => self.old.find_mut(hash, |e| e.guid == guid).map(|e| &mut e.route),
+        }
+    }
+
+    /// The time since a route was entered.
+    #[must_use]
+    pub fn since(&self, route: &Route, now: Instant) -> Duration {
+        Duration::from_millis(self.millis(now).wrapping_sub(route.at_ms).into())
+    }
+
+    /// Lets the old generation go where the young one has its age. Call about once a second.
+    pub fn tick(&mut self, now: Instant) {
+        if now.since(self.turned) >= self.age {
+            self.turn(now);
+        }
+    }
+
+    fn hash(&self, guid: Guid) -> u64 {
+        hash_of(&self.hasher, guid)
+    }
+
+    fn turn(&mut self, now: Instant) {
+        std::mem::swap(&mut self.young, &mut self.old);
+        self.young.clear();
+        self.turned = now;
+    }
+
+    fn millis(&self, now: Instant) -> u32 {
+        now.since(self.began).as_millis() as u32
+    }
+
+    /// Entries in both generations.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+fn hash_of(hasher: &Hasher, guid: Guid) -> u64 {
+    // One number is hashed faster than 16 bytes and their length.
+    hasher.hash_one(u128::from_le_bytes(guid.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guid(n: u64) -> Guid {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&n.to_le_bytes());
+        Guid(bytes)
+    }
+
+    fn link(index: u32) -> LinkId {
+        LinkId { index, serial: 0 }
+    }
+
+    fn table(entries: usize) -> Routes {
+        Routes::new(Hasher::with_seeds(1, 2, 3, 4), entries, Duration::from_secs(300), Instant(0))
+    }
+
+    #[test]
+    fn the_first_link_is_kept_and_repeats_are_known() {
+        let mut routes = table(8);
+        assert_eq!(routes.learn(Instant(0), guid(1), link(3), 4), None);
+        let known = routes.learn(Instant(0), guid(1), link(9), 7).unwrap();
+        assert_eq!((known.link, known.ttl), (link(3), 4));
+        assert_eq!(routes.get(guid(1)).unwrap().link, link(3));
+        assert_eq!(routes.get(guid(2)), None);
+    }
+
+    #[test]
+    fn the_table_never_holds_more_than_two_generations() {
+        let mut routes = table(100);
+        for n in 0..10_000 {
+            routes.learn(Instant(n), guid(n), link(0), 1);
+            assert!(routes.len() <= 200);
+        }
+        assert!(routes.get(guid(9_999)).is_some() && routes.get(guid(9_900)).is_some());
+        assert!(routes.get(guid(9_000)).is_none());
+    }
+
+    #[test]
+    fn entries_are_forgotten_after_two_ages() {
+        let mut routes = table(100);
+        let at = |s| Instant(0) + Duration::from_secs(s);
+        routes.learn(at(299), guid(1), link(0), 1);
+        routes.tick(at(300));
+        assert!(routes.get(guid(1)).is_some());
+        assert_eq!(routes.since(&routes.old.iter().next().unwrap().route, at(301)).as_secs(), 2);
+        routes.tick(at(599));
+        assert!(routes.get(guid(1)).is_some());
+        routes.tick(at(600));
+        assert!(routes.get(guid(1)).is_none());
+    }
+
+    #[test]
+    fn a_refreshed_entry_is_young_again_and_points_to_its_latest_link() {
+        let mut routes = table(100);
+        let at = |s| Instant(0) + Duration::from_secs(s);
+        routes.refresh(at(0), guid(1), link(1));
+        routes.tick(at(300));
+        routes.refresh(at(301), guid(1), link(2));
+        routes.tick(at(600));
+        assert_eq!(routes.get(guid(1)).unwrap().link, link(2));
+        assert_eq!(routes.len(), 1);
+    }
+}
