@@ -8,6 +8,8 @@
 //! | [`peer`] | a real-socket Gnutella peer on top of it: leaf or ultrapeer, dialling or accepting |
 //! | [`capture`] | recording sessions, and having an independent reader look at them |
 //! | [`node`] | a node in a process of its own, driven by its command line |
+//! | [`gtkg`] | gtk-gnutella as a real peer, where one is installed |
+//! | [`namespace`] | a network of a test's own |
 //! | [`http`] | a client and a file server |
 //! | [`loopback`] | addresses of this machine that no other test uses |
 //! | [`wait`] | waiting for a condition with a deadline |
@@ -15,8 +17,10 @@
 #![allow(clippy::print_stderr)]
 
 pub mod capture;
+pub mod gtkg;
 pub mod http;
 pub mod loopback;
+pub mod namespace;
 pub mod node;
 pub mod peer;
 pub mod wait;
