@@ -281,3 +281,141 @@ fn parse_status(text: &str) -> Option<(Version, u16, String)> {
     let code = if is_code { code.parse().ok()? } else { return None };
     Some((Version::parse(version)?, code, reason.trim().to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::gnutella::headers::Writer;
+
+    /// A leaf dials an ultrapeer.
+    const LEAF: &str = "GNUTELLA CONNECT/0.6\r\nNode: 100.64.77.2:6347\r\nRemote-IP: 100.64.77.1\r\n\
+        User-Agent: gtk-gnutella/1.2.3-14-ga331a-dirty (2024-03-03; Topless; Linux x86_64)\r\nPong-Caching: 0.1\r\n\
+        Bye-Packet: 0.1\r\nGGEP: 0.5\r\nGUID: d99a3102bcb3da2b5303b3b587639cc1\r\nVendor-Message: 0.2\r\n\
+        X-Query-Routing: 0.2\r\nX-Requeries: False\r\nUpgrade: TLS/1.0\r\nAccept-Encoding: deflate\r\n\
+        X-Token: ZlvE5ZLmz4m8dsfKJKeLug2Px2b1vQw9/+ZD; 9Pg=\r\nX-Live-Since: Sun, 02 Jun 2024 01:03:13 +0000\r\n\
+        X-Ultrapeer: False\r\nX-Dynamic-Querying: 0.1\r\nX-Ultrapeer-Query-Routing: 0.1\r\nX-Degree: 32\r\n\
+        X-Max-TTL: 4\r\nX-Guess: 0.2\r\nX-Features: tls/1.0, browse/1.0, sflag/0.1, HSEP/0.2\r\n\r\n";
+
+    fn read(text: &[u8]) -> Result<Option<(Block, usize)>, Error> {
+        Reader::default().push(text)
+    }
+
+    fn start(text: &str) -> Result<Start, Error> {
+        read(text.as_bytes()).map(|b| b.expect("a whole block").0.start)
+    }
+
+    #[test]
+    fn a_captured_handshake_is_read_however_it_is_cut() {
+        let (whole, used) = read(LEAF.as_bytes()).unwrap().unwrap();
+        assert_eq!((used, whole.start.clone()), (LEAF.len(), Start::Connect(Version::new(0, 6))));
+        assert_eq!(whole.headers.len(), 21);
+        assert_eq!(whole.headers.addr("node"), "100.64.77.2:6347".parse().ok());
+        assert_eq!(whole.headers.boolean("X-Ultrapeer"), Some(false));
+        assert_eq!(whole.headers.feature("X-Features", "hsep"), Some(Version::new(0, 2)));
+        for size in [1, 2, 7, 100] {
+            let mut reader = Reader::default();
+            let blocks: Vec<_> =
+                LEAF.as_bytes().chunks(size).filter_map(|c| reader.push(c).unwrap()).collect();
+            assert_eq!(blocks.len(), 1);
+            assert_eq!(blocks[0].0, whole);
+            assert_eq!(reader.held_bytes(), 0);
+        }
+    }
+
+    #[test]
+    fn what_follows_the_block_is_left() {
+        // The third leg of another client, with its first ping right behind.
+        let bytes = b"GNUTELLA/0.6 200 OK\r\nX-Ultrapeer: False\r\n\r\n\x69\x16\x99\xe1\xbe";
+        let (block, used) = read(bytes).unwrap().unwrap();
+        assert_eq!(
+            block.start,
+            Start::Status { version: Version::new(0, 6), code: 200, reason: "OK".into() }
+        );
+        assert_eq!(&bytes[used..], b"\x69\x16\x99\xe1\xbe");
+    }
+
+    #[test]
+    fn every_start_line_is_told_apart() {
+        assert_eq!(start("GNUTELLA CONNECT/0.4\n\n"), Ok(Start::Connect(Version::new(0, 4))));
+        assert_eq!(start("GNUTELLA OK\n\n"), Ok(Start::Ok04));
+        let refusal = start("GNUTELLA/0.6 403 Normal nodes refused\r\n\r\n").unwrap();
+        let version = Version::new(0, 6);
+        assert_eq!(refusal, Start::Status { version, code: 403, reason: "Normal nodes refused".into() });
+        let giv = start("GIV 1:d99a3102bcb3da2b5303b3b587639cc1/file\n\n").unwrap();
+        let servent = Guid::from_hex(b"d99a3102bcb3da2b5303b3b587639cc1").unwrap();
+        assert_eq!(giv, Start::Giv { index: 1, servent, name: "file".into() });
+        let answer = start("HTTP/1.1 503 Queued (slot 1, ETA: 0s)\r\n\r\n").unwrap();
+        let version = Version::new(1, 1);
+        assert_eq!(answer, Start::Answer { version, code: 503, reason: "Queued (slot 1, ETA: 0s)".into() });
+    }
+
+    #[test]
+    fn a_request_with_raw_spaces_and_a_doubled_host_is_tolerated() {
+        let bytes = b"GET /get/5/walrus from avp.mp3 HTTP/1.1\r\nHost: Host: 100.64.79.1:7100\r\nRange: bytes=0-9\r\n\r\n";
+        let (block, _) = read(bytes).unwrap().unwrap();
+        let target = "/get/5/walrus from avp.mp3".into();
+        assert_eq!(block.start, Start::Request { method: Method::Get, target, version: Version::new(1, 1) });
+        assert_eq!(block.headers.get("host"), Some("Host: 100.64.79.1:7100"));
+    }
+
+    #[test]
+    fn continuations_join_and_lines_may_end_with_lf() {
+        let (block, _) =
+            read(b"GNUTELLA CONNECT/0.6\nX-Try: 1.2.3.4:1,\n\t5.6.7.8:2\nA:b\n\n").unwrap().unwrap();
+        assert_eq!(block.headers.items("X-Try").collect::<Vec<_>>(), ["1.2.3.4:1", "5.6.7.8:2"]);
+        assert_eq!(block.headers.get("a"), Some("b"));
+    }
+
+    #[test]
+    fn each_way_to_be_wrong_is_told_at_once() {
+        assert_eq!(read(b"SSH-2.0-x").unwrap_err(), Error::Unknown);
+        assert_eq!(read(b"\r\n").unwrap_err(), Error::Unknown);
+        assert_eq!(read(b"\x16\x03\x01").unwrap_err(), Error::Tls);
+        assert_eq!(read(b"GNUTELLA HELLO\r\n\r\n").unwrap_err(), Error::Start);
+        assert_eq!(read(b"GNUTELLA/0.6 2x0 OK\r\n\r\n").unwrap_err(), Error::Start);
+        assert_eq!(read(b"GET /\r\n\r\n").unwrap_err(), Error::Start);
+        assert_eq!(read(b"GIV 1:abc/file\n\n").unwrap_err(), Error::Start);
+        assert_eq!(read(b"GET / HTTP/1.1\r\nA: b\r\nno colon\r\n\r\n").unwrap_err(), Error::Header(3));
+        assert_eq!(read(b"GET / HTTP/1.1\r\n continued\r\n\r\n").unwrap_err(), Error::Header(2));
+        assert_eq!(read(b"GET / HTTP/1.1\r\nA b: c\r\n\r\n").unwrap_err(), Error::Header(2));
+        assert_eq!(read(b"GNUT"), Ok(None));
+    }
+
+    #[test]
+    fn an_endless_block_is_cut_off() {
+        let mut reader = Reader::new(100, 10);
+        assert_eq!(reader.push(b"GET / HTTP/1.1\r\n"), Ok(None));
+        let error = (0..20).find_map(|_| reader.push(b"A: b\r\n").err());
+        assert_eq!(error, Some(Error::TooManyLines(10)));
+        let mut reader = Reader::new(100, 10);
+        let error = (0..200).find_map(|n| reader.push(if n == 0 { b"GET " } else { b"xxxx" }).err());
+        assert_eq!(error, Some(Error::TooLong(100)));
+        assert!(reader.held_bytes() <= 100);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(pairs in vec(("[A-Za-z][A-Za-z-]{0,12}", "[!-~]([ -~]{0,30}[!-~])?"), 0..20), code in 100..1000_u16, size in 1..50_usize) {
+            let writer = pairs.iter().fold(Writer::status(code, "why not"), |w, (name, value)| w.header(name, value));
+            let bytes = writer.finish();
+            let mut reader = Reader::default();
+            let blocks: Vec<_> = bytes.chunks(size).filter_map(|c| reader.push(c).unwrap()).collect();
+            prop_assert_eq!(blocks.len(), 1);
+            let read: Vec<_> = blocks[0].0.headers.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+            prop_assert_eq!(read, pairs);
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_panic_and_within_bounds(opening in 0..7_usize, bytes in vec(prop_oneof![2 => any::<u8>(), 1 => Just(b'\n'), 1 => Just(b':'), 1 => Just(b' ')], 0..400), size in 1..64_usize) {
+            let start: &[u8] = [&b""[..], b"GNUTELLA CONNECT/", b"GNUTELLA/0.6 ", b"GET ", b"HEAD / HTTP/1.1\n", b"GIV ", b"HTTP/1"][opening];
+            let mut reader = Reader::new(300, 20);
+            for piece in [start, &bytes].concat().chunks(size) {
+                prop_assert!(reader.held_bytes() <= 300);
+                if reader.push(piece).is_err() { break }
+            }
+        }
+    }
+}

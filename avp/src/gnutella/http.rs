@@ -191,3 +191,89 @@ impl Answer {
         out
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::gnutella::handshake::{Method, Reader, Start};
+
+    const GUID: &str = "9729310248d8ffd0b72ff6861ab3025b";
+
+    fn resource(target: &str) -> Resource<'_> {
+        Target::parse(target).resource()
+    }
+
+    #[test]
+    fn a_push_proxy_takes_both_spellings() {
+        let servent = Guid::from_hex(GUID.as_bytes()).unwrap();
+        let base32 = format!("/gnutella/push-proxy?ServerId={}", servent.base32());
+        assert_eq!(resource(&base32), Resource::PushProxy { servent, file: None });
+        let hex = format!("/gnutella/pushproxy?guid={GUID}&file=7");
+        assert_eq!(resource(&hex), Resource::PushProxy { servent, file: Some(7) });
+        for bad in ["", "?ServerId=", "?ServerId=xyz", &format!("?guid={GUID}&file=x")] {
+            assert_eq!(resource(&format!("/gnutella/push-proxy{bad}")), Resource::Malformed, "{bad}");
+        }
+    }
+
+    #[test]
+    fn contents_are_asked_for_by_name_or_by_number() {
+        let sha1 = Sha1::from_base32(b"DT56VS43LC4FLARA57CPYF4QP4DHGQKT").unwrap();
+        let by_urn = Resource::ByUrn { service: "N2R", sha1 };
+        assert_eq!(resource("/uri-res/N2R?urn:sha1:DT56VS43LC4FLARA57CPYF4QP4DHGQKT"), by_urn);
+        assert_eq!(resource("http://h:1/uri-res/N2R?urn%3Asha1%3ADT56VS43LC4FLARA57CPYF4QP4DHGQKT"), by_urn);
+        assert_eq!(resource("/uri-res/N2R?urn:sha1:x"), Resource::Malformed);
+        let zebra = Resource::ByIndex { index: 1, name: "zebra quartet symphony.mp3".into() };
+        assert_eq!(resource("/get/1/zebra%20quartet%20symphony.mp3"), zebra);
+        assert_eq!(resource("/get/1/zebra quartet symphony.mp3"), zebra);
+        assert_eq!(resource("/get/x/y"), Resource::Malformed);
+        assert_eq!(resource("/get/1/%zz"), Resource::Malformed);
+        assert_eq!(resource("/"), Resource::Root);
+        assert_eq!(resource("/nowhere?x"), Resource::Other("/nowhere"));
+    }
+
+    #[test]
+    fn parameters_are_decoded_and_bounded() {
+        let target = Target::parse(
+            "/gwc?client=TEST&version=1.0&ip=1.2.3.4%3A6346&url=http%3a%2f%2fh%2f&note=a+b&bad=%g0&flag",
+        );
+        assert_eq!(target.parameter("IP").as_deref(), Some("1.2.3.4:6346"));
+        assert_eq!(target.parameter("url").as_deref(), Some("http://h/"));
+        assert_eq!(target.parameter("note").as_deref(), Some("a b"));
+        assert_eq!(target.parameter("flag").as_deref(), Some(""));
+        assert_eq!(target.parameter("bad"), None);
+        let many = format!("/?{}", "a=b&".repeat(1000));
+        assert_eq!(Target::parse(&many).parameters().count(), PARAMETERS_MAX);
+    }
+
+    #[test]
+    fn an_answer_says_how_long_it_is() {
+        let answer = Answer::new(200, "OK", "test/1")
+            .header("X-Extra", "y\r\nInjected: z")
+            .body("text/plain", "hello");
+        let bytes = answer.clone().finish(Method::Get);
+        let (block, used) = Reader::default().push(&bytes).unwrap().unwrap();
+        assert!(matches!(block.start, Start::Answer { code: 200, .. }));
+        assert_eq!(block.headers.number("Content-Length"), Some(5));
+        assert_eq!(block.headers.get("Injected"), None);
+        assert_eq!(&bytes[used..], b"hello");
+        assert_eq!(answer.finish(Method::Head), &bytes[..used]);
+    }
+
+    proptest! {
+        #[test]
+        fn encoding_is_undone(text in vec(any::<u8>(), 0..60)) {
+            let encoded = encode(&text);
+            prop_assert!(encoded.bytes().all(|b| b.is_ascii_graphic()));
+            prop_assert_eq!(decode(&encoded).unwrap().into_owned(), text);
+        }
+
+        #[test]
+        fn any_target_is_read_without_panic(path in "(/uri-res/|/get/|/gnutella/push-proxy|http://)?(?s).{0,40}") {
+            let target = Target::parse(&path);
+            let _ = (target.resource(), target.parameters().count());
+        }
+    }
+}

@@ -354,3 +354,6 @@ pub fn features_supported(features: &[([u8; 4], u16)]) -> Vec<u8> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;
