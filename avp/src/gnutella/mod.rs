@@ -12,12 +12,13 @@
 //! | [`ggep`], [`extension`], [`huge`] | what is attached to payloads: GGEP, the area between NULs, SHA-1 names |
 //! | [`udp`], [`uhc`] | what differs in datagrams: compression marks, host caches |
 //! | [`handshake`], [`headers`] | the text before the descriptors: start lines and header blocks, read and written |
-//! | [`http`] | request targets and answers: host cache, push proxy, files by urn |
+//! | [`http`], [`gwc`] | request targets and answers: push proxy, files by urn; web caches |
 
 pub mod bye;
 pub mod extension;
 pub mod ggep;
 pub mod guid;
+pub mod gwc;
 pub mod handshake;
 pub mod header;
 pub mod headers;
