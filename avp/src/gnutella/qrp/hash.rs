@@ -18,6 +18,12 @@ pub fn hash(word: &[u8]) -> u32 {
     for (n, byte) in chunks.remainder().iter().enumerate() {
         xor ^= u32::from(byte.to_ascii_lowercase()) << (8 * n);
     }
+    finish(xor)
+}
+
+/// The hash of a word whose small letters were joined in fours by XOR.
+#[inline]
+pub(super) const fn finish(xor: u32) -> u32 {
     xor.wrapping_mul(MULTIPLIER)
 }
 

@@ -1,9 +1,12 @@
 //! From messages to changes of a table.
 
-use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
+use miniz_oxide::inflate::decompress_slice_iter_to_slice;
 
 use super::SLOTS_LOG2_MAX;
 use super::message::{Compressor, MessageError, RouteUpdate};
+
+/// Bytes of a patch that are compared to zero at once.
+const RUN_BYTES: usize = 32;
 
 /// What becomes of one slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,20 +202,34 @@ fn apply(
     slots: &mut impl Slots,
 ) -> Result<Progress, Error> {
     let expected = table_bytes(log2, bits);
-    let inflated;
+    let mut inflated;
     let plain = match compressor {
         Compressor::None => data,
         Compressor::Zlib => {
-            inflated = decompress_to_vec_zlib_with_limit(data, expected).map_err(|_| Error::Corrupt)?;
-            &inflated
+            inflated = vec![0; expected];
+            let len = decompress_slice_iter_to_slice(&mut inflated, std::iter::once(data), true, false)
+                .map_err(|_| Error::Corrupt)?;
+            &inflated[..len]
         }
     };
     if plain.len() != expected {
         return Err(Error::Length { got: plain.len(), expected });
     }
+    let mut changed = 0;
+    for (n, chunk) in plain.chunks(RUN_BYTES).enumerate() {
+        // Few of a peer's slots change: whole runs are zero.
+        if chunk != &[0; RUN_BYTES][..chunk.len()] {
+            changed += apply_run(chunk, n * RUN_BYTES, bits, slots);
+        }
+    }
+    Ok(Progress::Applied { changed })
+}
+
+/// Applies the changes in some bytes, of which the first is the patch's `first`th; says how many there were.
+fn apply_run(run: &[u8], first: usize, bits: u8, slots: &mut impl Slots) -> u32 {
     let per_byte = 8 / u32::from(bits);
     let mut changed = 0;
-    for (n, byte) in plain.iter().enumerate().filter(|(_, byte)| **byte != 0) {
+    for (n, byte) in run.iter().enumerate().filter(|(_, byte)| **byte != 0) {
         for k in 0..per_byte {
             // The first slot is in the highest bits; shifting back as a signed number spreads the sign.
             let value = (*byte << (k as u8 * bits)) as i8 >> (8 - bits);
@@ -223,10 +240,10 @@ fn apply(
                 1.. => Change::Absent,
             };
             changed += 1;
-            slots.change(n as u32 * per_byte + k, change);
+            slots.change((first + n) as u32 * per_byte + k, change);
         }
     }
-    Ok(Progress::Applied { changed })
+    changed
 }
 
 #[cfg(test)]

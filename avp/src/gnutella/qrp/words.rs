@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::hash::hash;
+use super::hash::{finish, hash};
 use crate::gnutella::query::Query;
 
 /// Shortest word in letters.
@@ -20,8 +20,23 @@ const TRIM_LETTERS_MAX: usize = 3;
 
 /// The words of a text, as they are written there. Bytes over 0x7f count as letters: they are parts of UTF-8.
 pub fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|b| !(b.is_ascii_alphanumeric() || *b >= 0x80)).filter(|w| letters(w) >= WORD_LETTERS_MIN)
+    text.split(|b| SMALL[usize::from(*b)] == 0).filter(|w| letters(w) >= WORD_LETTERS_MIN)
 }
+
+/// Each byte's small letter where it is part of a word, zero where it is not.
+const SMALL: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0_u8;
+    loop {
+        if byte.is_ascii_alphanumeric() || byte >= 0x80 {
+            table[byte as usize] = byte.to_ascii_lowercase();
+        }
+        if byte == u8::MAX {
+            break table;
+        }
+        byte += 1;
+    }
+};
 
 /// Letters, not bytes: those that are not continuations in UTF-8.
 fn letters(word: &[u8]) -> usize {
@@ -77,14 +92,39 @@ impl Hashes {
     }
 
     /// Hashes the words of a text.
+    ///
+    /// One pass over the bytes, as each query that arrives is hashed: what [`words`] and [`hash`] do one after the
+    /// other, for words of ASCII.
     #[must_use]
     pub fn of_text(text: &[u8]) -> Self {
         let mut hashes = Self::default();
-        for (place, word) in hashes.words.iter_mut().zip(words(text)) {
-            *place = word_hash(word);
-            hashes.words_len += 1;
+        let (mut xor, mut start, mut all) = (0_u32, 0, 0_u8);
+        // A part behind the last byte ends the last word.
+        for (at, byte) in text.iter().chain(&[0]).enumerate() {
+            let small = SMALL[usize::from(*byte)];
+            if small != 0 {
+                xor ^= u32::from(small) << (8 * ((at - start) & 3));
+                all |= small;
+                continue;
+            }
+            if at - start >= WORD_LETTERS_MIN {
+                let word = &text[start..at];
+                if all < 0x80 {
+                    hashes.push_word(finish(xor));
+                } else if letters(word) >= WORD_LETTERS_MIN {
+                    hashes.push_word(word_hash(word));
+                }
+            }
+            (xor, start, all) = (0, at + 1, 0);
         }
         hashes
+    }
+
+    fn push_word(&mut self, hash: u32) {
+        if let Some(place) = self.words.get_mut(usize::from(self.words_len)) {
+            *place = hash;
+            self.words_len += 1;
+        }
     }
 
     fn push_urn(&mut self, urn: &str) {
@@ -170,9 +210,17 @@ mod tests {
 
     proptest! {
         #[test]
+        fn one_pass_hashes_what_words_and_hash_do(text in "[a-zA-Z0-9 é.ü_]{0,80}") {
+            let one_by_one: Vec<_> = words(text.as_bytes()).take(QUERY_WORDS_MAX).map(word_hash).collect();
+            let hashes = Hashes::of_text(text.as_bytes());
+            prop_assert_eq!(hashes.words(), one_by_one);
+        }
+
+        #[test]
         fn any_text_is_read_without_panic_and_within_bounds(text in vec(any::<u8>(), 0..300)) {
             let hashes = Hashes::of_text(&text);
-            prop_assert_eq!(hashes.words().len(), words(&text).count().min(QUERY_WORDS_MAX));
+            let one_by_one: Vec<_> = words(&text).take(QUERY_WORDS_MAX).map(word_hash).collect();
+            prop_assert_eq!(hashes.words(), one_by_one);
             let mut n = 0;
             name_hashes(&text, |_| n += 1);
             prop_assert!(n <= 4 * words(&text).count());
