@@ -8,6 +8,8 @@
 //! | [`peer`] | a real-socket Gnutella peer on top of it: leaf or ultrapeer, dialling or accepting |
 //! | [`capture`] | recording sessions, and having an independent reader look at them |
 //! | [`node`] | a node in a process of its own, driven by its command line |
+//! | [`fuzz`] | what parsers do with bytes that nobody meant for them |
+//! | [`dice`] | chance that can be repeated |
 //! | [`gtkg`] | gtk-gnutella as a real peer, where one is installed |
 //! | [`namespace`] | a network of a test's own |
 //! | [`http`] | a client and a file server |
@@ -17,6 +19,8 @@
 #![allow(clippy::print_stderr)]
 
 pub mod capture;
+pub mod dice;
+pub mod fuzz;
 pub mod gtkg;
 pub mod http;
 pub mod loopback;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use eep_tests::dice::Dice;
 use eep_tests::wire::{Query, kind};
 
 use super::meter::stamp;
@@ -15,18 +16,18 @@ const WAITING_BYTES_MAX: usize = 1 << 20;
 pub(super) struct Composer<'a> {
     words: &'a Words,
     more_words: usize,
-    dice: u64,
+    dice: Dice,
     sequence: u32,
 }
 
 impl<'a> Composer<'a> {
     pub(super) fn new(words: &'a Words, more_words: usize, seed: usize) -> Self {
-        Self { words, more_words, dice: 0x9E37_79B9_7F4A_7C15 ^ seed as u64, sequence: 0 }
+        Self { words, more_words, dice: Dice::new(seed as u64), sequence: 0 }
     }
 
     /// One of `0..n`, by chance.
     pub(super) fn pick(&mut self, n: usize) -> usize {
-        (self.roll() >> 32) as usize % n
+        self.dice.below(n)
     }
 
     /// Appends a query for `leaf`'s words, from a sender and with the time that its GUID carries.
@@ -40,7 +41,7 @@ impl<'a> Composer<'a> {
         if out.len() > WAITING_BYTES_MAX {
             return;
         }
-        let dice = self.roll();
+        let dice = self.dice.roll();
         self.sequence = self.sequence.wrapping_add(1);
         let head = out.len();
         out.extend_from_slice(&stamp(at, sender, self.sequence));
@@ -51,13 +52,5 @@ impl<'a> Composer<'a> {
         out.push(0);
         let len = (out.len() - body) as u32;
         out[head + 19..body].copy_from_slice(&len.to_le_bytes());
-    }
-
-    /// xorshift64
-    fn roll(&mut self) -> u64 {
-        self.dice ^= self.dice << 13;
-        self.dice ^= self.dice >> 7;
-        self.dice ^= self.dice << 17;
-        self.dice
     }
 }

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::dice::Dice;
 use crate::wire::{Guid, Hit, HitFile, Message, Push, QrpShape, QrpTable, Query, kind};
 
 /// How long a connection may take, and each step of a handshake.
@@ -261,15 +262,7 @@ impl Core {
 #[must_use]
 pub fn random_guid(n: u64) -> Guid {
     let mut guid = [0; 16];
-    let mut x = n;
-    for half in guid.chunks_mut(8) {
-        // splitmix64
-        x = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = x;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        half.copy_from_slice(&(z ^ (z >> 31)).to_le_bytes());
-    }
+    Dice::new(n).fill(&mut guid);
     guid[8] = 0xff;
     guid[15] = 0;
     guid
