@@ -79,7 +79,8 @@ pub const fn of(kind: Kind) -> Limit {
         Kind::QUERY => Limit { min: QUERY_BYTES_MIN, max: QUERY_BYTES_MAX, fatal: QUERY_BYTES_FATAL },
         Kind::QUERY_HIT => Limit::new(27, HIT_BYTES_MAX),
         Kind::HSEP => Limit::new(24, HSEP_BYTES_MAX),
-        _ => Limit::new(0, 0),
+        // No length fits a kind that has no meaning on a stream.
+        _ => Limit::new(1, 0),
     }
 }
 
@@ -102,6 +103,9 @@ mod tests {
 
     #[test]
     fn an_unknown_kind_is_dropped_and_its_sender_kept() {
-        assert_eq!(of(Kind(0x55)).judge(40), Verdict::Drop);
+        for kind in [Kind(0x55), Kind::DHT, Kind::RUDP] {
+            assert_eq!(of(kind).judge(0), Verdict::Drop);
+            assert_eq!(of(kind).judge(40), Verdict::Drop);
+        }
     }
 }

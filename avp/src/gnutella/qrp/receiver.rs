@@ -96,7 +96,7 @@ struct Sequence {
 }
 
 /// Takes one peer's updates. Between messages it holds what came of an unfinished sequence: never more than
-/// [`Receiver::held_bytes_max`], and most often nothing.
+/// twice [`Receiver::held_bytes_max`] (a buffer that grows doubles), and most often nothing.
 #[derive(Clone, Debug)]
 pub struct Receiver {
     slots_log2_max: u8,
@@ -129,7 +129,7 @@ impl Receiver {
         self.sequence.as_ref().map_or(0, |s| s.data.capacity())
     }
 
-    /// Most bytes that are ever held for a table of this size. Deflate never makes data longer by more than five
+    /// Most bytes of an unfinished sequence for a table of this size. Deflate never makes data longer by more than five
     /// bytes in 16 KiB and the stream's own eleven.
     #[must_use]
     pub const fn held_bytes_max(log2: u8, bits: u8) -> usize {
