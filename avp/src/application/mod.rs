@@ -1,6 +1,7 @@
 //! Application optimisation layer (AOL): how messages are routed over the overlay, and which relations there are.
 
 pub mod access;
+pub mod door;
 pub mod dynamic_query;
 pub mod monitoring;
 pub mod query_routing;
