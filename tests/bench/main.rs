@@ -7,11 +7,13 @@
 //! | `shapes` | what is done to the ultrapeer: relay, fan-out, idle leaves, joins |
 //! | `swarm` | many peers in few threads: connections, handshakes, framing |
 //! | `words` | query words that select exactly one leaf |
+//! | `native` | the virtual peer without a node, to compare with |
 //! | `process` | CPU and memory of the process under test |
 //! | `report` | figures, as a table for people and as JSON |
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod native;
 mod process;
 mod report;
 mod shapes;
@@ -44,6 +46,8 @@ enum Shape {
     Idle(shapes::idle::Args),
     /// Leaves that join and leave at once: joins a second
     Join(shapes::join::Args),
+    /// Be the ultrapeer: the virtual peer without a node, to compare a node with
+    Native(native::Args),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
         Shape::Fanout(args) => shapes::fanout::run(&args),
         Shape::Idle(args) => shapes::idle::run(&args),
         Shape::Join(args) => shapes::join::run(&args),
+        Shape::Native(args) => native::run(&args).map(|never| match never {}),
     };
     match report {
         Ok(report) => {

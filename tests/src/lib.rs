@@ -11,6 +11,7 @@
 //! | [`fuzz`] | what parsers do with bytes that nobody meant for them |
 //! | [`dice`] | chance that can be repeated |
 //! | [`gtkg`] | gtk-gnutella as a real peer, where one is installed |
+//! | [`native`] | the virtual peer in a shell of its own: real sockets, no node |
 //! | [`namespace`] | a network of a test's own |
 //! | [`http`] | a client and a file server |
 //! | [`loopback`] | addresses of this machine that no other test uses |
@@ -25,6 +26,7 @@ pub mod gtkg;
 pub mod http;
 pub mod loopback;
 pub mod namespace;
+pub mod native;
 pub mod node;
 pub mod peer;
 pub mod wait;

@@ -1,0 +1,125 @@
+//! The virtual peer in a shell of its own: real sockets, no node, no WebAssembly.
+//!
+//! What a node's figures are compared with, and what tests of the peer alone run against. One thread does everything;
+//! each turn hands one batch of events to [`avp::peer::VirtualPeer`], as a node does.
+
+mod sockets;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use avp::config::Config;
+use avp::peer::VirtualPeer;
+
+use sockets::Sockets;
+
+/// How long a turn waits where nothing happens; so soon a shell sees that it is to stop.
+const TURN_MAX: Duration = Duration::from_millis(100);
+
+/// A virtual peer on a thread of its own; ended when dropped.
+#[derive(Debug)]
+pub struct Native {
+    address: SocketAddr,
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Native {
+    /// Starts to listen where the configuration says; port 0 lets the system choose.
+    ///
+    /// # Errors
+    /// Where that address cannot be listened on.
+    pub fn start(config: Config) -> io::Result<Self> {
+        let mut shell = Shell::new(config)?;
+        let address = shell.address();
+        let over = Arc::new(AtomicBool::new(false));
+        let theirs = Arc::clone(&over);
+        let thread = std::thread::Builder::new().name("native-avp".to_owned()).spawn(move || {
+            while !theirs.load(Ordering::SeqCst) {
+                shell.turn()?;
+            }
+            shell.stop();
+            Ok(())
+        })?;
+        Ok(Self { address, over, thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Native {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            if !std::thread::panicking() {
+                ended.expect("the virtual peer does not panic").expect("its sockets work");
+            }
+        }
+    }
+}
+
+/// A virtual peer to be driven by the caller's thread.
+#[derive(Debug)]
+pub struct Shell {
+    peer: VirtualPeer,
+    sockets: Sockets,
+}
+
+impl Shell {
+    /// Starts to listen where the configuration says; port 0 lets the system choose.
+    ///
+    /// # Errors
+    /// Where the configuration is out of bounds, or that address cannot be listened on.
+    pub fn new(mut config: Config) -> io::Result<Self> {
+        config.validate().map_err(io::Error::other)?;
+        let sockets = Sockets::new(config.listen)?;
+        config.listen = sockets.address();
+        let mut seed = [0; 32];
+        // Repeatable: whatever chance decides, it decides the same in every run.
+        crate::dice::Dice::new(u64::from(config.listen.port())).fill(&mut seed);
+        let peer = VirtualPeer::new(config, seed, sockets.now());
+        let mut shell = Self { peer, sockets };
+        shell.hand_over();
+        Ok(shell)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.sockets.address()
+    }
+
+    /// Waits for sockets or the peer's timer, and hands over what has happened.
+    ///
+    /// # Errors
+    /// Where waiting fails.
+    pub fn turn(&mut self) -> io::Result<()> {
+        self.sockets.wait(TURN_MAX)?;
+        self.hand_over();
+        Ok(())
+    }
+
+    /// Has the peer say goodbye.
+    pub fn stop(&mut self) {
+        let now = self.sockets.now();
+        self.peer.stop(now, &mut self.sockets);
+        self.sockets.flush();
+    }
+
+    fn hand_over(&mut self) {
+        let (events, bytes) = self.sockets.take_batch();
+        let now = self.sockets.now();
+        self.peer.handle(now, events.iter().map(|e| e.lend(&bytes)), &mut self.sockets);
+        self.sockets.flush();
+        self.sockets.give_back(events, bytes);
+    }
+}
