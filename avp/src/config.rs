@@ -31,6 +31,8 @@ pub struct Config {
     /// Neighbours without ultrapeer support (protocol 0.4, or 0.6 without `X-Ultrapeer`) to accept. Default 8, at most
     /// 64. They are sent every query that has hops left.
     pub old_peers: u16,
+    /// Links that peers at one IP address may have. Default 0: as many as they like, since many may share an address.
+    pub links_per_address: u32,
     /// Hops that a query may travel from its origin. Default 4, from 2 to 7. Gnutella's `X-Max-TTL`.
     pub max_ttl: u8,
     /// Addresses to stay connected with as an ultrapeer neighbour: dialled first, and again whenever they are gone.
@@ -74,6 +76,7 @@ impl Default for Config {
             ultrapeers: 32,
             leaves: 5_000,
             old_peers: 8,
+            links_per_address: 0,
             max_ttl: 4,
             connect: Vec::new(),
             allow_private_addresses: false,

@@ -3,52 +3,26 @@
 //!
 //! Counting is an addition to an array; names and labels appear only when a snapshot is taken.
 
+use crate::gnutella::Kind;
 use crate::host::Instant;
 use std::time::Duration;
 
-/// The kinds of descriptors that are told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Kind {
-    /// 0x00
-    Ping,
-    /// 0x01
-    Pong,
-    /// 0x02
-    Bye,
-    /// 0x30
-    Qrp,
-    /// 0x31 and 0x32
-    Vendor,
-    /// 0x40
-    Push,
-    /// 0x80
-    Query,
-    /// 0x81
-    Hit,
-    /// Anything else.
-    Other,
-}
+/// The kinds of descriptors that are told apart; all others are the last one.
+const KINDS: [&str; 9] = ["ping", "pong", "bye", "qrp", "vendor", "push", "query", "query_hit", "other"];
 
-impl Kind {
-    const COUNT: usize = 9;
-    const NAMES: [&'static str; Self::COUNT] =
-        ["ping", "pong", "bye", "qrp", "vendor", "push", "query", "hit", "other"];
-
-    /// From the type byte of a descriptor header.
-    #[must_use]
-    pub fn of(descriptor: u8) -> Self {
-        match descriptor {
-            0x00 => Self::Ping,
-            0x01 => Self::Pong,
-            0x02 => Self::Bye,
-            0x30 => Self::Qrp,
-            0x31 | 0x32 => Self::Vendor,
-            0x40 => Self::Push,
-            0x80 => Self::Query,
-            0x81 => Self::Hit,
-            _ => Self::Other,
-        }
+/// Its place in [`KINDS`].
+#[inline]
+const fn place(kind: Kind) -> usize {
+    match kind {
+        Kind::PING => 0,
+        Kind::PONG => 1,
+        Kind::BYE => 2,
+        Kind::QRP => 3,
+        Kind::VENDOR | Kind::STANDARD_VENDOR => 4,
+        Kind::PUSH => 5,
+        Kind::QUERY => 6,
+        Kind::QUERY_HIT => 7,
+        _ => 8,
     }
 }
 
@@ -77,7 +51,7 @@ pub enum DropReason {
 impl DropReason {
     const COUNT: usize = 8;
     const NAMES: [&'static str; Self::COUNT] =
-        ["duplicate", "hops", "size", "malformed", "no-route", "throttled", "congested", "unknown"];
+        ["duplicate", "hops", "size", "malformed", "no_route", "throttled", "congested", "unknown"];
 }
 
 /// What a figure is to Prometheus.
@@ -224,23 +198,23 @@ impl Histogram {
 /// The application layer's counters.
 #[derive(Debug, Default)]
 pub struct Monitor {
-    received: [u64; Kind::COUNT],
+    received: [u64; KINDS.len()],
     received_bytes: u64,
-    relayed: [u64; Kind::COUNT],
+    relayed: [u64; KINDS.len()],
     relayed_bytes: u64,
-    dropped: [[u64; DropReason::COUNT]; Kind::COUNT],
-    arrived: [Option<Instant>; Kind::COUNT],
-    inter_arrival: [Histogram; Kind::COUNT],
+    dropped: [[u64; DropReason::COUNT]; KINDS.len()],
+    arrived: [Option<Instant>; KINDS.len()],
+    inter_arrival: [Histogram; KINDS.len()],
     response: Histogram,
 }
 
 impl Monitor {
     /// Kinds whose inter-arrival times are kept.
-    const TIMED: [Kind; 4] = [Kind::Ping, Kind::Push, Kind::Query, Kind::Hit];
+    const TIMED: [Kind; 4] = [Kind::PING, Kind::PUSH, Kind::QUERY, Kind::QUERY_HIT];
 
     /// A message came in, header and payload `bytes` long.
     pub fn received(&mut self, now: Instant, kind: Kind, bytes: usize) {
-        let k = kind as usize;
+        let k = place(kind);
         self.received[k] += 1;
         self.received_bytes += bytes as u64;
         if let Some(before) = self.arrived[k].replace(now) {
@@ -250,13 +224,13 @@ impl Monitor {
 
     /// A message went on to `copies` links.
     pub fn relayed(&mut self, kind: Kind, copies: usize, bytes: usize) {
-        self.relayed[kind as usize] += copies as u64;
+        self.relayed[place(kind)] += copies as u64;
         self.relayed_bytes += (copies * bytes) as u64;
     }
 
     /// A message, or one copy of it, went no further.
     pub fn dropped(&mut self, kind: Kind, reason: DropReason) {
-        self.dropped[kind as usize][reason as usize] += 1;
+        self.dropped[place(kind)][reason as usize] += 1;
     }
 
     /// The first hit for a query went back.
@@ -267,18 +241,18 @@ impl Monitor {
     /// How many messages of a kind were dropped for a reason.
     #[must_use]
     pub fn drops(&self, kind: Kind, reason: DropReason) -> u64 {
-        self.dropped[kind as usize][reason as usize]
+        self.dropped[place(kind)][reason as usize]
     }
 
     /// How many copies of messages of a kind went on.
     #[must_use]
     pub fn relays(&self, kind: Kind) -> u64 {
-        self.relayed[kind as usize]
+        self.relayed[place(kind)]
     }
 
     /// Names and values for Prometheus.
     pub fn sample(&self, out: &mut Samples) {
-        for (k, kind) in Kind::NAMES.into_iter().enumerate() {
+        for (k, kind) in KINDS.into_iter().enumerate() {
             let kind = ("kind", kind);
             out.counter(
                 "avp_received_messages_total",
@@ -319,11 +293,11 @@ impl Monitor {
             count: "avp_inter_arrival_seconds_count",
         };
         for kind in Self::TIMED {
-            self.inter_arrival[kind as usize].sample(
+            self.inter_arrival[place(kind)].sample(
                 out,
                 &INTER_ARRIVAL,
                 "Time between two messages of a kind, from any peer.",
-                Some(("kind", Kind::NAMES[kind as usize])),
+                Some(("kind", KINDS[place(kind)])),
             );
         }
         const RESPONSE: HistogramNames = HistogramNames {
@@ -361,7 +335,7 @@ mod tests {
     fn inter_arrival_buckets_are_cumulative() {
         let mut m = Monitor::default();
         for ms in [0, 5, 10, 2_000] {
-            m.received(Instant(0) + Duration::from_millis(ms), Kind::Query, 80);
+            m.received(Instant(0) + Duration::from_millis(ms), Kind::QUERY, 80);
         }
         let le = |b| value(&m, "avp_inter_arrival_seconds_bucket", &[("kind", "query"), ("le", b)]);
         assert_eq!((le("0.001"), le("0.01"), le("1"), le("10"), le("+Inf")), (0.0, 2.0, 2.0, 3.0, 3.0));

@@ -1,30 +1,71 @@
 //! [`VirtualPeer`]: the way a message travels.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `mod` | events in, a batch out, and when to wake up |
+//! | `opening` | connections that are no relation yet: dialled, accepted, shaking hands |
+//! | `admission` | who comes in, and as what |
+//! | `relation` | a relation begins, speaks and ends |
+//! | `table` | all relations, by connection and by place |
+//! | `queries` | queries to the leaves and neighbours that may answer |
+//! | `dynamic` | queries of leaves, put to one neighbour after the other |
+//! | `answers` | hits and pushes, back along their routes |
+//! | `pings` | pings answered, pongs kept |
+//! | `routing` | query routing tables in and out |
+//! | `vendor` | vendor messages |
+//! | `upkeep` | what is done once a second: dials, routes that age, tables that are published |
+//! | `address` | under which address others see this peer |
+//! | `saved` | what outlives the instance |
+//! | `status`, `report` | what an operator sees, and the figures |
 
+mod address;
+mod admission;
+mod answers;
+mod dynamic;
+mod opening;
+mod pings;
+mod queries;
+mod relation;
+mod report;
+mod routing;
+mod saved;
 mod status;
+mod table;
+mod upkeep;
+mod vendor;
 
+pub use saved::RestoreError;
 pub use status::{LinkStatus, Slots, Status};
 
-use crate::application::monitoring::{Monitor, Sample, Samples};
-use crate::config::Config;
-use crate::host::{Event, Host, Instant};
+use std::time::Duration;
+
 use rand_chacha::ChaCha12Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
 
-/// State that [`VirtualPeer::restore`] cannot use.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RestoreError {
-    /// Written by a version that this one does not know.
-    #[error(
-        "the saved state has version {0}, and this peer reads version {SAVE_VERSION}: start it without state"
-    )]
-    Version(u8),
-    /// Ends too early, or is longer than it says.
-    #[error("the saved state is damaged at byte {0}: start the peer without state")]
-    Damaged(usize),
-}
+use self::address::OwnAddress;
+use self::opening::Openings;
+use self::report::Counters;
+use self::table::Table;
+use crate::application::access::Access;
+use crate::application::dynamic_query::{Active, Ask, Candidate};
+use crate::application::monitoring::Monitor;
+use crate::application::query_routing::{Matrix, Published};
+use crate::application::routes::Routes;
+use crate::application::topology::Topology;
+use crate::cache::hosts::HostCache;
+use crate::cache::pong::PongCache;
+use crate::config::Config;
+use crate::gnutella::Guid;
+use crate::host::{Event, Host, Instant};
+use crate::link::dispatch::Dispatch;
+use crate::link::schedule::Schedule;
+use crate::link::{Ending, Identity};
+use crate::tables;
 
-/// First byte of what [`VirtualPeer::save`] gives.
-const SAVE_VERSION: u8 = 1;
+/// What this peer calls itself in handshakes and Byes.
+pub const USER_AGENT: &str = concat!("eep-avp/", env!("CARGO_PKG_VERSION"));
+/// From one upkeep to the next.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A Gnutella ultrapeer, sans-I/O.
 ///
@@ -33,10 +74,46 @@ const SAVE_VERSION: u8 = 1;
 #[derive(Debug)]
 pub struct VirtualPeer {
     config: Config,
-    guid: [u8; 16],
+    access: Access,
+    guid: Guid,
+    own: OwnAddress,
+    identity: Identity,
+    rng: ChaCha12Rng,
     started: Instant,
     now: Instant,
+    upkeep_at: Instant,
+    pong_refresh_at: Instant,
+    stopping: bool,
+
+    table: Table,
+    openings: Openings,
+    dispatch: Dispatch,
+    schedule: Schedule,
+    topology: Topology,
+
+    /// Where the hits of a query go.
+    query_routes: Routes,
+    /// Where the pushes for a servent go.
+    push_routes: Routes,
+    /// What the leaves have.
+    leaf_tables: Matrix,
+    /// What the neighbours and their leaves have.
+    neighbour_tables: Matrix,
+    published: Published,
+    dynamic: Active,
+
+    hosts: HostCache,
+    pongs: PongCache,
+
     monitor: Monitor,
+    counters: Counters,
+
+    /// The links that the message at hand goes to; kept for its memory.
+    targets: Vec<u32>,
+    /// The payload of the message at hand, where it had to be changed; kept for its memory.
+    scratch: Vec<u8>,
+    candidates: Vec<Candidate>,
+    asks: Vec<Ask>,
 }
 
 impl VirtualPeer {
@@ -45,31 +122,50 @@ impl VirtualPeer {
     #[must_use]
     pub fn new(config: Config, seed: [u8; 32], now: Instant) -> Self {
         let mut rng = ChaCha12Rng::from_seed(seed);
-        let mut guid = [0; 16];
-        rng.fill_bytes(&mut guid);
-        (guid[8], guid[15]) = (0xff, 0);
-        Self { config, guid, started: now, now, monitor: Monitor::default() }
-    }
-
-    /// A peer that carries on with what [`Self::save`] gave: its identity and the hosts it knows.
-    ///
-    /// # Errors
-    /// Where `state` is not what this version saves; start a [`Self::new`] one instead.
-    pub fn restore(config: Config, seed: [u8; 32], now: Instant, state: &[u8]) -> Result<Self, RestoreError> {
-        match state {
-            [SAVE_VERSION, guid @ ..] => {
-                let guid = guid.try_into().map_err(|_| RestoreError::Damaged(state.len()))?;
-                Ok(Self { guid, ..Self::new(config, seed, now) })
-            }
-            [version, ..] => Err(RestoreError::Version(*version)),
-            [] => Err(RestoreError::Damaged(0)),
+        let guid = Guid::random(&mut rng);
+        let hasher = tables::hasher(&mut rng);
+        let route_age = Duration::from_secs(config.route_seconds.into());
+        let routes = |entries: u32| Routes::new(hasher.clone(), entries as usize, route_age, now);
+        Self {
+            access: Access::new(&config),
+            guid,
+            own: OwnAddress::default(),
+            identity: Identity {
+                user_agent: USER_AGENT.to_owned(),
+                listen: None,
+                guid,
+                live_since_s: 0,
+                degree: config.ultrapeers.max(DEGREE_SAID_MIN),
+                max_ttl: config.max_ttl,
+                compression: config.compression,
+            },
+            started: now,
+            now,
+            upkeep_at: now,
+            pong_refresh_at: now,
+            stopping: false,
+            table: Table::new(&hasher),
+            openings: Openings::new(&hasher),
+            dispatch: Dispatch::default(),
+            schedule: Schedule::default(),
+            topology: Topology::new(&config.connect, &hasher),
+            query_routes: routes(config.query_routes),
+            push_routes: routes(config.push_routes),
+            leaf_tables: Matrix::new(config.large_table_bytes as usize),
+            neighbour_tables: Matrix::new(config.large_table_bytes as usize),
+            published: Published::default(),
+            dynamic: Active::new(config.dynamic_queries as usize, &hasher),
+            hosts: HostCache::new(config.allow_private_addresses, &mut rng),
+            pongs: PongCache::default(),
+            monitor: Monitor::default(),
+            counters: Counters::default(),
+            targets: Vec::new(),
+            scratch: Vec::new(),
+            candidates: Vec::new(),
+            asks: Vec::new(),
+            rng,
+            config,
         }
-    }
-
-    /// What [`Self::restore`] needs to carry on. Starts with a version.
-    #[must_use]
-    pub fn save(&self) -> Vec<u8> {
-        [&[SAVE_VERSION][..], &self.guid].concat()
     }
 
     /// Takes a batch of events, in the order in which they happened.
@@ -81,42 +177,91 @@ impl VirtualPeer {
     ) {
         self.now = self.now.max(now);
         for event in events {
-            if let Event::Accepted { conn, .. } = event {
-                host.abort(conn);
+            self.event(event, host);
+        }
+        self.due(host);
+        self.finish(host);
+    }
+
+    fn event(&mut self, event: Event<'_>, host: &mut impl Host) {
+        match event {
+            Event::Received { conn, bytes } => match self.table.find(conn) {
+                Some(index) => self.received(index, bytes, host),
+                None => self.opening_received(conn, bytes, host),
+            },
+            Event::Writable { conn } => {
+                if let Some(relation) = self.table.by_conn(conn) {
+                    self.dispatch.writable(&mut relation.link);
+                }
             }
+            Event::Accepted { conn, remote, local } => self.accepted(conn, remote, local, host),
+            Event::Established { conn, remote, local } => self.established(conn, remote, local, host),
+            Event::Failed { conn, .. } => self.dial_failed(conn),
+            Event::Closed { conn, reason } => match self.table.find(conn) {
+                Some(index) => self.end(index, Ending::Lost(reason), host),
+                None => self.opening_closed(conn, reason),
+            },
+            Event::Datagram { .. } | Event::Timer => {}
+        }
+    }
+
+    /// Does what is due.
+    fn due(&mut self, host: &mut impl Host) {
+        while let Some(conn) = self.schedule.pop_due(self.now) {
+            match self.table.find(conn) {
+                Some(index) => self.relation_due(index, host),
+                None => self.opening_due(conn),
+            }
+        }
+        self.dynamic_due();
+        if self.now >= self.upkeep_at {
+            self.upkeep_at = self.now + UPKEEP_INTERVAL;
+            self.upkeep(host);
+        }
+    }
+
+    /// Hands over what is to be sent, and says when to be called again.
+    fn finish(&mut self, host: &mut impl Host) {
+        self.dispatch.flush(self.now, host, &mut self.table);
+        while let Some(conn) = self.dispatch.take_overflowed() {
+            if let Some(index) = self.table.find(conn) {
+                self.end(index, Ending::QueueOverflow, host);
+            }
+        }
+        self.dispatch.flush(self.now, host, &mut self.table);
+        self.begin_inflating(host);
+        let next = [Some(self.upkeep_at), self.schedule.next_at(), self.dynamic.next_at()];
+        if let Some(at) = next.into_iter().flatten().min() {
+            host.wake_at(at);
         }
     }
 
     /// Puts another configuration in force. Relations beyond lowered limits live on; no new ones are made.
     pub fn configure(&mut self, now: Instant, config: Config, host: &mut impl Host) {
+        let route_age = Duration::from_secs(config.route_seconds.into());
+        self.access = Access::new(&config);
+        self.identity.degree = config.ultrapeers.max(DEGREE_SAID_MIN);
+        self.identity.max_ttl = config.max_ttl;
+        self.identity.compression = config.compression;
+        self.topology.configure(&config.connect);
+        self.query_routes.resize(config.query_routes as usize, route_age);
+        self.push_routes.resize(config.push_routes as usize, route_age);
+        self.dynamic.resize(config.dynamic_queries as usize);
         self.config = config;
         self.handle(now, [], host);
     }
 
-    /// Says goodbye to every peer and closes every connection.
+    /// Says goodbye to every peer and closes every connection. Who connects from now on is refused.
     pub fn stop(&mut self, now: Instant, host: &mut impl Host) {
-        self.handle(now, [], host);
-    }
-
-    /// Every figure, always in the same order. Cheap enough for once a second.
-    #[must_use]
-    pub fn metrics(&self) -> Vec<Sample> {
-        let mut samples = Samples::default();
-        self.monitor.sample(&mut samples);
-        samples.into_vec()
-    }
-
-    /// What an operator wants to see.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        Status {
-            guid: data_encoding::HEXLOWER.encode(&self.guid),
-            address: self.config.advertise,
-            uptime_seconds: self.now.since(self.started).as_secs(),
-            leaves: Slots { used: 0, limit: self.config.leaves },
-            ultrapeers: Slots { used: 0, limit: self.config.ultrapeers.into() },
-            old_peers: Slots { used: 0, limit: self.config.old_peers.into() },
-            links: Vec::new(),
+        self.now = self.now.max(now);
+        self.stopping = true;
+        for index in self.table.indices() {
+            self.end(index, Ending::Shutdown, host);
         }
+        self.close_openings(host);
+        self.dispatch.flush(self.now, host, &mut self.table);
     }
 }
+
+/// Leaves of other makes want an ultrapeer of at least this degree.
+const DEGREE_SAID_MIN: u16 = 16;

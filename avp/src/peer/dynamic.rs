@@ -1,0 +1,123 @@
+//! Queries of leaves, put to one neighbour after the other.
+
+use rand_chacha::rand_core::Rng;
+
+use super::VirtualPeer;
+use crate::application::dynamic_query::{Ask, Candidate, DynamicQuery, End};
+use crate::application::monitoring::DropReason;
+use crate::application::routes::LinkId;
+use crate::gnutella::qrp::Hashes;
+use crate::gnutella::query::{Flags, Query};
+use crate::gnutella::{Guid, HEADER_LEN, Header, Kind};
+use crate::link::dispatch::{Outgoing, Sent};
+use crate::link::{Features, Support};
+
+impl VirtualPeer {
+    /// A leaf asks the overlay.
+    pub(super) fn begin_dynamic(
+        &mut self,
+        leaf: LinkId,
+        guid: Guid,
+        payload: &[u8],
+        flags: Flags,
+        hashes: &Hashes,
+    ) {
+        if self.table.neighbours().is_empty() || hashes.is_empty() {
+            return;
+        }
+        if !self.dynamic.has_room(leaf) {
+            self.monitor.dropped(Kind::QUERY, DropReason::Throttled);
+            return;
+        }
+        let guided = flags.has(Flags::LEAF_GUIDED)
+            && self.table.by_id(leaf).is_some_and(|r| r.link.support.has(Support::QUERY_STATUS_REQUEST));
+        let wanted = self.config.query_results.into();
+        let mut query = DynamicQuery::new(guid, leaf, payload, guided, wanted, self.now);
+        let candidates = self.candidates(hashes);
+        let mut asks = std::mem::take(&mut self.asks);
+        query.probe(self.now, &candidates, &mut asks);
+        for ask in asks.drain(..) {
+            self.put(ask, guid, payload);
+        }
+        self.asks = asks;
+        self.candidates = candidates;
+        self.dynamic.begin(query);
+        if let Some(route) = self.query_routes.get(guid) {
+            route.dynamic = true;
+        }
+    }
+
+    /// Takes the steps that are due.
+    pub(super) fn dynamic_due(&mut self) {
+        while let Some(guid) = self.dynamic.next_due(self.now) {
+            self.dynamic_step(guid);
+        }
+    }
+
+    fn dynamic_step(&mut self, guid: Guid) {
+        let Some(query) = self.dynamic.get_mut(guid) else { return };
+        let payload = std::mem::take(&mut query.payload);
+        let (leaf, ask_leaf) = (query.leaf, query.should_ask_leaf());
+        let hashes = Query::parse(&payload).map(|q| Hashes::of(&q)).unwrap_or_default();
+        let candidates = self.candidates(&hashes);
+        let now = self.now;
+        if let Some(ask) = self.dynamic.step(guid, |q| q.step(now, &candidates)) {
+            self.put(ask, guid, &payload);
+            if ask_leaf {
+                self.ask_for_query_status(leaf, guid);
+            }
+            if let Some(query) = self.dynamic.get_mut(guid) {
+                query.payload = payload;
+            }
+        }
+        self.candidates = candidates;
+    }
+
+    /// The neighbours that can be asked, from a random one on.
+    fn candidates(&mut self, hashes: &Hashes) -> Vec<Candidate> {
+        let mut candidates = std::mem::take(&mut self.candidates);
+        candidates.clear();
+        let mut matching = std::mem::take(&mut self.targets);
+        matching.clear();
+        self.neighbour_tables.matching(hashes, |neighbour| matching.push(neighbour));
+        for index in self.table.neighbours() {
+            let Some(relation) = self.table.get(*index) else { continue };
+            let (link, terms) = (&relation.link, &relation.link.terms);
+            if link.flow.is_controlled() {
+                continue;
+            }
+            candidates.push(Candidate {
+                link: relation.id,
+                degree: terms.degree,
+                ttl_max: terms.max_ttl.min(self.config.max_ttl),
+                matches: matching.contains(index),
+                again: terms.features.has(Features::EXTENDED_PROBES),
+            });
+        }
+        self.targets = matching;
+        if !candidates.is_empty() {
+            let first = self.rng.next_u32() as usize % candidates.len();
+            candidates.rotate_left(first);
+        }
+        candidates
+    }
+
+    fn put(&mut self, ask: Ask, guid: Guid, payload: &[u8]) {
+        let Some(relation) = self.table.by_id(ask.link) else { return };
+        let header = Header { guid, kind: Kind::QUERY, ttl: ask.ttl, hops: 1, len: 0 };
+        match self.dispatch.send(&mut relation.link, &mut Outgoing::relayed(&header, payload)) {
+            Sent::Now | Sent::Waits => self.monitor.relayed(Kind::QUERY, 1, HEADER_LEN + payload.len()),
+            Sent::Dropped(_) | Sent::Overflow => self.monitor.dropped(Kind::QUERY, DropReason::Congested),
+        }
+    }
+
+    /// A leaf says how many hits it has kept.
+    pub(super) fn query_status(&mut self, leaf: LinkId, guid: Guid, hits: u16) {
+        match self.dynamic.get_mut(guid) {
+            Some(query) if query.leaf != leaf => {}
+            Some(_) if hits == crate::gnutella::vendor::HITS_ENOUGH => self.dynamic.end(guid, End::Stopped),
+            Some(query) => query.kept(hits),
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Connections that are no relation yet: dialled, accepted, shaking hands.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::VirtualPeer;
+use super::admission::Admissions;
+use crate::application::topology::Failure as DialFailure;
+use crate::host::{CloseReason, ConnId, Host, Instant};
+use crate::link::handshake::{CRAWL_INTERVAL, Failure, Handshake, Progress, TIME_MAX};
+use crate::link::{Ending, Role};
+use crate::network::rate::OncePer;
+use crate::tables::{Hasher, Map};
+
+/// Connections in this state at the same time. Each costs about 300 bytes and, at most, a header block of 8 KiB.
+const OPENINGS_MAX: usize = 4_096;
+/// Connections back that peers have asked for, under way at the same time.
+const CONNECT_BACKS_MAX: usize = 16;
+/// Addresses of crawlers that are remembered.
+const CRAWLERS_MAX: usize = 256;
+
+#[derive(Debug)]
+enum Opening {
+    /// Being dialled to become a neighbour.
+    Dialled { deadline: Instant },
+    /// Being dialled because a peer wants to know whether it can be reached.
+    ConnectBack { deadline: Instant },
+    /// Somebody whom we can refuse or accept.
+    Shaking(Box<Handshake>),
+}
+
+impl Opening {
+    fn deadline(&self) -> Instant {
+        match self {
+            Self::Dialled { deadline } | Self::ConnectBack { deadline } => *deadline,
+            Self::Shaking(handshake) => handshake.deadline(),
+        }
+    }
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(super) struct Openings {
+    by_conn: Map<ConnId, Opening>,
+    /// Slots that they hold, by role.
+    reserved: [u32; 3],
+    connect_backs: usize,
+    crawls: OncePer<IpAddr>,
+    /// Connections that turn to zlib with this batch, and what has come of it.
+    inflating: Vec<(ConnId, Vec<u8>)>,
+    /// What is to be sent; kept for its memory.
+    out: Vec<u8>,
+}
+
+impl Openings {
+    pub(super) fn new(hasher: &Hasher) -> Self {
+        Self {
+            by_conn: Map::with_hasher(hasher.clone()),
+            reserved: [0; 3],
+            connect_backs: 0,
+            crawls: OncePer::new(CRAWL_INTERVAL, CRAWLERS_MAX, hasher.clone()),
+            inflating: Vec::new(),
+            out: Vec::new(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_conn.len()
+    }
+
+    pub(super) fn has(&self, conn: ConnId) -> bool {
+        self.by_conn.contains_key(&conn)
+    }
+
+    fn reserve(&mut self, before: Option<Role>, after: Option<Role>) {
+        if let Some(role) = before {
+            self.reserved[role as usize] -= 1;
+        }
+        if let Some(role) = after {
+            self.reserved[role as usize] += 1;
+        }
+    }
+}
+
+impl VirtualPeer {
+    pub(super) fn accepted(
+        &mut self,
+        conn: ConnId,
+        remote: SocketAddr,
+        local: SocketAddr,
+        host: &mut impl Host,
+    ) {
+        self.own.local(local);
+        if self.openings.len() >= OPENINGS_MAX || self.stopping {
+            self.counters.ended(Ending::Refused);
+            host.abort(conn);
+            return;
+        }
+        let handshake = Handshake::accept(self.now, remote);
+        self.open(conn, Opening::Shaking(handshake.into()));
+    }
+
+    fn open(&mut self, conn: ConnId, opening: Opening) {
+        self.schedule.put(opening.deadline(), conn);
+        self.openings.by_conn.insert(conn, opening);
+    }
+
+    /// Dials a host to become its neighbour.
+    pub(super) fn dial(&mut self, to: SocketAddr, host: &mut impl Host) {
+        match host.connect(to) {
+            Ok(conn) => {
+                self.topology.dialled(conn, to);
+                self.open(conn, Opening::Dialled { deadline: self.now + TIME_MAX });
+            }
+            Err(reason) => {
+                self.counters.ended(Ending::Lost(reason));
+                self.topology.avoid(self.now, to, DialFailure::Unreached);
+                self.hosts.failed(self.now, to);
+            }
+        }
+    }
+
+    /// Dials a peer that wants to know whether it can be reached.
+    pub(super) fn connect_back(&mut self, to: SocketAddr, host: &mut impl Host) {
+        if self.openings.connect_backs >= CONNECT_BACKS_MAX {
+            return;
+        }
+        if let Ok(conn) = host.connect(to) {
+            self.openings.connect_backs += 1;
+            self.open(conn, Opening::ConnectBack { deadline: self.now + TIME_MAX });
+        }
+    }
+
+    pub(super) fn established(
+        &mut self,
+        conn: ConnId,
+        remote: SocketAddr,
+        local: SocketAddr,
+        host: &mut impl Host,
+    ) {
+        match self.openings.by_conn.remove(&conn) {
+            Some(Opening::Dialled { .. }) => {
+                self.own.local(local);
+                self.renew_identity(host);
+                let mut out = std::mem::take(&mut self.openings.out);
+                let handshake = Handshake::dial(self.now, remote, &self.identity, &mut out);
+                self.dispatch.text(conn, &out);
+                out.clear();
+                self.openings.out = out;
+                // Its place in the schedule is that of the dial: at that time it gets its own.
+                self.openings.by_conn.insert(conn, Opening::Shaking(handshake.into()));
+            }
+            Some(Opening::ConnectBack { .. }) => {
+                self.openings.connect_backs -= 1;
+                self.dispatch.text(conn, b"\n\n");
+                self.dispatch.close(conn);
+            }
+            Some(other) => {
+                self.openings.by_conn.insert(conn, other);
+            }
+            None => host.abort(conn),
+        }
+    }
+
+    pub(super) fn dial_failed(&mut self, conn: ConnId) {
+        self.opening_closed(conn, CloseReason::Refused);
+    }
+
+    /// A connection has ended before it became a relation.
+    pub(super) fn opening_closed(&mut self, conn: ConnId, reason: CloseReason) {
+        self.forget_opening(conn, Ending::Lost(reason).into());
+    }
+
+    /// Its time is over, or not yet.
+    pub(super) fn opening_due(&mut self, conn: ConnId) {
+        let Some(opening) = self.openings.by_conn.get(&conn) else { return };
+        let deadline = opening.deadline();
+        if deadline > self.now {
+            self.schedule.put(deadline, conn);
+            return;
+        }
+        self.dispatch.close(conn);
+        self.forget_opening(conn, Ending::HandshakeTimeout.into());
+    }
+
+    /// Forgets a connection that came to nothing.
+    fn forget_opening(&mut self, conn: ConnId, why: Failure) {
+        let (before, reached) = match self.openings.by_conn.remove(&conn) {
+            Some(Opening::Shaking(handshake)) => (handshake.reserved(), true),
+            Some(Opening::ConnectBack { .. }) => {
+                self.openings.connect_backs -= 1;
+                return;
+            }
+            Some(Opening::Dialled { .. }) => (None, false),
+            None => return,
+        };
+        self.openings.reserve(before, None);
+        self.opening_failed(conn, reached, why);
+    }
+
+    fn opening_failed(&mut self, conn: ConnId, reached: bool, why: Failure) {
+        self.counters.ended(why.ending);
+        if let Some(refusal) = why.refusal {
+            self.counters.refused(refusal);
+        }
+        let failure = if reached { DialFailure::Refused } else { DialFailure::Unreached };
+        if let Some(address) = self.topology.failed(self.now, conn, failure) {
+            match why.declined {
+                Some(_) => self.hosts.refused(self.now, address),
+                None => self.hosts.failed(self.now, address),
+            }
+        }
+    }
+
+    pub(super) fn opening_received(&mut self, conn: ConnId, bytes: &[u8], host: &mut impl Host) {
+        let Some(Opening::Shaking(mut handshake)) = self.openings.by_conn.remove(&conn) else { return };
+        self.renew_identity(host);
+        let remote = handshake.remote();
+        let before = handshake.reserved();
+        let mut out = std::mem::take(&mut self.openings.out);
+        let mut gate = Admissions {
+            config: &self.config,
+            access: &self.access,
+            guid: self.guid,
+            table: &self.table,
+            reserved: self.openings.reserved,
+            hosts: &self.hosts,
+            crawls: &mut self.openings.crawls,
+            rng: &mut self.rng,
+            now: self.now,
+            stopping: self.stopping,
+        };
+        let progress = handshake.receive(bytes, &self.identity, &mut gate, &mut out);
+        self.dispatch.text(conn, &out);
+        out.clear();
+        self.openings.out = out;
+        for learnt in handshake.take_learnt() {
+            self.hosts.heard(self.now, learnt, Default::default(), &mut self.rng);
+        }
+        match progress {
+            Progress::Waiting => {
+                self.openings.reserve(before, handshake.reserved());
+                self.openings.by_conn.insert(conn, Opening::Shaking(handshake));
+            }
+            Progress::Agreed { terms, rest } => {
+                self.openings.reserve(before, None);
+                if terms.deflate {
+                    self.dispatch.deflate(conn, host);
+                }
+                let inflate = terms.inflate;
+                let index = self.join(conn, remote, *terms, host);
+                if inflate {
+                    // What comes in the same batch belongs to the stream as well.
+                    self.openings.inflating.push((conn, rest.to_vec()));
+                    if let Some(relation) = self.table.get_mut(index) {
+                        relation.inflating = true;
+                    }
+                } else if !rest.is_empty() {
+                    self.received(index, rest, host);
+                }
+            }
+            Progress::Http { .. } => {
+                self.openings.reserve(before, None);
+                self.dispatch.close(conn);
+                self.opening_failed(conn, true, Ending::NotGnutella.into());
+            }
+            Progress::Ended(failure) => {
+                self.openings.reserve(before, None);
+                self.dispatch.close(conn);
+                self.opening_failed(conn, true, failure);
+            }
+        }
+    }
+
+    /// Keeps bytes of a stream whose beginning came in the same batch.
+    pub(super) fn keep_for_inflating(&mut self, conn: ConnId, bytes: &[u8]) {
+        if let Some((_, rest)) = self.openings.inflating.iter_mut().find(|(c, _)| *c == conn) {
+            rest.extend_from_slice(bytes);
+        }
+    }
+
+    /// Tells the shell which connections are zlib streams from now on.
+    pub(super) fn begin_inflating(&mut self, host: &mut impl Host) {
+        for (conn, rest) in self.openings.inflating.drain(..) {
+            host.inflate(conn, &rest);
+            if let Some(relation) = self.table.by_conn(conn) {
+                relation.inflating = false;
+            }
+        }
+    }
+
+    pub(super) fn close_openings(&mut self, host: &mut impl Host) {
+        for (conn, _) in self.openings.by_conn.drain() {
+            host.close(conn);
+        }
+        self.openings.reserved = [0; 3];
+        self.openings.connect_backs = 0;
+    }
+
+    /// Puts what is known by now into what handshakes say.
+    fn renew_identity(&mut self, host: &mut impl Host) {
+        let own = self.own.get(self.config.advertise, self.config.listen);
+        self.identity.listen = own.map(SocketAddr::V4);
+        if self.identity.live_since_s == 0 {
+            let up = self.now.since(self.started).as_secs();
+            self.identity.live_since_s = host.wall_seconds().saturating_sub(up).max(1);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! A relation begins, speaks and ends.
+
+use std::net::SocketAddr;
+
+use super::{USER_AGENT, VirtualPeer};
+use crate::application::monitoring::DropReason;
+use crate::application::topology::Failure as DialFailure;
+use crate::gnutella::{Guid, HEADER_LEN, Header, Kind, bye};
+use crate::host::{ConnId, Host, Level};
+use crate::link::dispatch::Outgoing;
+use crate::link::framing::Frame;
+use crate::link::state::Tick;
+use crate::link::{Ending, Features, Link, Role, Terms};
+
+impl VirtualPeer {
+    /// A handshake has succeeded: a relation begins. Answers its place.
+    pub(super) fn join(
+        &mut self,
+        conn: ConnId,
+        remote: SocketAddr,
+        terms: Terms,
+        host: &mut impl Host,
+    ) -> u32 {
+        if let Some(ip) = terms.seen_as {
+            self.own.seen_as(ip);
+        }
+        let role = terms.role;
+        let link = Link::new(self.now, conn, remote, terms, Guid::random(&mut self.rng));
+        let index = self.table.insert(self.now, link);
+        self.topology.joined(conn);
+        self.counters.joined[role as usize] += 1;
+        let Some(relation) = self.table.get(index) else { return index };
+        if role.is_neighbour() {
+            host.log(
+                Level::Info,
+                &format!("{} {remote} joined: {}", role.name(), relation.link.terms.user_agent),
+            );
+        }
+        if let (Role::Ultrapeer, Some(address)) = (role, relation.address) {
+            self.hosts.connected(self.now, address, &mut self.rng);
+        }
+        self.introduce(index);
+        index
+    }
+
+    /// Says what a new peer should know.
+    fn introduce(&mut self, index: u32) {
+        let Some(relation) = self.table.get(index) else { return };
+        let terms = &relation.link.terms;
+        let (vendor, role, routes) =
+            (terms.features.has(Features::VENDOR_MESSAGES), terms.role, terms.routes_queries());
+        if vendor {
+            self.send_supported(index);
+        }
+        if role == Role::Ultrapeer && routes {
+            self.send_whole_table(index);
+        }
+        if role.is_neighbour() {
+            self.ask_for_pongs(index);
+        }
+    }
+
+    /// Bytes of a relation.
+    pub(super) fn received(&mut self, index: u32, bytes: &[u8], host: &mut impl Host) {
+        let Some(relation) = self.table.get_mut(index) else { return };
+        if relation.inflating {
+            let conn = relation.link.conn;
+            self.keep_for_inflating(conn, bytes);
+            return;
+        }
+        let mut input = relation.link.read(bytes);
+        let mut result = Ok(());
+        while let Some(frame) = input.next() {
+            result = match frame {
+                Frame::Message(header, payload) => {
+                    self.monitor.received(self.now, header.kind, HEADER_LEN + payload.len());
+                    self.message(index, header, payload, host)
+                }
+                Frame::Dropped(header) => {
+                    self.monitor.received(self.now, header.kind, HEADER_LEN + header.len as usize);
+                    self.monitor.dropped(header.kind, DropReason::Size);
+                    Ok(())
+                }
+                Frame::Broken(_) => Err(Ending::OversizeMessage),
+            };
+            if result.is_err() {
+                break;
+            }
+        }
+        if let Some(relation) = self.table.get_mut(index) {
+            relation.link.keep(input);
+        }
+        if let Err(ending) = result {
+            self.end(index, ending, host);
+        }
+    }
+
+    /// One message.
+    ///
+    /// # Errors
+    /// The reason why the relation must end.
+    fn message(
+        &mut self,
+        index: u32,
+        header: Header,
+        payload: &[u8],
+        host: &mut impl Host,
+    ) -> Result<(), Ending> {
+        match header.kind {
+            Kind::QUERY => self.query(index, header, payload),
+            Kind::QUERY_HIT => self.hit(index, header, payload),
+            Kind::PUSH => self.push(index, header, payload),
+            Kind::PING => self.ping(index, header, payload),
+            Kind::PONG => self.pong(index, header, payload),
+            // What follows is between two neighbours, and travels no further.
+            _ if header.hops > 0 || header.ttl > 1 => {
+                self.monitor.dropped(header.kind, DropReason::Hops);
+                Ok(())
+            }
+            Kind::QRP => self.table_update(index, payload),
+            Kind::VENDOR | Kind::STANDARD_VENDOR => {
+                self.vendor(index, header, payload, host);
+                Ok(())
+            }
+            Kind::BYE => Err(Ending::ByeReceived),
+            _ => {
+                self.monitor.dropped(header.kind, DropReason::Unknown);
+                Ok(())
+            }
+        }
+    }
+
+    /// The time has come to look whether a peer still lives.
+    pub(super) fn relation_due(&mut self, index: u32, host: &mut impl Host) {
+        let Some(relation) = self.table.get_mut(index) else { return };
+        match relation.link.tick(self.now) {
+            Tick::Idle => {}
+            Tick::Ping(header) => {
+                self.dispatch.send(&mut relation.link, &mut Outgoing::signal(&header, &[]));
+            }
+            Tick::End(ending) => return self.end(index, ending, host),
+        }
+        self.schedule.put(relation.link.next_tick(), relation.link.conn);
+    }
+
+    /// Ends a relation: with a Bye where the peer should know why, and can.
+    pub(super) fn end(&mut self, index: u32, ending: Ending, host: &mut impl Host) {
+        let Some(relation) = self.table.remove(index) else { return };
+        let (link, id) = (&relation.link, relation.id);
+        match ending.bye().filter(|_| link.terms.features.has(Features::BYE)) {
+            Some((code, reason)) => {
+                let header =
+                    Header { guid: Guid::random(&mut self.rng), kind: Kind::BYE, ttl: 1, hops: 0, len: 0 };
+                let payload = bye::encode(code, reason, USER_AGENT);
+                self.dispatch.end(link, Some((&header, &payload)));
+            }
+            // The shell has told us; it knows of no such connection any more.
+            None if matches!(ending, Ending::Lost(_)) => {}
+            None => self.dispatch.end(link, None),
+        }
+        if let Some(column) = relation.column {
+            let tables = if link.terms.role == Role::Leaf {
+                &mut self.leaf_tables
+            } else {
+                &mut self.neighbour_tables
+            };
+            tables.remove(column);
+        }
+        if link.terms.role == Role::Leaf {
+            self.dynamic.leaf_left(id);
+        } else {
+            host.log(
+                Level::Info,
+                &format!("{} {} left: {}", link.terms.role.name(), link.remote, ending.name()),
+            );
+            if let Some(address) = relation.address {
+                self.topology.avoid(self.now, address, DialFailure::Refused);
+            }
+        }
+        self.counters.ended(ending);
+        let (table, openings) = (&self.table, &self.openings);
+        self.schedule
+            .trim(|conn| table.find(conn).is_some() || openings.has(conn), table.len() + openings.len());
+    }
+}

@@ -1,0 +1,160 @@
+//! The figures, and what an operator sees.
+
+use std::collections::BTreeMap;
+
+use super::{LinkStatus, Slots, Status, VirtualPeer};
+use crate::application::dynamic_query::End;
+use crate::application::monitoring::{Sample, Samples};
+use crate::link::dispatch::Loss;
+use crate::link::{Ending, Refusal, Role};
+use crate::network::traffic::Class;
+
+/// Bounds of the buckets for the degree of neighbours.
+const DEGREES: [(u16, &str); 7] =
+    [(4, "4"), (8, "8"), (16, "16"), (32, "32"), (64, "64"), (128, "128"), (u16::MAX, "+Inf")];
+
+/// What is counted beside messages.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    /// Relations made, by role.
+    pub(super) joined: [u64; 3],
+    /// Pings of our own, alive pings not counted.
+    pub(super) pings_sent: u64,
+    /// Bytes of messages of our own.
+    pub(super) own_bytes: u64,
+    ended: BTreeMap<&'static str, u64>,
+    refused: BTreeMap<&'static str, u64>,
+}
+
+impl Counters {
+    pub(super) fn ended(&mut self, why: Ending) {
+        *self.ended.entry(why.name()).or_insert(0) += 1;
+    }
+
+    pub(super) fn refused(&mut self, why: Refusal) {
+        *self.refused.entry(why.name()).or_insert(0) += 1;
+    }
+}
+
+impl VirtualPeer {
+    /// Every figure. Cheap enough for once a second; series for rare reasons appear with their first event.
+    #[must_use]
+    pub fn metrics(&self) -> Vec<Sample> {
+        let mut out = Samples::default();
+        self.monitor.sample(&mut out);
+        self.sample_relations(&mut out);
+        self.sample_routing(&mut out);
+        out.into_vec()
+    }
+
+    fn sample_relations(&self, out: &mut Samples) {
+        for role in [Role::Leaf, Role::Ultrapeer, Role::Old] {
+            let label = [("role", role.name())];
+            out.gauge("avp_links", "Relations with peers now.", &label, self.table.count(role).into());
+            let joined = self.counters.joined[role as usize];
+            out.counter("avp_joined_total", "Relations with peers that were made.", &label, joined);
+        }
+        for (reason, n) in &self.counters.ended {
+            let help = "Connections and relations that have ended.";
+            out.counter("avp_ended_total", help, &[("reason", reason)], *n);
+        }
+        for (reason, n) in &self.counters.refused {
+            out.counter("avp_refused_total", "Handshakes that were refused.", &[("reason", reason)], *n);
+        }
+        let openings = self.openings.len() as f64;
+        out.gauge("avp_openings", "Connections that are no relation yet.", &[], openings);
+        out.gauge("avp_dialling", "Hosts that are being dialled.", &[], self.topology.dialling() as f64);
+        out.gauge("avp_known_hosts", "Hosts in the host cache.", &[], self.hosts.len() as f64);
+        out.gauge("avp_cached_pongs", "Pongs in the pong cache.", &[], self.pongs.len() as f64);
+        let mut below = [0_u64; DEGREES.len()];
+        let (mut sum, mut count) = (0_u64, 0_u64);
+        for index in self.table.neighbours() {
+            let Some(relation) = self.table.get(*index) else { continue };
+            let degree = relation.link.terms.degree;
+            count += 1;
+            sum += u64::from(degree);
+            for (n, (bound, _)) in below.iter_mut().zip(DEGREES) {
+                *n += u64::from(degree <= bound);
+            }
+        }
+        let help = "With how many ultrapeers the present neighbours say to be connected.";
+        for (n, (_, bound)) in below.iter().zip(DEGREES) {
+            out.gauge("avp_neighbour_degree_bucket", help, &[("le", bound)], *n as f64);
+        }
+        out.gauge("avp_neighbour_degree_sum", help, &[], sum as f64);
+        out.gauge("avp_neighbour_degree_count", help, &[], count as f64);
+    }
+
+    fn sample_routing(&self, out: &mut Samples) {
+        for class in Class::ALL {
+            for loss in Loss::ALL {
+                out.counter(
+                    "avp_send_losses_total",
+                    "Messages that a link could not take.",
+                    &[("class", class.name()), ("reason", loss.name())],
+                    self.dispatch.losses().get(class, loss),
+                );
+            }
+        }
+        let routes = "Ids whose answers can be routed.";
+        out.gauge("avp_routes", routes, &[("kind", "query")], self.query_routes.len() as f64);
+        out.gauge("avp_routes", routes, &[("kind", "push")], self.push_routes.len() as f64);
+        let bytes = "Memory of query routing tables.";
+        out.gauge("avp_routing_table_bytes", bytes, &[("role", "leaf")], self.leaf_tables.bytes() as f64);
+        let neighbours = self.neighbour_tables.bytes() as f64;
+        out.gauge("avp_routing_table_bytes", bytes, &[("role", "ultrapeer")], neighbours);
+        let published = f64::from(self.published.present());
+        out.gauge(
+            "avp_published_slots",
+            "Slots set in the table that neighbours have of us.",
+            &[],
+            published,
+        );
+        let active = self.dynamic.len() as f64;
+        out.gauge("avp_dynamic_queries", "Dynamic queries under way.", &[], active);
+        let begun = self.dynamic.begun();
+        out.counter("avp_dynamic_queries_begun_total", "Dynamic queries that have begun.", &[], begun);
+        for end in End::ALL {
+            out.counter(
+                "avp_dynamic_queries_ended_total",
+                "Dynamic queries that have ended.",
+                &[("reason", end.name())],
+                self.dynamic.ended(end),
+            );
+        }
+        let pings = self.counters.pings_sent;
+        out.counter("avp_own_pings_total", "Pings sent to learn of hosts.", &[], pings);
+        let bytes = self.counters.own_bytes;
+        out.counter("avp_own_bytes_total", "Bytes of these pings, headers included.", &[], bytes);
+    }
+
+    /// What an operator wants to see.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let slots = |role, limit: u32| Slots { used: self.table.count(role), limit };
+        Status {
+            guid: self.guid.to_string(),
+            address: self.own.get(self.config.advertise, self.config.listen),
+            uptime_seconds: self.now.since(self.started).as_secs(),
+            leaves: slots(Role::Leaf, self.config.leaves),
+            ultrapeers: slots(Role::Ultrapeer, self.config.ultrapeers.into()),
+            old_peers: slots(Role::Old, self.config.old_peers.into()),
+            links: self.table.iter().map(|r| self.link_status(r)).collect(),
+        }
+    }
+
+    fn link_status(&self, relation: &super::table::Relation) -> LinkStatus {
+        let (link, terms) = (&relation.link, &relation.link.terms);
+        let rtt = link.monitor.round_trip.smoothed();
+        LinkStatus {
+            remote: link.remote,
+            role: terms.role.name(),
+            dialled: terms.dialled,
+            user_agent: terms.user_agent.to_string(),
+            age_seconds: link.age(self.now).as_secs(),
+            rtt_ms: rtt.map(|rtt| u32::try_from(rtt.as_millis()).unwrap_or(u32::MAX)),
+            query_routing: relation.column.is_some(),
+            compressed: terms.deflate,
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What is done once a second: dials, routes that age, tables that are published.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::VirtualPeer;
+use crate::application::access::Policy;
+use crate::host::Host;
+use crate::link::Role;
+
+/// From one ping for pongs of others to the next, to each neighbour.
+const PONG_REFRESH: Duration = Duration::from_secs(60);
+
+impl VirtualPeer {
+    pub(super) fn upkeep(&mut self, host: &mut impl Host) {
+        self.query_routes.tick(self.now);
+        self.push_routes.tick(self.now);
+        self.publish_table();
+        self.refresh_pongs();
+        if !self.stopping {
+            self.dial_more(host);
+        }
+    }
+
+    fn dial_more(&mut self, host: &mut impl Host) {
+        let free = u32::from(self.config.ultrapeers).saturating_sub(self.table.count(Role::Ultrapeer));
+        let (table, access) = (&self.table, &self.access);
+        let own = self.own.get(self.config.advertise, self.config.listen).map(SocketAddr::V4);
+        let skip = |a: SocketAddr| table.has_address(a) || Some(a) == own || !access.admits(a.ip(), "");
+        let (hosts, rng, now) = (&mut self.hosts, &mut self.rng, self.now);
+        let chosen = self.topology.choose(now, free as usize, skip, |n, into| {
+            hosts.candidates(now, n, skip, rng, into);
+        });
+        for to in chosen {
+            self.dial(to, host);
+        }
+    }
+
+    fn refresh_pongs(&mut self) {
+        if self.now < self.pong_refresh_at {
+            return;
+        }
+        self.pong_refresh_at = self.now + PONG_REFRESH;
+        for i in 0..self.table.neighbours().len() {
+            let index = self.table.neighbours()[i];
+            self.ask_for_pongs(index);
+        }
+    }
+}

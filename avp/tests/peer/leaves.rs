@@ -1,0 +1,49 @@
+//! What leaves of one virtual peer see of each other.
+
+use crate::net::{Net, config};
+use crate::raw::{guid, hit_payload};
+use avp::Config;
+use avp::gnutella::Kind;
+
+#[test]
+fn a_query_reaches_only_the_leaf_that_may_answer_and_its_hit_comes_back() {
+    let mut net = Net::new();
+    let up = net.peer(config());
+    let asker = net.leaf(1, up);
+    let walrus = net.sharing_leaf(2, up, "walrus concerto.mp3");
+    let zebra = net.sharing_leaf(3, up, "zebra quartet.mp3");
+
+    net.query(asker, 4, 0, guid(1), "Walrus concerto");
+    let queries = net.of_kind(walrus, Kind::QUERY);
+    assert_eq!(queries.len(), 1);
+    let (header, payload) = &queries[0];
+    assert_eq!((header.guid, header.ttl, header.hops), (guid(1), 3, 1));
+    assert_eq!(payload, b"\x80\0Walrus concerto\0");
+    assert!(net.messages(zebra).is_empty());
+    assert!(net.messages(asker).is_empty());
+
+    net.hit(walrus, 3, 0, guid(1), guid(50), "walrus concerto.mp3");
+    let hits = net.of_kind(asker, Kind::QUERY_HIT);
+    assert_eq!(hits.len(), 1);
+    assert_eq!((hits[0].0.guid, hits[0].0.hops), (guid(1), 1));
+    assert!(hits[0].0.ttl >= 1);
+    assert_eq!(hits[0].1, hit_payload(guid(50), "walrus concerto.mp3"));
+    assert!(net.messages(zebra).is_empty());
+    assert_eq!(net.metric(up, "avp_relayed_messages_total", &[("kind", "query_hit")]), 1.0);
+}
+
+#[test]
+fn slots_that_are_taken_are_refused_with_hosts_to_try() {
+    let mut net = Net::new();
+    let up = net.peer(Config { leaves: 1, ..config() });
+    let _neighbour = net.ultrapeer(9, up);
+    let leaf = net.leaf(1, up);
+    let (answer, raw) = net.shake(2, up, "X-Ultrapeer: False\r\n");
+    assert!(answer.starts_with("GNUTELLA/0.6 503 "), "{answer}");
+    assert!(answer.contains("X-Try-Ultrapeers: 10.99.0.9:7009\r\n"), "{answer}");
+    assert!(net.is_closed(raw));
+    net.close(leaf);
+    net.run();
+    net.leaf(2, up);
+    assert_eq!(net.metric(up, "avp_refused_total", &[("reason", "leaves_full")]), 1.0);
+}
