@@ -1,3 +1,83 @@
 //! What a proxylet can reach: one file a capability, the answer to one interface of `proxylets/wit`.
+//!
+//! All of a service's host functions and socket tasks run on the service's own thread and share its [`Env`]; nothing
+//! here is locked.
 
+pub(crate) mod address;
+pub(crate) mod bindings;
+pub(crate) mod clock;
+pub(crate) mod datagram;
+pub(crate) mod descriptors;
 pub mod grant;
+pub(crate) mod inbox;
+pub(crate) mod kv;
+pub(crate) mod log;
+mod metrics;
+pub(crate) mod net;
+mod random;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use wasmtime::component::{HasSelf, Linker};
+
+use crate::host::bindings::eep::proxylet as wit;
+use crate::host::clock::{ServiceClock, Timers};
+use crate::host::datagram::Datagrams;
+use crate::host::grant::Grants;
+use crate::host::inbox::Inbox;
+use crate::host::kv::Kv;
+use crate::host::log::LogGate;
+use crate::host::net::Net;
+use crate::observe::figures::Figures;
+use crate::observe::series::SeriesTable;
+use crate::proxylet::memory::MemoryLimit;
+
+/// What the host functions of one instance and its socket tasks share.
+#[derive(Debug)]
+pub(crate) struct Env {
+    pub(crate) grants: Grants,
+    pub(crate) clock: ServiceClock,
+    pub(crate) inbox: RefCell<Inbox>,
+    pub(crate) net: RefCell<Net>,
+    pub(crate) datagrams: RefCell<Datagrams>,
+    pub(crate) timers: RefCell<Timers>,
+    /// Whether a socket that waits for peers was opened or closed since it was last asked.
+    pub(crate) listening_changed: Cell<bool>,
+    pub(crate) log: LogGate,
+    pub(crate) kv: Kv,
+    pub(crate) series: Arc<SeriesTable>,
+    pub(crate) figures: Arc<Figures>,
+}
+
+impl Env {
+    /// Closes every socket and forgets every timer.
+    pub(crate) fn close(&self) {
+        self.net.borrow_mut().clear();
+        self.datagrams.borrow_mut().clear();
+        *self.timers.borrow_mut() = Timers::default();
+    }
+}
+
+/// What an instance's store holds.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) env: Rc<Env>,
+    pub(crate) memory: MemoryLimit,
+}
+
+/// Links every capability. Which of them a service may use is decided before an instance is made, by its imports and
+/// grants, and again at each call that names an address.
+pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    fn same(host: &mut Host) -> &mut Host {
+        host
+    }
+    wit::log::add_to_linker::<_, HasSelf<Host>>(linker, same)?;
+    wit::clock::add_to_linker::<_, HasSelf<Host>>(linker, same)?;
+    wit::random::add_to_linker::<_, HasSelf<Host>>(linker, same)?;
+    wit::kv::add_to_linker::<_, HasSelf<Host>>(linker, same)?;
+    wit::metrics::add_to_linker::<_, HasSelf<Host>>(linker, same)?;
+    wit::datagram::add_to_linker::<_, HasSelf<Host>>(linker, same)?;
+    net::link(linker)
+}

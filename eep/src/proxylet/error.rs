@@ -40,7 +40,7 @@ pub enum LoadError {
     #[error("invalid WebAssembly at byte {offset}: {why}")]
     Invalid {
         /// Where.
-        offset: usize,
+        offset: u64,
         /// What the validator says.
         why: String,
     },
@@ -139,4 +139,7 @@ pub enum ControlError {
     /// Its queue of orders is full.
     #[error("the service is busy with earlier orders: try again")]
     Busy,
+    /// It trapped; what was ordered holds for its next instance.
+    #[error("the proxylet trapped over it; it is started again with the new configuration")]
+    Trapped,
 }

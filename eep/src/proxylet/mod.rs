@@ -1,11 +1,31 @@
 //! From bytes to a running service: verify, compile, instantiate, supervise.
+//!
+//! ```text
+//! bytes ─ Runtime::prepare ─▶ Code ─ Service::start ─▶ Service ─ stop / configure / status / log / series
+//! ```
+//!
+//! Each service has an operating-system thread with its own event loop. Its sockets and the calls into its proxylet
+//! live there and nowhere else: a proxylet that computes for as long as it may delays nobody but itself, and no lock
+//! or queue between threads lies on the way of its bytes.
 
+pub mod backoff;
 pub mod build;
+pub mod code;
+mod compile_cache;
 pub mod digest;
+mod driver;
+mod epoch;
 pub mod error;
 pub mod fetch;
+pub mod inspect;
+mod instance;
 pub mod limits;
 pub mod manifest;
+pub(crate) mod memory;
+pub mod runtime;
+pub mod service;
 pub mod state_store;
 pub mod status;
+mod supervisor;
+mod throttle;
 pub mod trap;

@@ -1,0 +1,149 @@
+//! The capability `datagram`: UDP.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::ReadBuf;
+use tokio::net::UdpSocket;
+use tokio::task::spawn_local;
+
+use crate::host::address::{from_wit, to_wit};
+use crate::host::bindings::eep::proxylet::datagram;
+use crate::host::bindings::eep::proxylet::net::NetError;
+use crate::host::bindings::eep::proxylet::types::{DatagramReceived, Event, SocketAddress};
+use crate::host::net::listener::net_error;
+use crate::host::{Env, Host};
+
+/// Bytes that the system keeps for a socket between two batches.
+const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
+/// Bytes of one datagram (RFC 768 over RFC 791).
+const DATAGRAM_BYTES_MAX: usize = 65_507;
+
+/// The datagram sockets of one service.
+#[derive(Debug, Default)]
+pub(crate) struct Datagrams {
+    open: BTreeMap<u32, Bound>,
+    last: u32,
+}
+
+#[derive(Debug)]
+struct Bound {
+    socket: UdpSocket,
+    address: SocketAddr,
+    task: Option<Waker>,
+}
+
+impl Datagrams {
+    /// Sockets that a service may have.
+    const MAX: usize = 64;
+
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.open.values().map(|bound| bound.address)
+    }
+
+    fn remove(&mut self, id: u32) {
+        if let Some(Bound { task: Some(task), .. }) = self.open.remove(&id) {
+            task.wake();
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        for (_, bound) in std::mem::take(&mut self.open) {
+            if let Some(task) = bound.task {
+                task.wake();
+            }
+        }
+    }
+}
+
+fn bind(env: &Rc<Env>, address: SocketAddr) -> Result<(u32, SocketAddr), NetError> {
+    if !env.grants.may_bind_datagram(address) {
+        return Err(NetError::NotGranted);
+    }
+    let mut datagrams = env.datagrams.borrow_mut();
+    if datagrams.open.len() >= Datagrams::MAX {
+        return Err(NetError::Limit);
+    }
+    let socket = open(address).map_err(|error| net_error(&error))?;
+    let bound = socket.local_addr().map_err(|error| net_error(&error))?;
+    datagrams.last += 1;
+    let id = datagrams.last;
+    datagrams.open.insert(id, Bound { socket, address: bound, task: None });
+    env.listening_changed.set(true);
+    spawn_local(receive_all(Rc::clone(env), id));
+    Ok((id, bound))
+}
+
+fn open(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    // The system may give less.
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+async fn receive_all(env: Rc<Env>, id: u32) {
+    while poll_fn(|cx| poll_receive(&env, id, cx)).await {}
+}
+
+/// Delivers the next datagram to the pending batch; false where the socket was closed.
+fn poll_receive(env: &Env, id: u32, cx: &mut Context<'_>) -> Poll<bool> {
+    let mut datagrams = env.datagrams.borrow_mut();
+    let Some(bound) = datagrams.open.get_mut(&id) else { return Poll::Ready(false) };
+    bound.task = Some(cx.waker().clone());
+    let mut inbox = env.inbox.borrow_mut();
+    if inbox.is_full() {
+        inbox.wait_for_room(cx.waker());
+        return Poll::Pending;
+    }
+    let mut buf = ReadBuf::new(inbox.space());
+    // An error is one of an earlier datagram that did not arrive (ICMP): nothing to tell, the next one may.
+    if let Ok(from) = ready!(bound.socket.poll_recv_from(cx, &mut buf)) {
+        let len = buf.filled().len();
+        env.figures.received_bytes.add(len as u64);
+        let event = DatagramReceived { socket: id, from: to_wit(from), len: len as u32 };
+        inbox.push_read(Event::Datagram(event), len);
+    }
+    Poll::Ready(true)
+}
+
+impl datagram::Host for Host {
+    fn bind(&mut self, address: SocketAddress) -> Result<(u32, SocketAddress), NetError> {
+        bind(&self.env, from_wit(address)).map(|(id, bound)| (id, to_wit(bound)))
+    }
+
+    fn unbind(&mut self, socket: u32) {
+        self.env.datagrams.borrow_mut().remove(socket);
+        self.env.listening_changed.set(true);
+    }
+
+    fn send(&mut self, socket: u32, to: SocketAddress, bytes: Vec<u8>) {
+        let datagrams = self.env.datagrams.borrow();
+        let sent = bytes.len() <= DATAGRAM_BYTES_MAX
+            && datagrams.open.get(&socket).is_some_and(|bound| {
+                let to = reachable_from(bound.address, from_wit(to));
+                bound.socket.try_send_to(&bytes, to).is_ok()
+            });
+        if sent {
+            self.env.figures.sent_bytes.add(bytes.len() as u64);
+        } else {
+            self.env.figures.datagrams_dropped.add(1);
+        }
+    }
+}
+
+/// An IPv4 address as a socket for both families takes it.
+fn reachable_from(local: SocketAddr, to: SocketAddr) -> SocketAddr {
+    match (local, to) {
+        (SocketAddr::V6(_), SocketAddr::V4(v4)) => {
+            SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port())
+        }
+        _ => to,
+    }
+}

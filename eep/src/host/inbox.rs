@@ -1,0 +1,119 @@
+//! The batch that is being filled while the proxylet works on the one before.
+
+use std::mem;
+use std::task::Waker;
+
+use crate::host::bindings::eep::proxylet::types::Event;
+
+/// Events and the bytes that belong to them.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) events: Vec<Event>,
+    /// Filled up to `len`. What lies beyond is of earlier batches: reading into memory that is set already needs no
+    /// `unsafe`, and the memory is reused from batch to batch.
+    arena: Vec<u8>,
+    len: usize,
+}
+
+impl Batch {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.arena[..self.len]
+    }
+
+    fn clear(&mut self) {
+        self.events.clear();
+        self.len = 0;
+    }
+}
+
+/// The pending batch of a service, and who waits for it: its readers for room, its driver for content.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    pending: Batch,
+    number: u64,
+    readers: Vec<Waker>,
+    driver: Option<Waker>,
+    called: bool,
+}
+
+impl Inbox {
+    /// Bytes that may wait for the proxylet; beyond it sockets are not read.
+    pub(crate) const BYTES_MAX: usize = 1 << 20;
+    /// Events that may wait for the proxylet; beyond it sockets are neither read nor accepted from.
+    pub(crate) const EVENTS_MAX: usize = 8_192;
+    /// Bytes that one read takes at most.
+    pub(crate) const READ_MAX: usize = 64 << 10;
+
+    /// Whether there is no room for another read.
+    pub(crate) fn is_full(&self) -> bool {
+        self.pending.len >= Self::BYTES_MAX || self.pending.events.len() >= Self::EVENTS_MAX
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pending.events.is_empty()
+    }
+
+    /// Counts up with each batch taken; from 1, so that 0 is before all of them.
+    pub(crate) fn number(&self) -> u64 {
+        self.number + 1
+    }
+
+    /// Memory for one read, [`Self::READ_MAX`] long. [`Self::push_read`] keeps what was put there.
+    pub(crate) fn space(&mut self) -> &mut [u8] {
+        let end = self.pending.len + Self::READ_MAX;
+        if self.pending.arena.len() < end {
+            let grown = end.next_power_of_two().min(Self::BYTES_MAX + Self::READ_MAX).max(end);
+            self.pending.arena.resize(grown, 0);
+        }
+        &mut self.pending.arena[self.pending.len..end]
+    }
+
+    /// Adds an event whose bytes are the first `len` of [`Self::space`].
+    pub(crate) fn push_read(&mut self, event: Event, len: usize) {
+        self.pending.len += len.min(Self::READ_MAX);
+        self.push(event);
+    }
+
+    /// Adds an event without bytes. Never refused: such events are as few as connections, timers and orders.
+    pub(crate) fn push(&mut self, event: Event) {
+        self.pending.events.push(event);
+        self.wake_driver();
+    }
+
+    /// Has the driver look at what is due, without an event.
+    pub(crate) fn call_driver(&mut self) {
+        self.called = true;
+        self.wake_driver();
+    }
+
+    /// Whether the driver was called since it last asked.
+    pub(crate) fn take_call(&mut self) -> bool {
+        mem::take(&mut self.called)
+    }
+
+    fn wake_driver(&mut self) {
+        if let Some(driver) = self.driver.take() {
+            driver.wake();
+        }
+    }
+
+    /// Wakes this task when the pending batch has been taken.
+    pub(crate) fn wait_for_room(&mut self, reader: &Waker) {
+        self.readers.push(reader.clone());
+    }
+
+    /// Wakes this task when there is an event.
+    pub(crate) fn wait_for_event(&mut self, driver: &Waker) {
+        self.driver = Some(driver.clone());
+    }
+
+    /// Swaps the pending batch for an empty one; the memory of `batch` is used for the next.
+    pub(crate) fn take(&mut self, batch: &mut Batch) {
+        batch.clear();
+        mem::swap(batch, &mut self.pending);
+        self.number += 1;
+        for reader in self.readers.drain(..) {
+            reader.wake();
+        }
+    }
+}

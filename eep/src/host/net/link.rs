@@ -1,0 +1,118 @@
+//! The functions of `net`, as a proxylet calls them.
+//!
+//! Linked by hand and not through the generated trait: `send` is the hot path, and its bytes and targets are used
+//! where they lie in the proxylet's memory.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, WasmList};
+
+use crate::host::address::{from_wit, to_wit};
+use crate::host::bindings::eep::proxylet::net::{NetError, Segment};
+use crate::host::bindings::eep::proxylet::types::{CloseReason, SocketAddress};
+use crate::host::net::connect::connect;
+use crate::host::net::listener::listen;
+use crate::host::net::{Net, Queued};
+use crate::host::{Env, Host};
+use crate::proxylet::inspect::{PACKAGE, VERSION};
+
+type Store<'a> = StoreContextMut<'a, Host>;
+
+pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    let mut net = linker.instance(&format!("{PACKAGE}/net@{VERSION}"))?;
+    net.func_wrap("listen", |store: Store<'_>, (address,): (SocketAddress,)| {
+        let listening = listen(&store.data().env, from_wit(address));
+        Ok((listening.map(|(id, bound)| (id, to_wit(bound))),))
+    })?;
+    net.func_wrap("unlisten", |store: Store<'_>, (listener,): (u32,)| {
+        let env = &store.data().env;
+        env.net.borrow_mut().listeners.remove(listener);
+        env.listening_changed.set(true);
+        Ok(())
+    })?;
+    net.func_wrap("connect", |store: Store<'_>, (to,): (SocketAddress,)| {
+        let conn: Result<u64, NetError> = connect(&store.data().env, from_wit(to));
+        Ok((conn,))
+    })?;
+    net.func_wrap("send", |store: Store<'_>, lists: (WasmList<u8>, WasmList<u64>, Vec<Segment>)| {
+        let env = Rc::clone(&store.data().env);
+        let (bytes, targets, segments) = lists;
+        Ok((send(&env, bytes.as_le_slice(&store), targets.as_le_slice(&store), &segments)?,))
+    })?;
+    net.func_wrap("close", |store: Store<'_>, (conn,): (u64,)| {
+        let env = &store.data().env;
+        env.net.borrow_mut().close(conn, env.clock.now_ns());
+        Ok(())
+    })?;
+    net.func_wrap("abort", |store: Store<'_>, (conn,): (u64,)| {
+        store.data().env.net.borrow_mut().remove(conn);
+        Ok(())
+    })?;
+    net.func_wrap("inflate", |store: Store<'_>, (conn, rest): (u64, Vec<u8>)| {
+        let env = &store.data().env;
+        env.net.borrow_mut().inflate(conn, &rest, &mut env.inbox.borrow_mut());
+        Ok(())
+    })?;
+    net.func_wrap("deflate", |store: Store<'_>, (conn,): (u64,)| {
+        store.data().env.net.borrow_mut().deflate(conn);
+        Ok(())
+    })?;
+    net.func_wrap("receive", |store: Store<'_>, (conn, on): (u64, bool)| {
+        store.data().env.net.borrow_mut().receive(conn, on);
+        Ok(())
+    })
+}
+
+/// Queues every run for its targets; the connections that are congested now. What waits is written after the call,
+/// in as few system calls as connections, save where so much waits that it would be refused otherwise.
+fn send(env: &Env, bytes: &[u8], targets: &[u64], segments: &[Segment]) -> wasmtime::Result<Vec<u64>> {
+    let mut net = env.net.borrow_mut();
+    let net = &mut *net;
+    let mut inbox = env.inbox.borrow_mut();
+    let now_ns = env.clock.now_ns();
+    let (mut bytes, mut targets) = (bytes, targets);
+    let (mut sent, mut congested) = (0_u64, Vec::new());
+    for segment in segments {
+        let (Some((run, bytes_left)), Some((to, targets_left))) = (
+            bytes.split_at_checked(segment.len as usize),
+            targets.split_at_checked(segment.targets as usize),
+        ) else {
+            wasmtime::bail!("net.send: the segments are longer than the bytes or the targets");
+        };
+        (bytes, targets) = (bytes_left, targets_left);
+        if run.is_empty() {
+            continue;
+        }
+        let shared = (to.len() > 1 && run.len() > Net::COPY_BYTES_MAX).then(|| Bytes::copy_from_slice(run));
+        for &id in to {
+            let id = u64::from_le(id);
+            let mut queued = net.queue(id, run, shared.as_ref(), now_ns);
+            if queued == Queued::Overrun {
+                net.flush(id, &mut inbox);
+                queued = net.queue(id, run, shared.as_ref(), now_ns);
+            }
+            match queued {
+                Queued::Added => sent += run.len() as u64,
+                Queued::Skipped => continue,
+                Queued::Overrun => {
+                    net.fail(id, CloseReason::Limit, &mut inbox);
+                    env.figures.connections_overrun.add(1);
+                    continue;
+                }
+            }
+            if net.get_mut(id).is_some_and(|conn| !conn.congested && conn.waiting() > Net::CONGESTED_BYTES) {
+                net.flush(id, &mut inbox);
+                if let Some(conn) = net.get_mut(id)
+                    && conn.waiting() > Net::CONGESTED_BYTES
+                {
+                    conn.congested = true;
+                    congested.push(id);
+                }
+            }
+        }
+    }
+    env.figures.sent_bytes.add(sent);
+    Ok(congested)
+}

@@ -1,0 +1,153 @@
+//! Listening sockets, and the task that accepts from each.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::spawn_local;
+
+use crate::host::Env;
+use crate::host::address::to_wit;
+use crate::host::bindings::eep::proxylet::net::NetError;
+use crate::host::bindings::eep::proxylet::types::{Accepted, Event};
+use crate::host::net::connection::{ConnTask, Phase};
+
+/// Peers that the system holds until they are accepted.
+const BACKLOG: i32 = 4_096;
+/// The pause after the system gave no descriptor.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// The listening sockets of one service.
+#[derive(Debug, Default)]
+pub(crate) struct Listeners {
+    open: BTreeMap<u32, Listening>,
+    last: u32,
+}
+
+#[derive(Debug)]
+struct Listening {
+    socket: TcpListener,
+    address: SocketAddr,
+    task: Option<Waker>,
+}
+
+impl Listeners {
+    /// Listening sockets that a service may have.
+    pub(crate) const MAX: usize = 64;
+
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.open.values().map(|listening| listening.address)
+    }
+
+    pub(crate) fn remove(&mut self, id: u32) {
+        if let Some(Listening { task: Some(task), .. }) = self.open.remove(&id) {
+            task.wake();
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        for (_, listening) in std::mem::take(&mut self.open) {
+            if let Some(task) = listening.task {
+                task.wake();
+            }
+        }
+    }
+}
+
+/// Opens a listening socket, and accepts from it until it is closed.
+pub(crate) fn listen(env: &Rc<Env>, address: SocketAddr) -> Result<(u32, SocketAddr), NetError> {
+    if !env.grants.may_listen(address) {
+        return Err(NetError::NotGranted);
+    }
+    let mut net = env.net.borrow_mut();
+    let listeners = &mut net.listeners;
+    if listeners.open.len() >= Listeners::MAX {
+        return Err(NetError::Limit);
+    }
+    let socket = open(address).map_err(|error| net_error(&error))?;
+    let bound = socket.local_addr().map_err(|error| net_error(&error))?;
+    listeners.last += 1;
+    let id = listeners.last;
+    listeners.open.insert(id, Listening { socket, address: bound, task: None });
+    env.listening_changed.set(true);
+    spawn_local(accept_all(Rc::clone(env), id));
+    Ok((id, bound))
+}
+
+fn open(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    // Accepted sockets inherit this: relayed messages are small and must not wait for each other.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// What a system's refusal of a socket means to a proxylet.
+pub(crate) fn net_error(error: &io::Error) -> NetError {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => NetError::InUse,
+        _ if is_exhausted(error) => NetError::Limit,
+        _ => NetError::Unavailable,
+    }
+}
+
+fn is_exhausted(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
+}
+
+async fn accept_all(env: Rc<Env>, id: u32) {
+    loop {
+        match poll_fn(|cx| poll_accept(&env, id, cx)).await {
+            None => return,
+            Some(Ok((stream, remote))) => admit(&env, id, stream, remote),
+            Some(Err(error)) if is_exhausted(&error) => {
+                env.log.node_warn(&format!("no peer can be accepted for now: {error}"));
+                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+            }
+            // The peer was gone before it was accepted.
+            Some(Err(_)) => {}
+        }
+    }
+}
+
+/// The next peer, once the pending batch has room for it; none where the listener was closed.
+fn poll_accept(
+    env: &Env,
+    id: u32,
+    cx: &mut Context<'_>,
+) -> Poll<Option<io::Result<(TcpStream, SocketAddr)>>> {
+    let mut net = env.net.borrow_mut();
+    let Some(listening) = net.listeners.open.get_mut(&id) else { return Poll::Ready(None) };
+    listening.task = Some(cx.waker().clone());
+    let mut inbox = env.inbox.borrow_mut();
+    if inbox.is_full() {
+        inbox.wait_for_room(cx.waker());
+        return Poll::Pending;
+    }
+    Poll::Ready(Some(ready!(listening.socket.poll_accept(cx))))
+}
+
+/// Takes a peer in, or closes its connection where the service or the node has no room.
+fn admit(env: &Rc<Env>, listener: u32, stream: TcpStream, remote: SocketAddr) {
+    let Ok(local) = stream.local_addr() else { return };
+    let mut net = env.net.borrow_mut();
+    let Some(conn) = net.admit(Phase::Open, Some(stream)) else {
+        env.figures.connections_refused.add(1);
+        return;
+    };
+    env.figures.connections_accepted.add(1);
+    spawn_local(ConnTask { env: Rc::clone(env), id: conn });
+    let event = Accepted { conn, listener, remote: to_wit(remote), local: to_wit(local) };
+    env.inbox.borrow_mut().push(Event::Accepted(event));
+}

@@ -1,0 +1,221 @@
+//! `/metrics`: the node's own figures and those of its proxylets, in the text format of OpenMetrics 1.0, which
+//! Prometheus reads.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::exemplar::Exemplar;
+use prometheus_client::registry::Registry;
+
+use crate::observe::figures::Figures;
+use crate::observe::series::SeriesKind;
+use crate::proxylet::runtime::Runtime;
+use crate::proxylet::service::Service;
+use crate::proxylet::status::State;
+
+/// The media type of [`render`]'s text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// All figures as they are now.
+#[must_use]
+pub fn render(runtime: &Runtime, services: &[Service]) -> String {
+    let mut page = Page::default();
+    page.node(runtime);
+    for service in services {
+        page.service(service);
+    }
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(page));
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = encode(&mut text, &registry);
+    text
+}
+
+/// Samples by metric; the metric's name is without the `_total` that the format adds to counters.
+#[derive(Debug, Default)]
+struct Page(BTreeMap<String, Family>);
+
+#[derive(Debug)]
+struct Family {
+    kind: SeriesKind,
+    help: String,
+    samples: Vec<(Vec<(String, String)>, f64)>,
+}
+
+impl Page {
+    /// Adds a sample. One of a metric that another service has given another kind is left out: a page may have a
+    /// metric only once.
+    fn add(&mut self, kind: SeriesKind, name: &str, help: &str, labels: Vec<(String, String)>, value: f64) {
+        let name = match kind {
+            SeriesKind::Counter => name.strip_suffix("_total").unwrap_or(name),
+            SeriesKind::Gauge => name,
+        };
+        let family = self.0.entry(name.to_owned()).or_insert_with(|| Family {
+            kind,
+            help: help.to_owned(),
+            samples: Vec::new(),
+        });
+        if family.kind == kind {
+            family.samples.push((labels, value));
+        }
+    }
+
+    fn node(&mut self, runtime: &Runtime) {
+        let (held, most) = runtime.descriptors();
+        let mut gauge = |name: &str, help: &str, value: usize| {
+            self.add(SeriesKind::Gauge, name, help, Vec::new(), value as f64);
+        };
+        gauge("eep_services", "Services that run.", runtime.services_running());
+        gauge("eep_descriptors", "File descriptors that services hold.", held);
+        gauge("eep_descriptors_max", "File descriptors that services may hold.", most);
+    }
+
+    fn service(&mut self, service: &Service) {
+        let label = ("service".to_owned(), service.name().to_owned());
+        let status = service.status();
+        let up = if status.state == State::Running { 1.0 } else { 0.0 };
+        self.add(SeriesKind::Gauge, "eep_service_up", "Whether the service runs.", vec![label.clone()], up);
+        for (kind, name, help, value) in own_figures(service.figures()) {
+            self.add(kind, name, help, vec![label.clone()], value);
+        }
+        for (quantile, us) in [("0.5", status.batch_us_p50), ("0.99", status.batch_us_p99)] {
+            self.add(
+                SeriesKind::Gauge,
+                "eep_service_batch_seconds",
+                "Time that the proxylet took for a batch, by quantile.",
+                vec![label.clone(), ("quantile".to_owned(), quantile.to_owned())],
+                us / 1e6,
+            );
+        }
+        for series in service.series() {
+            let mut labels = series.labels;
+            labels.push(label.clone());
+            self.add(series.kind, &series.name, &series.help, labels, series.value);
+        }
+    }
+}
+
+type Own = (SeriesKind, &'static str, &'static str, f64);
+
+fn own_figures(f: &Figures) -> [Own; 14] {
+    use SeriesKind::{Counter, Gauge};
+    let n = |figure: &crate::observe::figures::Figure| figure.get() as f64;
+    [
+        (Gauge, "eep_service_connections", "Stream connections.", n(&f.connections)),
+        (Gauge, "eep_service_memory_bytes", "Memory of the instance.", n(&f.memory_bytes)),
+        (Counter, "eep_service_cpu_seconds_total", "Processor time of the service.", n(&f.cpu_ns) / 1e9),
+        (Counter, "eep_service_restarts_total", "Starts after a trap.", n(&f.restarts)),
+        (Counter, "eep_service_batches_total", "Batches handed to the proxylet.", n(&f.batches)),
+        (Counter, "eep_service_events_total", "Events in these batches.", n(&f.events)),
+        (
+            Counter,
+            "eep_service_received_bytes_total",
+            "Bytes that the proxylet received.",
+            n(&f.received_bytes),
+        ),
+        (
+            Counter,
+            "eep_service_sent_bytes_total",
+            "Bytes that the proxylet sent, once a target.",
+            n(&f.sent_bytes),
+        ),
+        (
+            Counter,
+            "eep_service_connections_accepted_total",
+            "Connections accepted.",
+            n(&f.connections_accepted),
+        ),
+        (
+            Counter,
+            "eep_service_connections_refused_total",
+            "Connections closed at once because of a limit.",
+            n(&f.connections_refused),
+        ),
+        (
+            Counter,
+            "eep_service_connections_overrun_total",
+            "Connections closed because too much waited to be sent.",
+            n(&f.connections_overrun),
+        ),
+        (
+            Counter,
+            "eep_service_datagrams_dropped_total",
+            "Datagrams that could not be sent.",
+            n(&f.datagrams_dropped),
+        ),
+        (
+            Counter,
+            "eep_service_timers_refused_total",
+            "Timers not set because of their limit.",
+            n(&f.timers_refused),
+        ),
+        (
+            Counter,
+            "eep_service_log_lines_dropped_total",
+            "Log lines dropped because of their limit.",
+            n(&f.log_lines_dropped),
+        ),
+    ]
+}
+
+impl Collector for Page {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for (name, family) in &self.0 {
+            let kind = match family.kind {
+                SeriesKind::Counter => MetricType::Counter,
+                SeriesKind::Gauge => MetricType::Gauge,
+            };
+            let mut metric = encoder.encode_descriptor(name, &family.help, None, kind)?;
+            for (labels, value) in &family.samples {
+                let mut sample = metric.encode_family(labels)?;
+                match family.kind {
+                    SeriesKind::Counter => {
+                        sample.encode_counter(value, None::<&Exemplar<NoLabelSet, f64>>)?
+                    }
+                    SeriesKind::Gauge => sample.encode_gauge(value)?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(page: Page) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(page));
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        text
+    }
+
+    fn label(value: &str) -> Vec<(String, String)> {
+        vec![("service".to_owned(), value.to_owned())]
+    }
+
+    #[test]
+    fn a_metric_of_two_services_is_described_once() {
+        let mut page = Page::default();
+        page.add(SeriesKind::Counter, "avp_relayed_total", "Relayed.", label("a"), 3.0);
+        page.add(SeriesKind::Counter, "avp_relayed_total", "Relayed.", label("b"), 4.0);
+        page.add(SeriesKind::Gauge, "avp_relayed", "Something else.", label("c"), 5.0);
+        let expected = "# HELP avp_relayed Relayed.\n# TYPE avp_relayed counter\n\
+                        avp_relayed_total{service=\"a\"} 3.0\navp_relayed_total{service=\"b\"} 4.0\n# EOF\n";
+        assert_eq!(text(page), expected);
+    }
+
+    #[test]
+    fn label_values_cannot_break_out() {
+        let mut page = Page::default();
+        page.add(SeriesKind::Gauge, "g", "G.", label("x\"} 1\ny 2\\"), 1.0);
+        assert!(text(page).contains(r#"g{service="x\"} 1\ny 2\\"} 1.0"#));
+    }
+}

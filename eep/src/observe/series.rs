@@ -1,0 +1,175 @@
+//! The time series that a proxylet keeps.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What a series does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeriesKind {
+    /// Never goes down.
+    Counter,
+    /// Goes both ways.
+    Gauge,
+}
+
+/// One time series of a proxylet, with its present value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// The metric's name.
+    pub name: String,
+    /// A sentence.
+    pub help: String,
+    /// What it does.
+    pub kind: SeriesKind,
+    /// Its labels, without `service`.
+    pub labels: Vec<(String, String)>,
+    /// Its present value.
+    pub value: f64,
+}
+
+/// The series of one service. An id is a place in the list.
+#[derive(Debug, Default)]
+pub struct SeriesTable(Mutex<Vec<Series>>);
+
+impl SeriesTable {
+    /// Series a service may have.
+    pub const SERIES_MAX: usize = 1_024;
+    /// Bytes of a name, a help text, a label's name or value.
+    pub const TEXT_BYTES_MAX: usize = 256;
+    /// Labels of one series.
+    pub const LABELS_MAX: usize = 16;
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Series>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Registers a series; the id of the one with the same name and labels where there is one already. None where it
+    /// breaks a rule of Prometheus's data model, contradicts another of the same name, or is one too many.
+    pub fn define(&self, mut series: Series) -> Option<u32> {
+        series.labels.sort();
+        if !is_sound(&series) {
+            return None;
+        }
+        let mut all = self.lock();
+        for (id, known) in all.iter().enumerate() {
+            if known.name == series.name {
+                if known.kind != series.kind {
+                    return None;
+                }
+                if known.labels == series.labels {
+                    return u32::try_from(id).ok();
+                }
+            }
+        }
+        if all.len() >= Self::SERIES_MAX {
+            return None;
+        }
+        all.push(series);
+        u32::try_from(all.len() - 1).ok()
+    }
+
+    /// Sets present values. Unknown ids are ignored, and so is a counter that would go down.
+    pub fn update(&self, values: &[(u32, f64)]) {
+        let mut all = self.lock();
+        for (id, value) in values {
+            if let Some(series) = all.get_mut(*id as usize)
+                && (series.kind == SeriesKind::Gauge || *value > series.value)
+            {
+                series.value = *value;
+            }
+        }
+    }
+
+    /// All series as they are now.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<Series> {
+        self.lock().clone()
+    }
+
+    /// Forgets all series: a new instance defines its own.
+    pub(crate) fn clear(&self) {
+        self.lock().clear();
+    }
+}
+
+/// Prometheus's data model ("Metric names and labels"), less what the node adds itself.
+fn is_sound(series: &Series) -> bool {
+    let word = |text: &str, colon: bool| {
+        let ok = |c: char| c.is_ascii_alphanumeric() || c == '_' || (colon && c == ':');
+        !text.is_empty() && text.chars().all(ok) && !text.starts_with(|c: char| c.is_ascii_digit())
+    };
+    let short = |text: &str| text.len() <= SeriesTable::TEXT_BYTES_MAX;
+    let label = |(name, value): &(String, String)| {
+        word(name, false) && !name.starts_with("__") && name != "service" && short(name) && short(value)
+    };
+    // The prefix of the node's own figures.
+    word(&series.name, true)
+        && !series.name.starts_with("eep_")
+        && short(&series.name)
+        && short(&series.help)
+        // A help text is one line of the page.
+        && !series.help.contains(|c: char| c.is_control() || c == '\\')
+        && series.labels.len() <= SeriesTable::LABELS_MAX
+        && series.labels.iter().all(label)
+        && series.labels.windows(2).all(|pair| pair[0].0 != pair[1].0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(name: &str, kind: SeriesKind, labels: &[(&str, &str)]) -> Series {
+        let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Series { name: name.to_owned(), help: "Help.".to_owned(), kind, labels, value: 0.0 }
+    }
+
+    #[test]
+    fn the_same_name_and_labels_are_the_same_series() {
+        let table = SeriesTable::default();
+        let first = table.define(series("a_total", SeriesKind::Counter, &[("x", "1"), ("y", "2")]));
+        assert_eq!(first, Some(0));
+        assert_eq!(table.define(series("a_total", SeriesKind::Counter, &[("y", "2"), ("x", "1")])), first);
+        assert_eq!(table.define(series("a_total", SeriesKind::Counter, &[("x", "2")])), Some(1));
+        assert_eq!(table.define(series("a_total", SeriesKind::Gauge, &[("x", "3")])), None);
+    }
+
+    #[test]
+    fn what_prometheus_would_not_take_is_refused() {
+        let table = SeriesTable::default();
+        for name in ["", "1a", "a b", "a-b", "é", "eep_x", &"a".repeat(257)] {
+            assert_eq!(table.define(series(name, SeriesKind::Gauge, &[])), None, "{name}");
+        }
+        let labels: [&[(&str, &str)]; 5] =
+            [&[("", "")], &[("service", "x")], &[("__x", "")], &[("a", "1"), ("a", "2")], &[("a:b", "")]];
+        for labels in labels {
+            assert_eq!(table.define(series("a", SeriesKind::Gauge, labels)), None, "{labels:?}");
+        }
+    }
+
+    #[test]
+    fn a_help_text_is_one_line() {
+        let help = "Help.\nx 1".to_owned();
+        let series = Series { help, ..series("a", SeriesKind::Gauge, &[]) };
+        assert_eq!(SeriesTable::default().define(series), None);
+    }
+
+    #[test]
+    fn there_is_a_last_series() {
+        let table = SeriesTable::default();
+        for i in 0..SeriesTable::SERIES_MAX {
+            assert!(table.define(series(&format!("a{i}"), SeriesKind::Gauge, &[])).is_some());
+        }
+        assert_eq!(table.define(series("b", SeriesKind::Gauge, &[])), None);
+        assert_eq!(table.define(series("a7", SeriesKind::Gauge, &[])), Some(7));
+    }
+
+    #[test]
+    fn a_counter_never_goes_down() {
+        let table = SeriesTable::default();
+        let c = table.define(series("c_total", SeriesKind::Counter, &[])).unwrap();
+        let g = table.define(series("g", SeriesKind::Gauge, &[])).unwrap();
+        table.update(&[(c, 5.0), (g, 5.0), (99, 1.0)]);
+        table.update(&[(c, 3.0), (g, 3.0), (c, f64::NAN)]);
+        let values: Vec<f64> = table.snapshot().iter().map(|s| s.value).collect();
+        assert_eq!(values, [5.0, 3.0]);
+    }
+}

@@ -1,0 +1,71 @@
+//! A proxylet that is compiled and linked, ready to be instantiated any number of times.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::host::Host;
+use crate::host::bindings::ServicePre;
+use crate::host::grant::Grants;
+use crate::proxylet::digest::Digest;
+use crate::proxylet::error::LoadError;
+use crate::proxylet::inspect::Inspection;
+use crate::proxylet::manifest::Manifest;
+
+/// A proxylet's code, made by `Runtime::prepare`. Cheap to clone.
+#[derive(Clone)]
+pub struct Code(Arc<Inner>);
+
+struct Inner {
+    digest: Digest,
+    inspection: Inspection,
+    pre: ServicePre<Host>,
+    cached: bool,
+}
+
+impl Code {
+    pub(crate) fn new(digest: Digest, inspection: Inspection, pre: ServicePre<Host>, cached: bool) -> Self {
+        Self(Arc::new(Inner { digest, inspection, pre, cached }))
+    }
+
+    /// The digest of the bytes that it was made from.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.0.digest
+    }
+
+    /// What the proxylet says of itself; empty where it says nothing.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.0.inspection.manifest
+    }
+
+    /// What it imports and exports.
+    #[must_use]
+    pub fn inspection(&self) -> &Inspection {
+        &self.0.inspection
+    }
+
+    /// Whether it came from the compile cache.
+    #[must_use]
+    pub fn was_cached(&self) -> bool {
+        self.0.cached
+    }
+
+    /// Whether these grants cover what it imports.
+    ///
+    /// # Errors
+    /// The first capability that is not granted at all, and how to grant it.
+    pub fn check_grants(&self, grants: &Grants) -> Result<(), LoadError> {
+        self.0.inspection.check_grants(grants)
+    }
+
+    pub(crate) fn pre(&self) -> &ServicePre<Host> {
+        &self.0.pre
+    }
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Code").field("digest", &self.0.digest).field("name", &self.manifest().name).finish()
+    }
+}

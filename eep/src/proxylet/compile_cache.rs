@@ -1,0 +1,118 @@
+//! Compiled code on disk, so that a proxylet is compiled once and not at each start of the node.
+//!
+//! An entry is named by the digest of the proxylet's bytes and by what the compiled form depends on (compiler,
+//! its settings, processor features). It starts with the digest of what follows and is used only if that is still
+//! what follows: a file that was cut or changed is thrown away and compiled again.
+
+use std::fs::{self, File, OpenOptions};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::proxylet::digest::Digest;
+
+/// What every entry starts with; the number is the version of the format.
+const MAGIC: &[u8; 8] = b"eepcwas1";
+const HEADER_LEN: usize = MAGIC.len() + 32;
+
+/// A folder of compiled proxylets.
+#[derive(Debug)]
+pub(crate) struct CompileCache {
+    dir: PathBuf,
+    bytes_max: u64,
+    compatibility: u64,
+}
+
+impl CompileCache {
+    /// Opens the folder, and makes it where it is missing, readable by its owner alone.
+    pub(crate) fn open(dir: &Path, bytes_max: u64, engine: &Engine) -> io::Result<Self> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        Ok(Self { dir: dir.to_owned(), bytes_max, compatibility: hasher.finish() })
+    }
+
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.dir.join(format!("{digest}-{:016x}.cwasm", self.compatibility))
+    }
+
+    /// The compiled form of these bytes, where it is there and whole.
+    pub(crate) fn get(&self, engine: &Engine, digest: &Digest) -> Option<Component> {
+        let path = self.path(digest);
+        let entry = fs::read(&path).ok()?;
+        let compiled = verified(&entry).and_then(|code| load(engine, code));
+        if compiled.is_none() {
+            tracing::warn!(path = %path.display(), "a compiled proxylet on disk is damaged: it is compiled again");
+            let _ = fs::remove_file(&path);
+        }
+        compiled
+    }
+
+    /// Keeps a compiled form. It appears under its name whole or not at all.
+    pub(crate) fn put(&self, digest: &Digest, component: &Component) -> io::Result<()> {
+        static UNIQUE: AtomicU64 = AtomicU64::new(0);
+        let code = component.serialize().map_err(io::Error::other)?;
+        let unique = UNIQUE.fetch_add(1, Ordering::Relaxed);
+        let temporary = self.dir.join(format!(".{digest}.{}-{unique}.tmp", process::id()));
+        let written = write_whole(&temporary, &code).and_then(|()| fs::rename(&temporary, self.path(digest)));
+        if written.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        written?;
+        File::open(&self.dir)?.sync_all()?;
+        self.prune()
+    }
+
+    /// Removes the entries that were written longest ago until the rest fits.
+    fn prune(&self) -> io::Result<()> {
+        let mut entries: Vec<(SystemTime, u64, PathBuf)> = fs::read_dir(&self.dir)?
+            .filter_map(|entry| {
+                let entry = entry.ok()?;
+                let meta = entry.metadata().ok()?;
+                Some((meta.modified().ok()?, meta.len(), entry.path()))
+            })
+            .collect();
+        entries.sort();
+        let mut total: u64 = entries.iter().map(|(_, len, _)| len).sum();
+        let newest = entries.len().saturating_sub(1);
+        for (_, len, path) in &entries[..newest] {
+            if total <= self.bytes_max {
+                break;
+            }
+            fs::remove_file(path)?;
+            total -= len;
+        }
+        Ok(())
+    }
+}
+
+fn write_whole(path: &Path, code: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(MAGIC)?;
+    file.write_all(Digest::of(code).bytes())?;
+    file.write_all(code)?;
+    file.sync_all()
+}
+
+/// The code of an entry that is what its header says.
+fn verified(entry: &[u8]) -> Option<&[u8]> {
+    let (header, code) = entry.split_at_checked(HEADER_LEN)?;
+    let recorded = header.strip_prefix(MAGIC)?;
+    (Digest::of(code).bytes() == recorded).then_some(code)
+}
+
+/// Takes verified code into the engine; none where another version of the engine wrote it.
+#[allow(unsafe_code)]
+fn load(engine: &Engine, code: &[u8]) -> Option<Component> {
+    // SAFETY: `deserialize` must be given what `serialize` made. The folder and its files are writable by the node's
+    // own user alone, `put` is the only writer, and `verified` has compared the bytes with the digest that `put`
+    // recorded. The bytes are in our memory: nobody changes them between that comparison and this call.
+    unsafe { Component::deserialize(engine, code) }.ok()
+}

@@ -1,0 +1,173 @@
+//! The loop that feeds one instance: wait, take the batch, one call, write what it sent.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Sleep, sleep};
+
+use crate::host::Env;
+use crate::host::bindings::eep::proxylet::types::Event;
+use crate::host::inbox::Batch;
+use crate::proxylet::error::ControlError;
+use crate::proxylet::instance::Instance;
+use crate::proxylet::service::{Life, Order};
+use crate::proxylet::throttle::Throttle;
+use crate::proxylet::trap::TrapReport;
+
+/// How long the driver sleeps where nothing is due.
+const IDLE_NS: u64 = 3_600_000_000_000;
+
+/// Feeds one instance until it is told to stop or the instance ends.
+pub(crate) struct Driver<'a> {
+    pub(crate) env: &'a Rc<Env>,
+    pub(crate) instance: &'a mut Instance,
+    pub(crate) orders: &'a mut mpsc::Receiver<Order>,
+    pub(crate) life: &'a Life,
+    /// The configuration, for the instance after this one.
+    pub(crate) config: &'a mut String,
+    pub(crate) throttle: &'a mut Throttle,
+    pub(crate) checkpoint_every: Duration,
+}
+
+/// Why the driver has stopped.
+pub(crate) enum End {
+    /// It was told to, with so much time for what was sent to leave.
+    Ordered { drain: Duration, done: Option<oneshot::Sender<()>> },
+    /// The instance ended.
+    Trapped(TrapReport),
+}
+
+enum Wake {
+    Order(Option<Order>),
+    Work,
+}
+
+type Reply = oneshot::Sender<Result<(), ControlError>>;
+
+impl Driver<'_> {
+    pub(crate) async fn run(mut self) -> End {
+        let mut batch = Batch::default();
+        let mut replies: Vec<Reply> = Vec::new();
+        let mut worked = false;
+        let mut checkpoint_ns = self.env.clock.now_ns() + self.checkpoint_every.as_nanos() as u64;
+        let mut timer = Alarm::new();
+        loop {
+            let now_ns = self.env.clock.now_ns();
+            let held_until_ns = self.throttle.held_until_ns(now_ns);
+            let due_ns = held_until_ns.or_else(|| self.next_due_ns(worked.then_some(checkpoint_ns)));
+            timer.set(due_ns.map_or(IDLE_NS, |due_ns| due_ns.saturating_sub(now_ns)), due_ns);
+            match self.wait(&mut timer, held_until_ns.is_some()).await {
+                Wake::Order(Some(Order::Configure { config, done })) => {
+                    self.env.inbox.borrow_mut().push(Event::Configured(config.clone()));
+                    *self.config = config;
+                    replies.push(done);
+                    continue;
+                }
+                Wake::Order(Some(Order::Stop { drain, done })) => {
+                    return End::Ordered { drain, done: Some(done) };
+                }
+                Wake::Order(None) => return End::Ordered { drain: Duration::ZERO, done: None },
+                Wake::Work if held_until_ns.is_some() => continue,
+                Wake::Work => {}
+            }
+            match self.work(&mut batch) {
+                Ok(handled) => worked |= handled,
+                Err(trap) => return End::Trapped(trap),
+            }
+            for reply in replies.drain(..) {
+                // Whoever asked may have gone.
+                let _ = reply.send(Ok(()));
+            }
+            if worked && self.env.clock.now_ns() >= checkpoint_ns {
+                if let Err(trap) = self.life.checkpoint(self.env, self.instance) {
+                    return End::Trapped(trap);
+                }
+                checkpoint_ns = self.env.clock.now_ns() + self.checkpoint_every.as_nanos() as u64;
+                worked = false;
+            }
+            self.throttle.account(self.env);
+            // Sockets that became ready meanwhile are read before the next batch is taken.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Takes the pending batch with what is due by now, hands it to the proxylet, and writes what it sent. Whether
+    /// there was anything.
+    fn work(&mut self, batch: &mut Batch) -> Result<bool, TrapReport> {
+        let env = self.env;
+        let now_ns = env.clock.now_ns();
+        {
+            let (mut inbox, mut timers) = (env.inbox.borrow_mut(), env.timers.borrow_mut());
+            while let Some(token) = timers.take_due(now_ns) {
+                inbox.push(Event::Timer(token));
+            }
+            inbox.take(batch);
+        }
+        let handled = !batch.events.is_empty();
+        if handled {
+            let started = Instant::now();
+            self.instance.handle(now_ns, &batch.events, batch.bytes())?;
+            env.figures.batch_durations.add(started.elapsed());
+            env.figures.batches.add(1);
+            env.figures.events.add(batch.events.len() as u64);
+        }
+        let mut net = env.net.borrow_mut();
+        net.run_due(now_ns);
+        net.flush_dirty(&mut env.inbox.borrow_mut());
+        drop(net);
+        if env.listening_changed.take() {
+            self.life.publish_listening(env);
+        }
+        Ok(handled)
+    }
+
+    fn next_due_ns(&self, checkpoint_ns: Option<u64>) -> Option<u64> {
+        let timers = self.env.timers.borrow().next_ns();
+        let net = self.env.net.borrow().next_due_ns();
+        [timers, net, checkpoint_ns].into_iter().flatten().min()
+    }
+
+    /// Waits for an order, an event or the alarm; where the service is held back, not for events.
+    async fn wait(&mut self, alarm: &mut Alarm, held: bool) -> Wake {
+        poll_fn(|cx| {
+            if let Poll::Ready(order) = self.orders.poll_recv(cx) {
+                return Poll::Ready(Wake::Order(order));
+            }
+            if !held {
+                let mut inbox = self.env.inbox.borrow_mut();
+                if !inbox.is_empty() {
+                    return Poll::Ready(Wake::Work);
+                }
+                inbox.wait_for_event(cx.waker());
+                if inbox.take_call() {
+                    return Poll::Ready(Wake::Work);
+                }
+            }
+            alarm.sleep.as_mut().poll(cx).map(|()| Wake::Work)
+        })
+        .await
+    }
+}
+
+/// A timer that is only set anew when its time has changed.
+struct Alarm {
+    sleep: Pin<Box<Sleep>>,
+    due_ns: Option<u64>,
+}
+
+impl Alarm {
+    fn new() -> Self {
+        Self { sleep: Box::pin(sleep(Duration::ZERO)), due_ns: Some(0) }
+    }
+
+    fn set(&mut self, in_ns: u64, due_ns: Option<u64>) {
+        if due_ns != self.due_ns || due_ns.is_none() || self.sleep.is_elapsed() {
+            self.due_ns = due_ns;
+            self.sleep.as_mut().reset(tokio::time::Instant::now() + Duration::from_nanos(in_ns));
+        }
+    }
+}

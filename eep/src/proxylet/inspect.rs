@@ -1,0 +1,197 @@
+//! What can be read off a proxylet's bytes without compiling them.
+
+use serde::Serialize;
+use wasmparser::{Parser, Payload};
+
+use crate::host::grant::Grants;
+use crate::proxylet::error::LoadError;
+use crate::proxylet::manifest::{Manifest, SECTION};
+
+/// The package of the contracts between node and proxylet.
+pub const PACKAGE: &str = "eep:proxylet";
+/// The version of [`PACKAGE`] that this node offers.
+pub const VERSION: &str = "0.1.0";
+/// The interfaces of [`PACKAGE`] that a proxylet may import.
+pub const OFFERED: [&str; 8] = ["types", "log", "clock", "random", "kv", "metrics", "net", "datagram"];
+/// The interface that every proxylet exports.
+const EXPORTED: &str = "lifecycle";
+
+/// An interface that a proxylet imports or exports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Interface {
+    /// Such as `eep:proxylet/net`.
+    pub name: String,
+    /// Such as `0.1.0`.
+    pub version: Option<String>,
+}
+
+impl Interface {
+    fn parse(text: &str) -> Self {
+        match text.split_once('@') {
+            Some((name, version)) => Self { name: name.to_owned(), version: Some(version.to_owned()) },
+            None => Self { name: text.to_owned(), version: None },
+        }
+    }
+
+    /// The interface's name within [`PACKAGE`], where it is of that package.
+    #[must_use]
+    pub fn of_package(&self) -> Option<&str> {
+        self.name.strip_prefix(PACKAGE)?.strip_prefix('/')
+    }
+}
+
+impl std::fmt::Display for Interface {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)?;
+        self.version.as_ref().map_or(Ok(()), |version| write!(f, "@{version}"))
+    }
+}
+
+/// What a component says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Inspection {
+    /// What it imports.
+    pub imports: Vec<Interface>,
+    /// What it exports.
+    pub exports: Vec<Interface>,
+    /// Its embedded manifest; empty where there is none.
+    pub manifest: Manifest,
+}
+
+/// Reads imports, exports and manifest of a component. The code itself is not validated.
+///
+/// # Errors
+/// Bytes that are not a whole component, or a manifest that is not JSON of the right shape.
+pub fn inspect(bytes: &[u8]) -> Result<Inspection, LoadError> {
+    check_preamble(bytes)?;
+    let mut found = Inspection { imports: Vec::new(), exports: Vec::new(), manifest: Manifest::default() };
+    // How many modules and components the present payload lies in, beyond the outermost.
+    let mut depth = 0_usize;
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload.map_err(|e| broken(bytes, &e))? {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentImportSection(section) if depth == 0 => {
+                for import in section {
+                    let import = import.map_err(|e| broken(bytes, &e))?;
+                    found.imports.push(Interface::parse(import.name.name));
+                }
+            }
+            Payload::ComponentExportSection(section) if depth == 0 => {
+                for export in section {
+                    let export = export.map_err(|e| broken(bytes, &e))?;
+                    found.exports.push(Interface::parse(export.name.name));
+                }
+            }
+            Payload::CustomSection(section) if section.name() == SECTION => {
+                found.manifest = serde_json::from_slice(section.data()).map_err(LoadError::Manifest)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+/// The first eight bytes: magic, version and layer (Component Model, binary format; core specification, 5.5.16).
+fn check_preamble(bytes: &[u8]) -> Result<(), LoadError> {
+    const MAGIC: &[u8] = b"\0asm";
+    if !bytes.starts_with(&MAGIC[..bytes.len().min(MAGIC.len())]) || bytes.is_empty() {
+        let start = bytes[..bytes.len().min(16)].escape_ascii().to_string();
+        let start = if bytes.is_empty() { "nothing".to_owned() } else { format!("\"{start}\"") };
+        return Err(LoadError::NotWasm { start });
+    }
+    match bytes.get(4..8) {
+        None => Err(LoadError::Truncated { len: bytes.len() }),
+        Some([1, 0, 0, 0]) => Err(LoadError::CoreModule),
+        Some(_) => Ok(()),
+    }
+}
+
+fn broken(bytes: &[u8], error: &wasmparser::BinaryReaderError) -> LoadError {
+    if error.offset() >= bytes.len() as u64 || error.message().contains("unexpected end") {
+        LoadError::Truncated { len: bytes.len() }
+    } else {
+        LoadError::Invalid { offset: error.offset(), why: error.message().to_owned() }
+    }
+}
+
+impl Inspection {
+    /// Whether this node offers what the component imports, and finds the export that it needs.
+    ///
+    /// # Errors
+    /// The first interface that does not fit.
+    pub fn check_interfaces(&self) -> Result<(), LoadError> {
+        for import in &self.imports {
+            check_import(import)?;
+        }
+        let lifecycle = |i: &&Interface| i.of_package() == Some(EXPORTED);
+        match self.exports.iter().find(lifecycle) {
+            Some(export) => check_version(export),
+            None => Err(LoadError::NoExport { interface: format!("{PACKAGE}/{EXPORTED}@{VERSION}") }),
+        }
+    }
+
+    /// Whether every capability that the component imports is granted in some way.
+    ///
+    /// # Errors
+    /// The first one that is not.
+    pub fn check_grants(&self, grants: &Grants) -> Result<(), LoadError> {
+        for import in &self.imports {
+            let missing = match import.of_package() {
+                Some("net") if !grants.any_net() => "net.listen:PORT` or `net.connect",
+                Some("datagram") if !grants.any_datagram() => "datagram:PORT",
+                _ => continue,
+            };
+            let m = &self.manifest;
+            let proxylet =
+                if m.name.is_empty() { "the proxylet".to_owned() } else { format!("proxylet `{}`", m.name) };
+            let wants = if m.wants.is_empty() {
+                String::new()
+            } else {
+                format!("; it asks for {}", m.wants.join(", "))
+            };
+            return Err(LoadError::NotGranted { proxylet, interface: import.to_string(), missing, wants });
+        }
+        Ok(())
+    }
+}
+
+fn check_import(import: &Interface) -> Result<(), LoadError> {
+    let unknown = |fix| LoadError::UnknownInterface {
+        interface: import.to_string(),
+        offered: OFFERED.map(|name| format!("{PACKAGE}/{name}@{VERSION}")).join(", "),
+        fix,
+    };
+    match import.of_package() {
+        Some(name) if OFFERED.contains(&name) => check_version(import),
+        Some(_) => Err(unknown("Run it on a newer node, or build it without that interface.")),
+        None if import.name.starts_with("wasi:") => Err(unknown(
+            "Build it for wasm32-unknown-unknown with `eep proxylet build`, which leaves WASI out.",
+        )),
+        None => Err(unknown("A proxylet may import interfaces of `eep:proxylet` only.")),
+    }
+}
+
+/// A published version is only ever added to, so within 0.1 a node runs what was built for its own patch version or
+/// an earlier one.
+fn check_version(interface: &Interface) -> Result<(), LoadError> {
+    let wanted = interface.version.clone().unwrap_or_else(|| "none".to_owned());
+    let number = |version: &str| -> Option<[u32; 3]> {
+        let mut parts = version.splitn(3, '.').map(|part| part.parse().ok());
+        Some([parts.next()??, parts.next()??, parts.next()??])
+    };
+    let fix = match (number(&wanted), number(VERSION)) {
+        (Some([major, minor, patch]), Some([our_major, our_minor, our_patch])) => {
+            if (major, minor) == (our_major, our_minor) && patch <= our_patch {
+                return Ok(());
+            }
+            if [major, minor, patch] > [our_major, our_minor, our_patch] {
+                "run it on a newer node"
+            } else {
+                "build it again with the SDK of this node"
+            }
+        }
+        _ => "build it again with the SDK of this node",
+    };
+    Err(LoadError::Version { interface: interface.name.clone(), wanted, offered: VERSION, fix })
+}

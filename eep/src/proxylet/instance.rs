@@ -1,0 +1,104 @@
+//! One instance of a proxylet, and the calls into it.
+
+use std::time::Duration;
+
+use wasmtime::{Engine, Error, Store, Trap, WasmBacktrace};
+
+use crate::host::Host;
+use crate::host::bindings::Service;
+use crate::host::bindings::exports::eep::proxylet::lifecycle::{Event, Guest};
+use crate::proxylet::code::Code;
+use crate::proxylet::epoch::TICK;
+use crate::proxylet::trap::{TrapKind, TrapReport};
+
+/// Bytes that the proxylet may hand over in one call: a `net.send` of more than every connection could hold at once
+/// is a mistake.
+const HOST_CALL_BYTES_MAX: usize = 64 << 20;
+
+/// An instance with its memory. After a [`TrapReport`] it is of no more use.
+pub(crate) struct Instance {
+    store: Store<Host>,
+    exports: Service,
+    deadline_ticks: u64,
+    call_ms: u128,
+}
+
+impl Instance {
+    pub(crate) fn new(engine: &Engine, code: &Code, host: Host, call: Duration) -> Result<Self, TrapReport> {
+        let deadline_ticks =
+            u64::try_from(call.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX >> 1) + 1;
+        let mut store = Store::new(engine, host);
+        store.limiter(|host| &mut host.memory);
+        store.set_hostcall_fuel(HOST_CALL_BYTES_MAX);
+        store.set_epoch_deadline(deadline_ticks);
+        let call_ms = call.as_millis();
+        match code.pre().instantiate(&mut store) {
+            Ok(exports) => Ok(Self { store, exports, deadline_ticks, call_ms }),
+            Err(error) => Err(report(&store, "instantiate", call_ms, &error)),
+        }
+    }
+
+    /// Calls an export within the deadline.
+    fn call<T>(
+        &mut self,
+        during: &'static str,
+        call: impl FnOnce(&Guest, &mut Store<Host>) -> wasmtime::Result<T>,
+    ) -> Result<T, TrapReport> {
+        self.store.set_epoch_deadline(self.deadline_ticks);
+        self.store.data_mut().memory.forget_refusal();
+        let guest = self.exports.eep_proxylet_lifecycle();
+        call(guest, &mut self.store).map_err(|error| report(&self.store, during, self.call_ms, &error))
+    }
+
+    pub(crate) fn start(&mut self, now_ns: u64, config: &str) -> Result<Result<(), String>, TrapReport> {
+        self.call("start", |guest, store| guest.call_start(store, now_ns, config))
+    }
+
+    pub(crate) fn restore(
+        &mut self,
+        now_ns: u64,
+        config: &str,
+        state: &[u8],
+    ) -> Result<Result<(), String>, TrapReport> {
+        self.call("restore", |guest, store| guest.call_restore(store, now_ns, config, state))
+    }
+
+    pub(crate) fn handle(&mut self, now_ns: u64, events: &[Event], bytes: &[u8]) -> Result<(), TrapReport> {
+        self.call("handle", |guest, store| guest.call_handle(store, now_ns, events, bytes))
+    }
+
+    pub(crate) fn save(&mut self) -> Result<Vec<u8>, TrapReport> {
+        self.call("save", |guest, store| guest.call_save(store))
+    }
+
+    pub(crate) fn stop(&mut self) -> Result<(), TrapReport> {
+        self.call("stop", |guest, store| guest.call_stop(store))
+    }
+}
+
+fn report(store: &Store<Host>, during: &'static str, call_ms: u128, error: &Error) -> TrapReport {
+    let trap = error.downcast_ref::<Trap>();
+    let memory = &store.data().memory;
+    let (kind, message) = if trap == Some(&Trap::Interrupt) {
+        (
+            TrapKind::Deadline,
+            format!("the call took longer than its limit of {call_ms} ms (`limits.call-ms`)"),
+        )
+    } else if memory.was_refused() {
+        let limit = memory.bytes_max() >> 20;
+        (
+            TrapKind::Memory,
+            format!("it ended after it was refused memory beyond {limit} MiB (`limits.memory`)"),
+        )
+    } else {
+        let message = trap.map_or_else(|| error.root_cause().to_string(), |trap| trap.to_string());
+        (TrapKind::Trap, message)
+    };
+    let frames = error.downcast_ref::<WasmBacktrace>().map_or(&[][..], WasmBacktrace::frames);
+    let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
+        Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+        None => format!("function {}", frame.func_index()),
+    };
+    let backtrace = frames.iter().take(TrapReport::FRAMES_MAX).map(name).collect();
+    TrapReport::new(kind, during, message, backtrace)
+}

@@ -1,0 +1,182 @@
+//! What all services of a node share: the engine, its memory pool, the compile cache, the limits of the node.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::host::bindings::ServicePre;
+use crate::host::descriptors::Descriptors;
+use crate::host::{self, Host};
+use crate::proxylet::backoff::BackoffConfig;
+use crate::proxylet::code::Code;
+use crate::proxylet::compile_cache::CompileCache;
+use crate::proxylet::digest::Digest;
+use crate::proxylet::epoch::Ticker;
+use crate::proxylet::error::LoadError;
+use crate::proxylet::inspect::inspect;
+use crate::proxylet::limits::Limits;
+use crate::proxylet::state_store::StateStore;
+
+/// What a node says of its services as a whole.
+#[derive(Clone, Debug)]
+pub struct RuntimeConfig {
+    /// The folder for compiled proxylets; made where it is missing.
+    pub cache_dir: PathBuf,
+    /// Bytes that it may take up (default 1 GiB); the entries written longest ago leave first.
+    pub cache_bytes_max: u64,
+    /// Services that may run at one time (default 1,000, at most [`Self::SERVICES_MAX`]). Each one reserves address
+    /// space, not memory.
+    pub services_max: u32,
+    /// How often a service's state is saved while it works (default 60 s). After a trap, or when the node was killed,
+    /// a service goes on from what was saved last.
+    pub checkpoint_every: Duration,
+    /// The pauses before a service that trapped is started again.
+    pub backoff: BackoffConfig,
+}
+
+impl RuntimeConfig {
+    /// The most that [`Self::services_max`] can be: an instance takes two mappings, and a process has 65,530 by
+    /// default (`vm.max_map_count`), beyond which it is aborted.
+    pub const SERVICES_MAX: u32 = 4_000;
+
+    /// The defaults, with this folder for compiled proxylets.
+    #[must_use]
+    pub fn new(cache_dir: PathBuf) -> Self {
+        Self {
+            cache_dir,
+            cache_bytes_max: 1 << 30,
+            services_max: 1_000,
+            checkpoint_every: Duration::from_secs(60),
+            backoff: BackoffConfig::default(),
+        }
+    }
+}
+
+/// The engine of a node and all that its services share. One for the life of the process, in an [`Arc`].
+#[derive(Debug)]
+pub struct Runtime {
+    engine: Engine,
+    linker: LinkerBox,
+    cache: CompileCache,
+    pub(crate) ticker: Ticker,
+    pub(crate) descriptors: Arc<Descriptors>,
+    pub(crate) store: Arc<dyn StateStore>,
+    pub(crate) config: RuntimeConfig,
+}
+
+/// A linker does not say what it holds.
+struct LinkerBox(Linker<Host>);
+
+impl std::fmt::Debug for LinkerBox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Linker")
+    }
+}
+
+impl Runtime {
+    /// Sets up the engine. Reserves some 4 GiB of address space for each service that may run.
+    ///
+    /// # Errors
+    /// The cache folder cannot be made, or the system refuses address space or a thread.
+    pub fn new(mut config: RuntimeConfig, store: Arc<dyn StateStore>) -> io::Result<Self> {
+        config.services_max = config.services_max.clamp(1, RuntimeConfig::SERVICES_MAX);
+        let engine = Engine::new(&engine_config(config.services_max)).map_err(|error| {
+            io::Error::other(format!(
+                "reserving address space for {} services: {error:#}; allow more (`ulimit -v`), or lower the number",
+                config.services_max
+            ))
+        })?;
+        let mut linker = Linker::new(&engine);
+        host::link(&mut linker).map_err(io::Error::other)?;
+        let cache =
+            CompileCache::open(&config.cache_dir, config.cache_bytes_max, &engine).map_err(|error| {
+                io::Error::new(error.kind(), format!("compile cache {}: {error}", config.cache_dir.display()))
+            })?;
+        let ticker = Ticker::start(&engine)?;
+        let linker = LinkerBox(linker);
+        Ok(Self { engine, linker, cache, ticker, descriptors: Descriptors::of_process(), store, config })
+    }
+
+    /// Makes code from a proxylet's bytes: checks the digest where one is wanted, the form, the imports, and compiles,
+    /// or takes the compiled form from the cache. Blocks for as long as that takes; call it off the async threads.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes. Nothing has changed.
+    pub fn prepare(&self, bytes: &[u8], wanted: Option<Digest>) -> Result<Code, LoadError> {
+        let digest = Digest::of(bytes);
+        if let Some(wanted) = wanted
+            && wanted != digest
+        {
+            return Err(LoadError::Digest { wanted, found: digest });
+        }
+        let inspection = inspect(bytes)?;
+        inspection.check_interfaces()?;
+        let cached = self.cache.get(&self.engine, &digest);
+        let was_cached = cached.is_some();
+        let component = match cached {
+            Some(component) => component,
+            None => self.compile(bytes, &digest)?,
+        };
+        let pre = self.linker.0.instantiate_pre(&component).and_then(ServicePre::new);
+        let pre = pre.map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+        Ok(Code::new(digest, inspection, pre, was_cached))
+    }
+
+    fn compile(&self, bytes: &[u8], digest: &Digest) -> Result<Component, LoadError> {
+        let component = Component::from_binary(&self.engine, bytes)
+            .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+        if let Err(error) = self.cache.put(digest, &component) {
+            // The service runs all the same, and is compiled again at the next start.
+            tracing::warn!(%digest, %error, dir = %self.config.cache_dir.display(), "compiled code was not kept");
+        }
+        Ok(component)
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Services that run now.
+    #[must_use]
+    pub fn services_running(&self) -> usize {
+        self.ticker.count()
+    }
+
+    /// File descriptors that services hold now, and may hold together.
+    #[must_use]
+    pub fn descriptors(&self) -> (usize, usize) {
+        (self.descriptors.held(), self.descriptors.max())
+    }
+}
+
+fn engine_config(services_max: u32) -> Config {
+    /// Made components have one memory and a handful of core instances (the code, adapters, shims).
+    const MEMORIES_PER_COMPONENT_MAX: u32 = 4;
+    const CORE_INSTANCES_PER_COMPONENT_MAX: u32 = 16;
+    const TABLES_PER_COMPONENT_MAX: u32 = 8;
+    /// For components that have more than one memory or more instances than usual.
+    const SLACK: u32 = 64;
+
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(services_max + SLACK)
+        .total_core_instances(services_max * 4 + SLACK)
+        .total_memories(services_max + SLACK)
+        .total_tables(services_max * 2 + SLACK)
+        .max_memories_per_component(MEMORIES_PER_COMPONENT_MAX)
+        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT_MAX)
+        .max_tables_per_component(TABLES_PER_COMPONENT_MAX)
+        .max_memory_size(Limits::MEMORY_MAX.0 as usize);
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .epoch_interruption(true)
+        .concurrency_support(false)
+        // Neither is needed for a backtrace of function names, and both make compiled code larger to load.
+        .generate_address_map(false)
+        .native_unwind_info(false);
+    config
+}

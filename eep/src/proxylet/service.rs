@@ -1,0 +1,284 @@
+//! A service as the rest of the node sees it: started, ordered, asked.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::host::Env;
+use crate::host::grant::Grants;
+use crate::observe::figures::Figures;
+use crate::observe::log_ring::LogRing;
+use crate::observe::series::{Series, SeriesTable};
+use crate::proxylet::code::Code;
+use crate::proxylet::error::{ControlError, StartError};
+use crate::proxylet::instance::Instance;
+use crate::proxylet::limits::Limits;
+use crate::proxylet::runtime::Runtime;
+use crate::proxylet::state_store::Checkpoint;
+use crate::proxylet::status::{Listening, Protocol, State, Status};
+use crate::proxylet::supervisor;
+use crate::proxylet::trap::TrapReport;
+
+/// What follows a trap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnTrap {
+    /// The service is started again with its last checkpoint, after a pause that grows with each trap in a row.
+    #[default]
+    Restart,
+    /// The service stays down.
+    Stop,
+}
+
+/// What a service is made of.
+#[derive(Clone, Debug)]
+pub struct ServiceSpec {
+    /// Its name on this node, unique there.
+    pub name: String,
+    /// The code, from [`Runtime::prepare`].
+    pub code: Code,
+    /// Its rights.
+    pub grants: Grants,
+    /// Its limits.
+    pub limits: Limits,
+    /// What follows a trap.
+    pub on_trap: OnTrap,
+    /// Its whole configuration, defaults included ([`crate::proxylet::manifest::Manifest::config_with`]).
+    pub config: Map<String, Value>,
+    /// Whether a checkpoint that the store may have is passed over: the proxylet's `start` is called and not `restore`.
+    pub fresh: bool,
+    /// Where its lines go. Give the same one again so that the log outlives a stop.
+    pub log: Arc<LogRing>,
+}
+
+/// A service that was started. Cheap to clone; all clones mean the same service. When the last one is dropped the
+/// service is stopped.
+#[derive(Clone)]
+pub struct Service {
+    life: Arc<Life>,
+    orders: mpsc::Sender<Order>,
+}
+
+/// What a service's thread can be told.
+pub(crate) enum Order {
+    Stop { drain: Duration, done: oneshot::Sender<()> },
+    Configure { config: String, done: oneshot::Sender<Result<(), ControlError>> },
+}
+
+/// Orders that may wait for a service.
+const ORDERS_MAX: usize = 16;
+
+impl Service {
+    /// Starts a service on a thread of its own. Comes back when the proxylet's `start` (or `restore`, where there is
+    /// a checkpoint) has returned: its listeners are open then, or it said why they are not.
+    ///
+    /// # Errors
+    /// Why it does not run. Nothing is left behind.
+    pub async fn start(runtime: &Arc<Runtime>, spec: ServiceSpec) -> Result<Self, StartError> {
+        spec.limits.check()?;
+        spec.code.check_grants(&spec.grants)?;
+        let running = runtime
+            .ticker
+            .admit(runtime.config.services_max as usize)
+            .map_err(|running| StartError::Full { running })?;
+        let life = Arc::new(Life::new(Arc::clone(runtime), spec));
+        let (orders, taken) = mpsc::channel(ORDERS_MAX);
+        let (tell, told) = oneshot::channel();
+        let mine = Arc::clone(&life);
+        thread::Builder::new().name(format!("eep:{}", life.spec.name)).spawn(move || {
+            supervisor::run(&mine, taken, tell);
+            drop(running);
+        })?;
+        match told.await {
+            Ok(Ok(())) => Ok(Self { life, orders }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(StartError::System(std::io::Error::other("the service's thread ended"))),
+        }
+    }
+
+    /// The service's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.life.spec.name
+    }
+
+    /// Saves its state, calls its `stop`, lets what it has sent leave within `drain`, and ends it. Comes back when
+    /// that is done; at once where it does not run.
+    ///
+    /// # Errors
+    /// [`ControlError::Busy`]: it was not told.
+    pub async fn stop(&self, drain: Duration) -> Result<(), ControlError> {
+        let (done, wait) = oneshot::channel();
+        match self.orders.try_send(Order::Stop { drain, done }) {
+            Ok(()) => {
+                // Where the thread ends without an answer the service has ended all the same.
+                let _ = wait.await;
+                Ok(())
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(ControlError::Busy),
+        }
+    }
+
+    /// Gives it a new configuration, whole, and comes back when the proxylet has taken it (event `configured`). It is
+    /// also what the service is started with after a trap.
+    ///
+    /// # Errors
+    /// It does not run, it is busy, or it trapped over the new configuration and is started again with it.
+    pub async fn configure(&self, config: &Map<String, Value>) -> Result<(), ControlError> {
+        let config = Value::Object(config.clone()).to_string();
+        let (done, wait) = oneshot::channel();
+        match self.orders.try_send(Order::Configure { config, done }) {
+            Ok(()) => wait.await.unwrap_or(Err(ControlError::Trapped)),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(ControlError::NotRunning),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(ControlError::Busy),
+        }
+    }
+
+    /// What can be known of it now. Takes some microseconds and disturbs nothing.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.life.status()
+    }
+
+    /// Its state, and each change of it.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<State> {
+        self.life.changes.subscribe()
+    }
+
+    /// Its log.
+    #[must_use]
+    pub fn log(&self) -> &Arc<LogRing> {
+        &self.life.spec.log
+    }
+
+    /// The time series that its proxylet keeps, as they are now.
+    #[must_use]
+    pub fn series(&self) -> Vec<Series> {
+        self.life.series.snapshot()
+    }
+
+    pub(crate) fn figures(&self) -> &Figures {
+        &self.life.figures
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service")
+            .field("name", &self.life.spec.name)
+            .field("state", &self.life.lock().state)
+            .finish()
+    }
+}
+
+/// What is known of a service, shared by its thread and those who ask.
+pub(crate) struct Life {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) spec: ServiceSpec,
+    pub(crate) figures: Arc<Figures>,
+    pub(crate) series: Arc<SeriesTable>,
+    now: Mutex<Now>,
+    changes: watch::Sender<State>,
+}
+
+struct Now {
+    state: State,
+    reason: Option<String>,
+    since: Option<Instant>,
+    last_trap: Option<TrapReport>,
+    listening: Vec<Listening>,
+}
+
+impl Life {
+    fn new(runtime: Arc<Runtime>, spec: ServiceSpec) -> Self {
+        let now =
+            Now { state: State::Starting, reason: None, since: None, last_trap: None, listening: Vec::new() };
+        Self {
+            runtime,
+            spec,
+            figures: Arc::default(),
+            series: Arc::default(),
+            now: Mutex::new(now),
+            changes: watch::channel(State::Starting).0,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters a state.
+    pub(crate) fn enter(&self, state: State, reason: Option<String>) {
+        let mut now = self.lock();
+        now.state = state;
+        now.reason = reason;
+        if state == State::Running {
+            now.since = Some(Instant::now());
+        } else {
+            now.since = None;
+            now.listening.clear();
+        }
+        drop(now);
+        self.changes.send_replace(state);
+    }
+
+    pub(crate) fn trapped(&self, trap: TrapReport) {
+        self.lock().last_trap = Some(trap);
+    }
+
+    /// Notes the sockets on which the service waits for peers.
+    pub(crate) fn publish_listening(&self, env: &Env) {
+        let tcp = env.net.borrow().listeners.addresses().map(|a| (Protocol::Tcp, a)).collect::<Vec<_>>();
+        let udp = env.datagrams.borrow().addresses().map(|a| (Protocol::Udp, a)).collect::<Vec<_>>();
+        let listening =
+            tcp.into_iter().chain(udp).map(|(protocol, address)| Listening { protocol, address }).collect();
+        self.lock().listening = listening;
+    }
+
+    /// Saves the instance's state in the store. A store that fails is reported in the log; the last checkpoint stays.
+    pub(crate) fn checkpoint(&self, env: &Env, instance: &mut Instance) -> Result<(), TrapReport> {
+        let state = instance.save()?;
+        let checkpoint = Checkpoint { now_ns: env.clock.now_ns(), state };
+        if let Err(error) = self.runtime.store.put_checkpoint(&self.spec.name, &checkpoint) {
+            env.log.node_error(&format!("its state was not saved: {error}"));
+        }
+        Ok(())
+    }
+
+    fn status(&self) -> Status {
+        let now = self.lock();
+        let (spec, f) = (&self.spec, &self.figures);
+        let manifest = spec.code.manifest();
+        Status {
+            name: spec.name.clone(),
+            state: now.state,
+            reason: now.reason.clone(),
+            digest: spec.code.digest(),
+            proxylet: manifest.name.clone(),
+            version: manifest.version.clone(),
+            grants: spec.grants.iter().copied().collect(),
+            limits: spec.limits.clone(),
+            uptime_s: now.since.map_or(0.0, |since| since.elapsed().as_secs_f64()),
+            restarts: f.restarts.get(),
+            last_trap: now.last_trap.clone(),
+            memory_bytes: f.memory_bytes.get(),
+            connections: f.connections.get(),
+            connections_refused: f.connections_refused.get(),
+            cpu_s: f.cpu_ns.get() as f64 / 1e9,
+            batches: f.batches.get(),
+            events: f.events.get(),
+            received_bytes: f.received_bytes.get(),
+            sent_bytes: f.sent_bytes.get(),
+            batch_us_p50: f.batch_durations.quantile_us(0.50),
+            batch_us_p99: f.batch_durations.quantile_us(0.99),
+            listening: now.listening.clone(),
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! The life of one service, on its own thread: begin, run, and begin again after a trap.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::coop::unconstrained;
+use tokio::time::{sleep, sleep_until, timeout};
+
+use crate::host::clock::ServiceClock;
+use crate::host::kv::Kv;
+use crate::host::log::LogGate;
+use crate::host::net::Net;
+use crate::host::{Env, Host};
+use crate::proxylet::backoff::Backoff;
+use crate::proxylet::driver::{Driver, End};
+use crate::proxylet::error::StartError;
+use crate::proxylet::instance::Instance;
+use crate::proxylet::memory::MemoryLimit;
+use crate::proxylet::service::{Life, OnTrap, Order};
+use crate::proxylet::state_store::Checkpoint;
+use crate::proxylet::status::State;
+use crate::proxylet::throttle::Throttle;
+
+/// Descriptors that a service's own event loop takes (epoll, its waker, its signals).
+const LOOP_DESCRIPTORS: usize = 4;
+/// Instances in a row that may trap with the same checkpoint before one is started without it.
+const RESTORES_MAX: u32 = 3;
+/// How often it is looked whether all has left after a stop.
+const DRAIN_POLL: Duration = Duration::from_millis(10);
+
+type Started = oneshot::Sender<Result<(), StartError>>;
+
+/// The body of a service's thread.
+pub(crate) fn run(life: &Arc<Life>, orders: mpsc::Receiver<Order>, started: Started) {
+    let _guard = EndGuard(life);
+    let descriptors: Option<Vec<_>> =
+        (0..LOOP_DESCRIPTORS).map(|_| life.runtime.descriptors.take()).collect();
+    let runtime = match descriptors {
+        Some(_) => Builder::new_current_thread().enable_all().build_local(LocalOptions::default()),
+        None => Err(std::io::Error::other("no file descriptors are left for the service (`ulimit -n`)")),
+    };
+    match runtime {
+        // The driver serves every connection in one go: it must not be cut short as if it were one of many tasks.
+        Ok(runtime) => runtime.block_on(unconstrained(supervise(life, orders, started))),
+        Err(error) => {
+            life.enter(State::Failed, Some(error.to_string()));
+            let _ = started.send(Err(error.into()));
+        }
+    }
+}
+
+/// A thread that ends by a fault of the node must not leave a service that seems to run.
+struct EndGuard<'a>(&'a Life);
+
+impl Drop for EndGuard<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.enter(State::Failed, Some("a fault of the node ended the service's thread".to_owned()));
+        }
+    }
+}
+
+/// What carries over from one instance to the next.
+struct Supervisor<'a> {
+    life: &'a Arc<Life>,
+    orders: mpsc::Receiver<Order>,
+    config: String,
+    clock: ServiceClock,
+    throttle: Throttle,
+    backoff: Backoff,
+}
+
+async fn supervise(life: &Arc<Life>, orders: mpsc::Receiver<Order>, started: Started) {
+    let checkpoint = match read_checkpoint(life) {
+        Ok(checkpoint) => checkpoint,
+        Err(error) => return refuse(life, started, error),
+    };
+    let clock = ServiceClock::not_before(checkpoint.as_ref().map_or(0, |c| c.now_ns));
+    let mut s = Supervisor {
+        life,
+        orders,
+        config: serde_json::Value::Object(life.spec.config.clone()).to_string(),
+        clock,
+        throttle: Throttle::new(life.spec.limits.cpu, clock.now_ns()),
+        backoff: Backoff::new(life.runtime.config.backoff),
+    };
+    let env = s.env();
+    let instance = match s.begin(&env, checkpoint.filter(|_| !life.spec.fresh).as_ref()) {
+        Ok(instance) => instance,
+        Err(error) => {
+            env.close();
+            return refuse(life, started, error);
+        }
+    };
+    if started.send(Ok(())).is_err() {
+        // Whoever asked has gone, and with it the only handle.
+        env.close();
+        return life.enter(State::Stopped, None);
+    }
+    s.live(env, instance).await;
+}
+
+fn refuse(life: &Life, started: Started, error: StartError) {
+    life.enter(State::Failed, Some(error.to_string()));
+    let _ = started.send(Err(error));
+}
+
+fn read_checkpoint(life: &Life) -> Result<Option<Checkpoint>, StartError> {
+    Ok(life.runtime.store.checkpoint(&life.spec.name)?)
+}
+
+impl Supervisor<'_> {
+    fn env(&self) -> Rc<Env> {
+        let (spec, runtime) = (&self.life.spec, &self.life.runtime);
+        let figures = Arc::clone(&self.life.figures);
+        let descriptors = Arc::clone(&runtime.descriptors);
+        self.life.series.clear();
+        Rc::new(Env {
+            grants: spec.grants.clone(),
+            clock: self.clock,
+            inbox: RefCell::default(),
+            net: RefCell::new(Net::new(spec.limits.connections, descriptors, Arc::clone(&figures))),
+            datagrams: RefCell::default(),
+            timers: RefCell::default(),
+            listening_changed: Cell::new(false),
+            log: LogGate::new(Arc::clone(&spec.log), spec.limits.log_lines_per_s),
+            kv: Kv::new(Arc::clone(&runtime.store), spec.name.as_str().into(), spec.limits.kv.0),
+            series: Arc::clone(&self.life.series),
+            figures,
+        })
+    }
+
+    /// Makes an instance and calls `restore` where there is a checkpoint, `start` otherwise.
+    fn begin(&mut self, env: &Rc<Env>, checkpoint: Option<&Checkpoint>) -> Result<Instance, StartError> {
+        let (spec, runtime) = (&self.life.spec, &self.life.runtime);
+        self.life.figures.memory_bytes.set(0);
+        let memory = MemoryLimit::new(spec.limits.memory.0, Arc::clone(&self.life.figures));
+        let host = Host { env: Rc::clone(env), memory };
+        let call = spec.limits.call();
+        let mut instance =
+            Instance::new(runtime.engine(), &spec.code, host, call).map_err(StartError::Trapped)?;
+        let now_ns = self.clock.now_ns();
+        let begun = match checkpoint.filter(|c| !c.state.is_empty()) {
+            Some(checkpoint) => instance.restore(now_ns, &self.config, &checkpoint.state),
+            None => instance.start(now_ns, &self.config),
+        };
+        match begun {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => return Err(StartError::Refused(reason)),
+            Err(trap) => return Err(StartError::Trapped(trap)),
+        }
+        // What was sent meanwhile leaves now.
+        env.net.borrow_mut().flush_dirty(&mut env.inbox.borrow_mut());
+        env.listening_changed.set(false);
+        self.life.enter(State::Running, None);
+        self.life.publish_listening(env);
+        env.log.node_info(&format!("started, proxylet {}", spec.code.digest()));
+        Ok(instance)
+    }
+
+    /// Runs instances, one after the other, until told to stop.
+    async fn live(mut self, mut env: Rc<Env>, mut instance: Instance) {
+        loop {
+            let began = Instant::now();
+            let driver = Driver {
+                env: &env,
+                instance: &mut instance,
+                orders: &mut self.orders,
+                life: self.life,
+                config: &mut self.config,
+                throttle: &mut self.throttle,
+                checkpoint_every: self.life.runtime.config.checkpoint_every,
+            };
+            let mut why = match driver.run().await {
+                End::Ordered { drain, done } => {
+                    self.stop(&env, instance, drain).await;
+                    if let Some(done) = done {
+                        let _ = done.send(());
+                    }
+                    return;
+                }
+                End::Trapped(trap) => {
+                    env.log.node_error(&format!("trapped: {trap}"));
+                    self.life.trapped(trap.clone());
+                    trap.to_string()
+                }
+            };
+            drop(instance);
+            env.close();
+            env.log.report_dropped();
+            let mut ran = began.elapsed();
+            instance = loop {
+                if self.life.spec.on_trap == OnTrap::Stop {
+                    return self.life.enter(State::Failed, Some(why));
+                }
+                if !self.pause(&env, ran, why).await {
+                    return;
+                }
+                env = self.env();
+                match self.begin_again(&env) {
+                    Ok(instance) => break instance,
+                    Err(error) => {
+                        env.log.node_error(&format!("not started again: {error}"));
+                        if let StartError::Trapped(trap) = &error {
+                            self.life.trapped(trap.clone());
+                        }
+                        env.close();
+                        why = error.to_string();
+                        ran = Duration::ZERO;
+                    }
+                }
+            };
+        }
+    }
+
+    /// Waits before the next instance; false where the service was told to stop meanwhile.
+    async fn pause(&mut self, env: &Env, ran: Duration, why: String) -> bool {
+        let mut chance = [127];
+        // Without randomness the pause is the middle one.
+        let _ = getrandom::fill(&mut chance);
+        let pause = self.backoff.next(ran, chance[0]);
+        env.log.node_info(&format!("starts again in {} ms", pause.as_millis()));
+        self.life.enter(State::BackingOff, Some(why));
+        let until = tokio::time::Instant::now() + pause;
+        loop {
+            tokio::select! {
+                () = sleep_until(until) => return true,
+                order = self.orders.recv() => match order {
+                    Some(Order::Configure { config, done }) => {
+                        self.config = config;
+                        let _ = done.send(Ok(()));
+                    }
+                    Some(Order::Stop { done, .. }) => {
+                        self.life.enter(State::Stopped, None);
+                        let _ = done.send(());
+                        return false;
+                    }
+                    None => {
+                        self.life.enter(State::Stopped, None);
+                        return false;
+                    }
+                },
+            }
+        }
+    }
+
+    fn begin_again(&mut self, env: &Rc<Env>) -> Result<Instance, StartError> {
+        self.life.figures.restarts.add(1);
+        let mut checkpoint = read_checkpoint(self.life)?;
+        if checkpoint.is_some() && self.backoff.failures() > RESTORES_MAX {
+            env.log.node_warn("it trapped again and again with its saved state: it starts without it");
+            checkpoint = None;
+        }
+        self.begin(env, checkpoint.as_ref())
+    }
+
+    /// Saves, says good-bye, lets what was sent leave.
+    async fn stop(&self, env: &Rc<Env>, mut instance: Instance, drain: Duration) {
+        let ended = self.life.checkpoint(env, &mut instance).and_then(|()| instance.stop());
+        if let Err(trap) = ended {
+            env.log.node_error(&format!("trapped while it was stopped: {trap}"));
+            self.life.trapped(trap);
+        }
+        env.net.borrow_mut().listeners.clear();
+        env.net.borrow_mut().close_all(env.clock.now_ns());
+        let left = async {
+            loop {
+                env.net.borrow_mut().flush_dirty(&mut env.inbox.borrow_mut());
+                if !env.net.borrow().has_waiting() {
+                    return;
+                }
+                sleep(DRAIN_POLL).await;
+            }
+        };
+        if timeout(drain, left).await.is_err() {
+            env.log.node_warn("not all that it had sent could leave before it was stopped");
+        }
+        env.close();
+        env.log.report_dropped();
+        env.log.node_info("stopped");
+        self.life.enter(State::Stopped, None);
+    }
+}
