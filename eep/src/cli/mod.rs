@@ -2,9 +2,24 @@
 //!
 //! Exit status: 0 done, 1 refused or failed, 2 wrong usage.
 
-mod check;
+mod client;
+mod format;
 mod output;
+mod progress;
+mod service;
+mod target;
+
+mod check;
+mod list;
+mod load;
+mod logs;
+mod modify;
 mod proxylet;
+mod run;
+mod start;
+mod status;
+mod stop;
+mod unload;
 
 use std::process::ExitCode;
 
@@ -22,14 +37,25 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  eep check eep.yaml
-  eep proxylet build proxylets/echo
+  eep run                                      start a node here, with no configuration
+  eep load ./echo.wasm --sha256 HEX            run a proxylet on it
+  eep list                                     what runs
+  eep logs echo -f                             what it says
 
 Exit status: 0 done, 1 refused or failed, 2 wrong usage.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Run(run::Args),
     Check(check::Args),
+    Load(load::Args),
+    List(list::Args),
+    Status(status::Args),
+    Logs(logs::Args),
+    Start(start::Args),
+    Stop(stop::Args),
+    Modify(modify::Args),
+    Unload(unload::Args),
     Proxylet(proxylet::Args),
 }
 
@@ -37,7 +63,16 @@ enum Verb {
 #[must_use]
 pub fn main() -> ExitCode {
     let (json, done) = match Cli::parse().verb {
+        Verb::Run(args) => (args.json, run::run(&args)),
         Verb::Check(args) => (args.json, check::run(&args)),
+        Verb::Load(args) => (args.target.json, load::run(&args)),
+        Verb::List(args) => (args.target.json, list::run(&args)),
+        Verb::Status(args) => (args.target.json, status::run(&args)),
+        Verb::Logs(args) => (args.target.json, logs::run(&args)),
+        Verb::Start(args) => (args.target.json, start::run(&args)),
+        Verb::Stop(args) => (args.target.json, stop::run(&args)),
+        Verb::Modify(args) => (args.target.json, modify::run(&args)),
+        Verb::Unload(args) => (args.target.json, unload::run(&args)),
         Verb::Proxylet(args) => (args.json(), proxylet::run(&args)),
     };
     match done {

@@ -8,10 +8,20 @@ use serde::Serialize;
 use crate::config::FileError;
 use crate::problem::Problem;
 
+pub(super) const BOLD: Style = Style::new().bold();
+pub(super) const DIM: Style = Style::new().dimmed();
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
+pub(super) const WARN: Style = AnsiColor::Yellow.on_default();
 pub(super) const BAD: Style = AnsiColor::Red.on_default();
 
-/// Writes one line to stdout, without colours where it is no terminal; whether somebody still reads.
+/// Writes text to stdout, without colours where it is no terminal. A reader that has gone (`eep list | head -1`) is
+/// no error.
+pub(super) fn print(text: &str) {
+    let mut out = anstream::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Writes one line to stdout; whether somebody still reads.
 pub(super) fn line(text: &str) -> bool {
     let mut out = anstream::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).is_ok()
@@ -32,6 +42,31 @@ pub(super) fn json(value: &impl Serialize) {
 /// Text in a style.
 pub(super) fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
+}
+
+/// Columns of text under a head line, as wide as they need to be.
+pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([head[column].len()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let mut out = String::new();
+    for (i, title) in head.iter().enumerate() {
+        out += &paint(BOLD, title);
+        out += &" ".repeat(widths[i] - title.len() + 2);
+    }
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    for row in rows {
+        let mut text = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            text += &format!("{cell:width$}  ");
+        }
+        out += text.trim_end();
+        out.push('\n');
+    }
+    out
 }
 
 /// Why the command was not done.

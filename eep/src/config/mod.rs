@@ -20,5 +20,5 @@ pub mod source;
 pub use diagnostic::FileError;
 pub use name::ServiceName;
 pub use node_file::NodeFile;
-pub use service::{OnTrap, ServiceEntry};
+pub use service::ServiceEntry;
 pub use source::Source;

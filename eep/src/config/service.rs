@@ -9,6 +9,7 @@ use crate::config::source::Source;
 use crate::host::grant::Grant;
 use crate::proxylet::digest::Digest;
 use crate::proxylet::limits::Limits;
+use crate::proxylet::service::OnTrap;
 
 /// The most grants that a service may have.
 pub const GRANTS_MAX: usize = 256;
@@ -53,17 +54,6 @@ pub struct ProxyletSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, pattern = "^[0-9a-f]{64}$")]
     pub sha256: Option<Digest>,
-}
-
-/// What happens when a service traps or overruns its time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnTrap {
-    /// It is started again with its saved state, after a pause that grows with each trap.
-    #[default]
-    Restart,
-    /// It stays down until it is started by hand.
-    Stop,
 }
 
 /// Limits that make sense.

@@ -4,10 +4,11 @@ use redb::{ReadableTable as _, TableDefinition};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::config::{OnTrap, ServiceName, Source};
+use crate::config::{ServiceEntry, ServiceName, Source};
 use crate::host::grant::Grant;
 use crate::proxylet::digest::Digest;
 use crate::proxylet::limits::Limits;
+use crate::proxylet::service::OnTrap;
 
 /// Name to [`Desired`] as JSON.
 pub(crate) const SERVICES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("services");
@@ -34,6 +35,9 @@ pub struct Desired {
     pub config: Map<String, Value>,
     /// Whether it is to run.
     pub wanted: Wanted,
+    /// What the node file said of it when it was last applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<ServiceEntry>,
 }
 
 /// Where a service's rights come from.
@@ -47,7 +51,7 @@ pub enum Granted {
 }
 
 /// Whether a service is to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Wanted {
     /// Now, and whenever the node starts.

@@ -123,6 +123,14 @@ impl State {
         Ok(())
     }
 
+    /// Forgets what a service stored, and not that it is wanted.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    pub fn forget(&self, name: &str) -> Result<(), StateError> {
+        self.store.write(|txn| kv::forget(txn, name))
+    }
+
     /// The kept code; none where there is none or where it was damaged.
     ///
     /// # Errors

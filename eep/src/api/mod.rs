@@ -1,0 +1,60 @@
+//! The HTTP API: the only way into a node. The command line uses nothing else.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`serve`] | the control socket and the loopback address |
+//! | `services`, `logs`, `node` | what can be asked |
+//! | `guard` | requests that a browser was talked into |
+//! | `body` | bodies in, problems out |
+//! | [`openapi`] | the description, made from the code |
+//! | `page` | what a browser shows |
+
+mod body;
+mod guard;
+mod logs;
+mod node;
+pub mod openapi;
+mod page;
+pub mod serve;
+mod services;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+
+use crate::node::Node;
+use crate::problem::Problem;
+
+/// The largest body of a request, in bytes.
+pub const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Every path of the API.
+pub fn router(node: Arc<Node>) -> Router {
+    Router::new()
+        .route("/", get(page::page))
+        .route("/healthz", get(node::healthz))
+        .route("/metrics", get(node::metrics))
+        .route("/openapi.json", get(openapi::document))
+        .route("/v1/node", get(node::info))
+        .route("/v1/services", get(services::list).post(services::load))
+        .route("/v1/services/{name}", get(services::view).patch(services::modify).delete(services::unload))
+        .route("/v1/services/{name}/start", post(services::start))
+        .route("/v1/services/{name}/stop", post(services::stop))
+        .route("/v1/services/{name}/logs", get(logs::logs))
+        .fallback(async || no_such_path())
+        .method_not_allowed_fallback(async || wrong_method())
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(node)
+}
+
+fn no_such_path() -> Box<Problem> {
+    Problem::new("no-such-path", 404, "the API has no such path")
+        .fix("see /openapi.json for those that there are")
+}
+
+fn wrong_method() -> Box<Problem> {
+    Problem::new("wrong-method", 405, "this path has other methods")
+        .fix("see /openapi.json for those that it has")
+}

@@ -1,0 +1,33 @@
+//! The description of the API, made from the code that serves it.
+
+use axum::Json;
+use utoipa::OpenApi;
+
+use crate::api::{logs, node, services};
+use crate::node::progress::Progress;
+use crate::problem::Problem;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "eep", description = "An execution environment for proxylets: what runs on a node, and what is done to it.", license(name = "Apache-2.0", identifier = "Apache-2.0")),
+    paths(
+        node::info, node::metrics, node::healthz, document,
+        services::list, services::load, services::view, services::modify, services::unload,
+        services::start, services::stop, logs::logs
+    ),
+    components(schemas(Problem, Progress)),
+    tags((name = "services", description = "Proxylets that run here"), (name = "node", description = "The node itself"))
+)]
+struct Api;
+
+/// The description as OpenAPI 3.1.
+#[must_use]
+pub fn description() -> utoipa::openapi::OpenApi {
+    Api::openapi()
+}
+
+/// This description.
+#[utoipa::path(get, path = "/openapi.json", tag = "node", responses((status = 200, body = Object, description = "OpenAPI 3.1")))]
+pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
+    Json(description())
+}

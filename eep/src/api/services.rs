@@ -1,0 +1,164 @@
+//! `/v1/services`: the services and what is done to them.
+//!
+//! Loading and modifying take time. A client that accepts `application/x-ndjson` is told of each step in a line of its
+//! own (`{"progress": …}`), and of the end in the last (`{"done": …}` or `{"refused": …}`).
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body as HttpBody;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use tokio::sync::mpsc;
+
+use crate::api::body::Body;
+use crate::config::ServiceEntry;
+use crate::node::progress::{Progress, Step};
+use crate::node::view::{ServiceList, ServiceView};
+use crate::node::{Change, Node};
+use crate::problem::Problem;
+
+/// Lines of JSON.
+pub(super) const NDJSON: &str = "application/x-ndjson";
+/// Steps that may wait for a slow client; further ones are left out, for the next one says more.
+const STEPS_WAITING_MAX: usize = 64;
+
+type Answer<T> = Result<Json<T>, Box<Problem>>;
+
+/// All services.
+#[utoipa::path(get, path = "/v1/services", tag = "services", responses((status = 200, body = ServiceList)))]
+pub(super) async fn list(State(node): State<Arc<Node>>) -> Json<ServiceList> {
+    Json(node.list())
+}
+
+/// One service.
+#[utoipa::path(get, path = "/v1/services/{name}", tag = "services",
+    params(("name" = String, Path, description = "The service's name")),
+    responses((status = 200, body = ServiceView), (status = 404, body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn view(State(node): State<Arc<Node>>, Path(name): Path<String>) -> Answer<ServiceView> {
+    node.view(&name).map(Json)
+}
+
+/// Load: fetch a proxylet, verify it, start it, and keep it. Answered once it runs and is on disk.
+#[utoipa::path(post, path = "/v1/services", tag = "services", request_body = ServiceEntry,
+    responses(
+        (status = 201, body = ServiceView, description = "It runs"),
+        (status = 200, body = Step<ServiceView>, content_type = "application/x-ndjson", description = "Its steps, for a client that accepts them"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused; nothing was changed"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Failed; nothing was changed")))]
+pub(super) async fn load(
+    State(node): State<Arc<Node>>,
+    headers: HeaderMap,
+    Body(entry): Body<ServiceEntry>,
+) -> Response {
+    let work = async move |on: OnStep| node.load(&entry, &on).await;
+    answer(&headers, StatusCode::CREATED, work).await
+}
+
+/// Modify: another configuration, other code, other grants or limits. Where that fails it goes on as it was.
+#[utoipa::path(patch, path = "/v1/services/{name}", tag = "services", request_body = Change,
+    params(("name" = String, Path, description = "The service's name")),
+    responses(
+        (status = 200, body = ServiceView, description = "It runs so"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused; nothing was changed"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Failed; nothing was changed")))]
+pub(super) async fn modify(
+    State(node): State<Arc<Node>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    Body(change): Body<Change>,
+) -> Response {
+    let work = async move |on: OnStep| node.modify(&name, &change, &on).await;
+    answer(&headers, StatusCode::OK, work).await
+}
+
+/// Start a service that does not run.
+#[utoipa::path(post, path = "/v1/services/{name}/start", tag = "services",
+    params(("name" = String, Path, description = "The service's name")),
+    responses((status = 200, body = ServiceView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn start(State(node): State<Arc<Node>>, Path(name): Path<String>) -> Answer<ServiceView> {
+    whole(async move { node.start(&name).await }).await.map(Json)
+}
+
+/// Stop a service. It stays stopped, also after the node starts again.
+#[utoipa::path(post, path = "/v1/services/{name}/stop", tag = "services",
+    params(("name" = String, Path, description = "The service's name")),
+    responses((status = 200, body = ServiceView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn stop(State(node): State<Arc<Node>>, Path(name): Path<String>) -> Answer<ServiceView> {
+    whole(async move { node.stop(&name).await }).await.map(Json)
+}
+
+/// Unload: stop a service and forget it, with all that it stored.
+#[utoipa::path(delete, path = "/v1/services/{name}", tag = "services",
+    params(("name" = String, Path, description = "The service's name")),
+    responses((status = 204, description = "It is gone"), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn unload(
+    State(node): State<Arc<Node>>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Box<Problem>> {
+    whole(async move { node.unload(&name).await }).await.map(|()| StatusCode::NO_CONTENT)
+}
+
+/// Does a change to its end, also where the client goes away in the middle of it.
+async fn whole<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Box<Problem>>> + Send + 'static,
+) -> Result<T, Box<Problem>> {
+    tokio::spawn(work).await.unwrap_or_else(|e| {
+        Err(Problem::new("internal", 500, format!("the work broke off: {e}")).fix("see the node's log"))
+    })
+}
+
+/// Passes steps on to a client.
+type OnStep = Box<dyn Fn(Progress) + Send + Sync>;
+
+/// Answers with the end alone, or with the steps before it.
+async fn answer<F>(headers: &HeaderMap, done: StatusCode, work: impl FnOnce(OnStep) -> F) -> Response
+where
+    F: Future<Output = Result<ServiceView, Box<Problem>>> + Send + 'static,
+{
+    let accepts = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if !accepts.contains(NDJSON) {
+        return match whole(work(Box::new(|_| {}))).await {
+            Ok(view) => (done, Json(view)).into_response(),
+            Err(problem) => problem.into_response(),
+        };
+    }
+    let (tell, mut told) = mpsc::channel::<Progress>(STEPS_WAITING_MAX);
+    let on: OnStep = Box::new(move |progress| {
+        // A client that is slow to read misses steps; the end is not among them.
+        let _ = tell.try_send(progress);
+    });
+    let work = tokio::spawn(whole(work(on)));
+    let (lines, stream) = mpsc::channel::<Vec<u8>>(1);
+    tokio::spawn(async move {
+        while let Some(progress) = told.recv().await {
+            if lines.send(line(&Step::<ServiceView>::Progress(progress))).await.is_err() {
+                return;
+            }
+        }
+        let end = match work.await {
+            Ok(Ok(view)) => Step::Done(view),
+            Ok(Err(problem)) => Step::Refused(problem),
+            Err(e) => Step::Refused(Problem::new("internal", 500, e.to_string())),
+        };
+        // Where the client has gone, nobody is left to be told.
+        let _ = lines.send(line(&end)).await;
+    });
+    ([(header::CONTENT_TYPE, NDJSON)], HttpBody::from_stream(ndjson(stream))).into_response()
+}
+
+/// One line of JSON.
+pub(super) fn line(value: &impl serde::Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(value).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+/// Lines as they come.
+pub(super) fn ndjson(
+    lines: mpsc::Receiver<Vec<u8>>,
+) -> impl stream::Stream<Item = Result<Vec<u8>, std::convert::Infallible>> {
+    stream::unfold(lines, async |mut lines| lines.recv().await.map(|line| (Ok(line), lines)))
+}

@@ -1,0 +1,114 @@
+//! `eep load`
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+
+use crate::cli::output::{Outcome, json, print};
+use crate::cli::progress::follow;
+use crate::cli::service::{Service, read};
+use crate::cli::target::{Target, block_on};
+use crate::config::node_file::read_manifest;
+use crate::config::settings::parse_set;
+use crate::config::{ServiceEntry, ServiceName, Source};
+use crate::host::grant::Grant;
+use crate::problem::Problem;
+use crate::proxylet::digest::Digest;
+
+/// Fetch a proxylet, verify it and run it.
+///
+/// Code that is pinned with --sha256 is granted what it asks for, and what that is is printed. Code that is not pinned
+/// is granted what --grant names and nothing else.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eep load ./target/proxylets/echo.wasm --sha256 HEX
+  eep load https://repo.example/gnutella-peer.wasm --name edge --sha256 HEX --set leaves=5000
+  eep load ./echo.wasm --grant net.listen:7007
+  eep load --manifest edge.yaml
+
+Grants:
+  net.listen:PORT  net.listen:ADDR:PORT   listen for TCP
+  net.connect  net.connect:CIDR           connect by TCP
+  datagram:PORT  datagram:ADDR:PORT       send and receive UDP")]
+pub(super) struct Args {
+    /// Where the proxylet is: an https:// or http:// address, or a file.
+    #[arg(value_name = "URL", required_unless_present = "manifest")]
+    url: Option<Source>,
+    /// What to call the service; the proxylet's own name unless given.
+    #[arg(long, value_name = "NAME", value_parser = one_line::<ServiceName>)]
+    name: Option<ServiceName>,
+    /// The SHA-256 that the code must have.
+    #[arg(long, value_name = "HEX")]
+    sha256: Option<Digest>,
+    /// A service manifest: one entry of `services` as a file of its own. Other options change what it says.
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+    /// Allow the service to reach something. May be given more than once.
+    #[arg(long = "grant", value_name = "GRANT")]
+    grants: Vec<Grant>,
+    /// Set a key of the proxylet's configuration. May be given more than once.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_set)]
+    sets: Vec<(String, Value)>,
+    #[command(flatten)]
+    pub(super) target: Target,
+}
+
+/// The words of an error in one line, as usage errors are.
+pub(super) fn one_line<T: std::str::FromStr<Err = String>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|e: String| e.replace('\n', "; "))
+}
+
+pub(super) fn run(args: &Args) -> Outcome {
+    let entry = entry(args)?;
+    let body = serde_json::to_value(&entry).map_err(|e| Problem::new("bad-request", 400, e.to_string()))?;
+    let answer = block_on(async {
+        let lines = args.target.client()?.lines(reqwest::Method::POST, "/v1/services", Some(&body)).await?;
+        follow(lines, args.target.json).await
+    })?;
+    if args.target.json {
+        json(&answer);
+    } else {
+        let service: Service = read(&answer)?;
+        print(&service.introduce());
+        let name = &service.name;
+        print(&format!("  next       eep status {name}   eep logs {name} -f   eep stop {name}\n"));
+    }
+    Ok(())
+}
+
+/// What the options ask for, over what the manifest says.
+fn entry(args: &Args) -> Result<ServiceEntry, crate::cli::output::Failure> {
+    let url = match &args.url {
+        Some(url) => {
+            let here = std::env::current_dir().map_err(|e| {
+                Problem::new("system", 500, format!("the current directory cannot be read: {e}"))
+            })?;
+            Some(url.clone().under(&here))
+        }
+        None => None,
+    };
+    let mut entry = match (&args.manifest, url) {
+        (Some(file), url) => {
+            let mut entry = read_manifest(file)?;
+            if let Some(url) = url {
+                entry.proxylet.url = url;
+            }
+            entry
+        }
+        (None, Some(url)) => ServiceEntry::of(url, None),
+        (None, None) => {
+            return Err(Problem::new("bad-request", 400, "no proxylet is named")
+                .fix("give its URL, or --manifest FILE")
+                .into());
+        }
+    };
+    entry.name = args.name.clone().or(entry.name);
+    entry.proxylet.sha256 = args.sha256.or(entry.proxylet.sha256);
+    if !args.grants.is_empty() {
+        entry.grant = Some(args.grants.clone());
+    }
+    let sets: Map<String, Value> = args.sets.iter().cloned().collect();
+    crate::config::settings::change(&mut entry.config, &sets);
+    Ok(entry)
+}

@@ -1,0 +1,57 @@
+//! `eep logs`
+
+use serde_json::Value;
+
+use crate::cli::format::time;
+use crate::cli::output::{BAD, DIM, Outcome, WARN, line, paint};
+use crate::cli::target::{Target, block_on};
+
+/// Show what a service says.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  eep logs edge\n  eep logs edge -f\n  eep logs edge --tail 20 --json")]
+pub(super) struct Args {
+    /// The service.
+    name: String,
+    /// Go on with each new line, until Ctrl-C or until the service is unloaded.
+    #[arg(short, long)]
+    follow: bool,
+    /// How many of the last lines to begin with.
+    #[arg(short = 'n', long, value_name = "LINES", default_value_t = 100)]
+    tail: usize,
+    #[command(flatten)]
+    pub(super) target: Target,
+}
+
+pub(super) fn run(args: &Args) -> Outcome {
+    let path = format!("/v1/services/{}/logs?tail={}&follow={}", args.name, args.tail, args.follow);
+    block_on(async {
+        let mut lines = args.target.client()?.lines(reqwest::Method::GET, &path, None).await?;
+        while let Some(entry) = lines.next::<Value>().await? {
+            let text = if args.target.json { entry.to_string() } else { shown(&entry) };
+            // Nobody reads any more: `eep logs -f edge | head`.
+            if !line(&text) {
+                break;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn shown(entry: &Value) -> String {
+    let level = entry["level"].as_str().unwrap_or_default();
+    let level = match level {
+        "error" => paint(BAD, "error"),
+        "warn" => paint(WARN, "warn "),
+        _ => format!("{level:<5}"),
+    };
+    let at = paint(DIM, &time(entry["at_s"].as_f64().unwrap_or_default()));
+    let source = if entry["source"] == "node" { paint(DIM, "node: ") } else { String::new() };
+    format!("{at} {level} {source}{}", printable(entry["text"].as_str().unwrap_or_default()))
+}
+
+/// A proxylet's words must not steer the terminal.
+fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| if c.is_control() && c != '\t' { c.escape_default().collect() } else { vec![c] })
+        .collect()
+}

@@ -1,0 +1,72 @@
+//! `eep modify`
+
+use serde_json::{Map, Value, json};
+
+use crate::cli::load::one_line;
+use crate::cli::output::{Outcome, json, print};
+use crate::cli::progress::follow;
+use crate::cli::service::{Service, read};
+use crate::cli::target::{Target, block_on};
+use crate::config::Source;
+use crate::config::settings::parse_set;
+use crate::host::grant::Grant;
+use crate::problem::Problem;
+use crate::proxylet::digest::Digest;
+
+/// Give a service another configuration, other code or other grants. Where that fails, it goes on as it was.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eep modify edge --set leaves=2000 --set ultrapeers=null
+  eep modify edge --url https://repo.example/gnutella-peer-0.2.wasm --sha256 HEX
+  eep modify edge --grant net.listen:6346 --grant net.connect")]
+#[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
+pub(super) struct Args {
+    /// The service.
+    name: String,
+    /// Other code: an https:// or http:// address, or a file.
+    #[arg(long, value_name = "URL", group = "change", value_parser = one_line::<Source>)]
+    url: Option<Source>,
+    /// The SHA-256 that the code must have.
+    #[arg(long, value_name = "HEX", group = "change")]
+    sha256: Option<Digest>,
+    /// Set a key of the proxylet's configuration; null takes it back to the proxylet's default.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_set, group = "change")]
+    sets: Vec<(String, Value)>,
+    /// What it may reach, in place of what it may now. May be given more than once.
+    #[arg(long = "grant", value_name = "GRANT", group = "change")]
+    grants: Vec<Grant>,
+    #[command(flatten)]
+    pub(super) target: Target,
+}
+
+pub(super) fn run(args: &Args) -> Outcome {
+    let mut change = Map::new();
+    if let Some(url) = &args.url {
+        let here = std::env::current_dir()
+            .map_err(|e| Problem::new("system", 500, format!("the current directory cannot be read: {e}")))?;
+        change.insert("url".into(), json!(url.clone().under(&here)));
+    }
+    if let Some(digest) = &args.sha256 {
+        change.insert("sha256".into(), json!(digest));
+    }
+    if !args.grants.is_empty() {
+        change.insert("grant".into(), json!(args.grants));
+    }
+    if !args.sets.is_empty() {
+        let sets: Map<String, Value> = args.sets.iter().cloned().collect();
+        change.insert("config".into(), Value::Object(sets));
+    }
+    let path = format!("/v1/services/{}", args.name);
+    let answer = block_on(async {
+        let body = Value::Object(change);
+        let lines = args.target.client()?.lines(reqwest::Method::PATCH, &path, Some(&body)).await?;
+        follow(lines, args.target.json).await
+    })?;
+    if args.target.json {
+        json(&answer);
+    } else {
+        print(&read::<Service>(&answer)?.introduce());
+    }
+    Ok(())
+}

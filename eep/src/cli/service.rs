@@ -1,0 +1,110 @@
+//! What the verbs read of a node's answers. Unknown fields are those of a later node and are ignored.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::cli::output::{BAD, BOLD, DIM, Failure, GOOD, WARN, paint};
+use crate::problem::Problem;
+
+/// One service.
+#[derive(Debug, Deserialize)]
+pub(super) struct Service {
+    pub(super) name: String,
+    pub(super) state: String,
+    pub(super) reason: Option<String>,
+    pub(super) digest: String,
+    pub(super) proxylet: String,
+    pub(super) version: String,
+    pub(super) url: String,
+    pub(super) pinned: bool,
+    pub(super) on_trap: String,
+    pub(super) wanted: String,
+    pub(super) about: String,
+    pub(super) hint: Option<String>,
+    pub(super) grants: Vec<String>,
+    pub(super) limits: Map<String, Value>,
+    pub(super) config: Map<String, Value>,
+    pub(super) settings: Map<String, Value>,
+    pub(super) listening: Vec<Listening>,
+    pub(super) uptime_s: f64,
+    pub(super) restarts: u64,
+    pub(super) last_trap: Option<Trap>,
+    pub(super) memory_bytes: u64,
+    pub(super) connections: u64,
+    pub(super) connections_refused: u64,
+    pub(super) cpu_s: f64,
+    pub(super) batches: u64,
+    pub(super) events: u64,
+    pub(super) received_bytes: u64,
+    pub(super) sent_bytes: u64,
+    pub(super) batch_us_p50: f64,
+    pub(super) batch_us_p99: f64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Listening {
+    pub(super) protocol: String,
+    pub(super) address: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Trap {
+    pub(super) message: String,
+    pub(super) during: String,
+    pub(super) at_s: f64,
+    #[serde(default)]
+    pub(super) backtrace: Vec<String>,
+}
+
+/// Reads an answer.
+pub(super) fn read<T: serde::de::DeserializeOwned>(answer: &Value) -> Result<T, Failure> {
+    T::deserialize(answer).map_err(|e| {
+        Problem::new("strange-answer", 502, format!("this is not the answer of a node of this version: {e}"))
+            .fix("use the `eep` of the node's own version")
+            .into()
+    })
+}
+
+impl Service {
+    /// The state in its colour.
+    pub(super) fn painted_state(&self) -> String {
+        let style = match self.state.as_str() {
+            "running" => GOOD,
+            "stopped" => DIM,
+            "failed" => BAD,
+            _ => WARN,
+        };
+        paint(style, &self.state)
+    }
+
+    /// Where it listens: `tcp 0.0.0.0:6346, udp 0.0.0.0:6346`.
+    pub(super) fn listeners(&self) -> String {
+        let all: Vec<_> = self.listening.iter().map(|l| format!("{} {}", l.protocol, l.address)).collect();
+        if all.is_empty() { "-".to_owned() } else { all.join(", ") }
+    }
+
+    /// What an operator wants to see right after it was loaded or changed.
+    pub(super) fn introduce(&self) -> String {
+        let mut out = format!(
+            "{} is {}: {} {} (sha256 {}…)\n",
+            paint(BOLD, &self.name),
+            self.painted_state(),
+            self.proxylet,
+            self.version,
+            self.digest.get(..12).unwrap_or(&self.digest)
+        );
+        let mut row =
+            |key: &str, value: &str| out += &format!("  {}{value}\n", paint(DIM, &format!("{key:<11}")));
+        row("granted", &if self.grants.is_empty() { "nothing".to_owned() } else { self.grants.join(", ") });
+        if !self.listening.is_empty() {
+            row("listening", &self.listeners());
+        }
+        if let Some(reason) = &self.reason {
+            row("because", reason);
+        }
+        if let Some(hint) = &self.hint {
+            row("try", hint);
+        }
+        out
+    }
+}

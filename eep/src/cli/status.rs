@@ -1,0 +1,120 @@
+//! `eep status`
+
+use serde_json::{Map, Value};
+
+use crate::cli::format::{bytes, span, time};
+use crate::cli::output::{BOLD, DIM, Outcome, json, paint, print};
+use crate::cli::service::{Service, read};
+use crate::cli::target::{Target, block_on};
+
+/// Show all that is known of a service, or of the node.
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Examples:\n  eep status            the node\n  eep status edge       one service\n  eep status edge --json"
+)]
+pub(super) struct Args {
+    /// The service; the node itself where none is named.
+    name: Option<String>,
+    #[command(flatten)]
+    pub(super) target: Target,
+}
+
+pub(super) fn run(args: &Args) -> Outcome {
+    let path = args.name.as_ref().map_or("/v1/node".to_owned(), |name| format!("/v1/services/{name}"));
+    let answer = block_on(async { args.target.client()?.get(&path).await })?;
+    if args.target.json {
+        json(&answer);
+    } else if args.name.is_some() {
+        print(&of_service(&read(&answer)?));
+    } else {
+        print(&of_node(&read(&answer)?));
+    }
+    Ok(())
+}
+
+fn row(out: &mut String, key: &str, value: &str) {
+    *out += &format!("  {}{value}\n", paint(DIM, &format!("{key:<13}")));
+}
+
+fn of_node(node: &Map<String, Value>) -> String {
+    let text = |key: &str| node.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
+    let number = |key: &str| node.get(key).and_then(Value::as_f64).unwrap_or_default();
+    let mut out = format!("{} eep {}\n", paint(BOLD, &text("name")), text("version"));
+    row(&mut out, "API", &text("api"));
+    row(&mut out, "data", &text("data"));
+    row(&mut out, "process", &format!("{}", number("pid")));
+    row(&mut out, "up", &span(number("uptime_s")));
+    row(
+        &mut out,
+        "services",
+        &format!("{} wanted, {} running", number("services"), number("services_running")),
+    );
+    row(&mut out, "memory", &bytes(number("memory_bytes") as u64));
+    row(&mut out, "descriptors", &format!("{} of {}", number("descriptors"), number("descriptors_max")));
+    out
+}
+
+fn of_service(s: &Service) -> String {
+    let mut out = format!("{} is {}", paint(BOLD, &s.name), s.painted_state());
+    if s.state == "running" {
+        out += &format!(", up {}", span(s.uptime_s));
+    }
+    out.push('\n');
+    let rows = &mut out;
+    if let Some(reason) = &s.reason {
+        row(rows, "because", reason);
+    }
+    row(rows, "proxylet", &format!("{} {}", s.proxylet, s.version));
+    if !s.about.is_empty() {
+        row(rows, "", &s.about);
+    }
+    row(rows, "from", &s.url);
+    row(rows, "sha256", &format!("{}{}", s.digest, if s.pinned { " (pinned)" } else { "" }));
+    row(rows, "granted", &if s.grants.is_empty() { "nothing".to_owned() } else { s.grants.join(", ") });
+    row(rows, "limits", &pairs(&s.limits));
+    row(rows, "on trap", &s.on_trap);
+    if s.wanted == "stopped" {
+        row(rows, "wanted", "stopped, also after the node starts again");
+    }
+    row(rows, "config", &pairs(&s.config));
+    if !s.settings.is_empty() {
+        row(rows, "  set here", &pairs(&s.settings));
+    }
+    row(rows, "listening", &s.listeners());
+    row(
+        rows,
+        "connections",
+        &format!("{} now, {} refused at the limit", s.connections, s.connections_refused),
+    );
+    row(rows, "memory", &bytes(s.memory_bytes));
+    row(rows, "processor", &format!("{:.2} s", s.cpu_s));
+    row(rows, "traffic", &format!("{} received, {} sent", bytes(s.received_bytes), bytes(s.sent_bytes)));
+    row(
+        rows,
+        "batches",
+        &format!(
+            "{} of {} events; half within {:.0} us, 99 of 100 within {:.0} us",
+            s.batches, s.events, s.batch_us_p50, s.batch_us_p99
+        ),
+    );
+    row(rows, "restarts", &s.restarts.to_string());
+    if let Some(trap) = &s.last_trap {
+        row(rows, "last trap", &format!("{} in `{}`: {}", time(trap.at_s), trap.during, trap.message));
+        for frame in &trap.backtrace {
+            row(rows, "", &format!("at {frame}"));
+        }
+    }
+    if let Some(hint) = &s.hint {
+        row(rows, "try", hint);
+    }
+    out
+}
+
+/// `key=value` pairs in a line; a value that is a text stands without quotes.
+fn pairs(map: &Map<String, Value>) -> String {
+    let pair = |(key, value): (&String, &Value)| match value {
+        Value::String(text) => format!("{key}={text}"),
+        other => format!("{key}={other}"),
+    };
+    map.iter().map(pair).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,26 @@
+//! `eep stop`
+
+use crate::cli::output::{Outcome, json, print};
+use crate::cli::service::{Service, read};
+use crate::cli::target::{Target, block_on};
+
+/// Stop a service. It stays stopped until it is started, also when the node starts again.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  eep stop edge")]
+pub(super) struct Args {
+    /// The service.
+    name: String,
+    #[command(flatten)]
+    pub(super) target: Target,
+}
+
+pub(super) fn run(args: &Args) -> Outcome {
+    let path = format!("/v1/services/{}/stop", args.name);
+    let answer = block_on(async { args.target.client()?.send(reqwest::Method::POST, &path, None).await })?;
+    if args.target.json {
+        json(&answer);
+    } else {
+        print(&read::<Service>(&answer)?.introduce());
+    }
+    Ok(())
+}

@@ -1,0 +1,214 @@
+//! A new service: fetch, verify, check, start, and only when it runs is it wanted.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::config::settings;
+use crate::config::{ServiceEntry, ServiceName, Source};
+use crate::host::grant::{Grant, Grants};
+use crate::node::progress::{OnProgress, Progress};
+use crate::node::rights::{self, Asked, Trust};
+use crate::node::view::ServiceView;
+use crate::node::{DRAIN, Held, Node, Reserved, blocking, lock, refusals};
+use crate::observe::log_ring::LogRing;
+use crate::problem::Problem;
+use crate::proxylet::code::Code;
+use crate::proxylet::digest::Digest;
+use crate::proxylet::service::{Service, ServiceSpec};
+use crate::state::desired::{Desired, Granted, Wanted};
+
+/// Code and its bytes.
+pub(super) struct Brought {
+    pub(super) code: Code,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Node {
+    /// Fetches, verifies and starts a service. When this returns, its listeners are open and it is on disk that it is
+    /// wanted.
+    ///
+    /// # Errors
+    /// What is wrong with the entry, the code or the start. Nothing was changed.
+    pub async fn load(&self, entry: &ServiceEntry, on: OnProgress<'_>) -> Result<ServiceView, Box<Problem>> {
+        let trust = if entry.proxylet.sha256.is_some() { Trust::AsWanted } else { Trust::Unpinned };
+        self.load_as(entry, trust, None, on).await
+    }
+
+    /// As [`Self::load`], with what else is known: how far the code is trusted, and which entry of the node file it is.
+    pub(super) async fn load_as(
+        &self,
+        entry: &ServiceEntry,
+        trust: Trust,
+        applied: Option<ServiceEntry>,
+        on: OnProgress<'_>,
+    ) -> Result<ServiceView, Box<Problem>> {
+        entry.check().map_err(|words| Problem::words("bad-request", 422, &words))?;
+        // A name that is taken is told before anything is fetched.
+        let early = entry.name.as_ref().map(|name| self.reserve_new(name)).transpose()?;
+        let brought = self.bring(&entry.proxylet.url, entry.proxylet.sha256, on).await?;
+        let name = match &entry.name {
+            Some(name) => name.clone(),
+            None => embedded_name(&brought.code, &entry.proxylet.url)?,
+        };
+        let _reserved = match early {
+            Some(reserved) => reserved,
+            None => self.reserve_new(&name)?,
+        };
+        let desired = Desired {
+            name,
+            url: entry.proxylet.url.clone(),
+            sha256: brought.code.digest(),
+            pinned: entry.proxylet.sha256.is_some(),
+            granted: Granted::AsWanted,
+            limits: entry.limits.clone(),
+            on_trap: entry.on_trap,
+            config: entry.config.clone(),
+            wanted: Wanted::Running,
+            applied,
+        };
+        let command = match &entry.name {
+            Some(name) => format!("eep load {} --name {name}", desired.url),
+            None => format!("eep load {}", desired.url),
+        };
+        let held = Held::plan(desired, &brought.code, entry.grant.as_deref(), trust, &command)?;
+        self.begin(held, brought, on).await
+    }
+
+    /// Starts what is new, and keeps it where it runs.
+    async fn begin(
+        &self,
+        mut held: Held,
+        brought: Brought,
+        on: OnProgress<'_>,
+    ) -> Result<ServiceView, Box<Problem>> {
+        // What an unloaded service of this name might have left.
+        let (state, name) = (Arc::clone(&self.state), held.desired.name.clone());
+        blocking(move || state.forget(name.as_str())).await??;
+        on(Progress::Starting);
+        let engine = self.start_engine(&held, &brought.code, true).await?;
+        let (state, desired) = (Arc::clone(&self.state), held.desired.clone());
+        if let Err(error) = blocking(move || state.put(&desired, &brought.bytes)).await? {
+            let _ = engine.stop(DRAIN).await;
+            return Err(error.into());
+        }
+        held.engine = Some(engine);
+        let view = held.view();
+        self.hold(held);
+        Ok(view)
+    }
+
+    fn reserve_new(&self, name: &ServiceName) -> Result<Reserved<'_>, Box<Problem>> {
+        if lock(&self.services).contains_key(name) {
+            return Err(refusals::name_in_use(name));
+        }
+        self.reserve(name)
+    }
+
+    /// Fetches and prepares code. Code that is pinned and kept is not fetched again.
+    pub(super) async fn bring(
+        &self,
+        url: &Source,
+        wanted: Option<Digest>,
+        on: OnProgress<'_>,
+    ) -> Result<Brought, Box<Problem>> {
+        if let Some(digest) = wanted
+            && let Some(brought) = self.bring_kept(url, digest).await?
+        {
+            return Ok(brought);
+        }
+        let told = |bytes, total| on(Progress::Fetching { bytes, total });
+        let bytes = self.fetcher.fetch(url, &told).await.map_err(|e| refusals::fetch(url, &e))?;
+        on(Progress::Preparing);
+        self.prepare(url, bytes, wanted).await
+    }
+
+    /// Prepares code that is kept; none where it is not.
+    pub(super) async fn bring_kept(
+        &self,
+        url: &Source,
+        digest: Digest,
+    ) -> Result<Option<Brought>, Box<Problem>> {
+        let state = Arc::clone(&self.state);
+        match blocking(move || state.code(&digest)).await?? {
+            Some(bytes) => self.prepare(url, bytes, Some(digest)).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn prepare(
+        &self,
+        url: &Source,
+        bytes: Vec<u8>,
+        wanted: Option<Digest>,
+    ) -> Result<Brought, Box<Problem>> {
+        let runtime = Arc::clone(&self.runtime);
+        let (prepared, bytes) = blocking(move || (runtime.prepare(&bytes, wanted), bytes)).await?;
+        match prepared {
+            Ok(code) => Ok(Brought { code, bytes }),
+            Err(error) => Err(refusals::load(url, &error)),
+        }
+    }
+
+    /// Starts a service as it is held. `fresh` passes over a state that was saved.
+    pub(super) async fn start_engine(
+        &self,
+        held: &Held,
+        code: &Code,
+        fresh: bool,
+    ) -> Result<Service, Box<Problem>> {
+        let spec = ServiceSpec {
+            name: held.desired.name.to_string(),
+            code: code.clone(),
+            grants: held.grants.clone(),
+            limits: held.desired.limits.clone(),
+            on_trap: held.desired.on_trap,
+            config: held.config.clone(),
+            fresh,
+            log: Arc::clone(&held.log),
+        };
+        let (name, url) = (&held.desired.name, &held.desired.url);
+        Service::start(&self.runtime, spec).await.map_err(|e| refusals::start(name, url, e))
+    }
+}
+
+impl Held {
+    /// What a service would be with this code: its configuration checked, its grants decided. `command` is what an
+    /// operator types to get it, without digest and grants.
+    pub(super) fn plan(
+        mut desired: Desired,
+        code: &Code,
+        listed: Option<&[Grant]>,
+        trust: Trust,
+        command: &str,
+    ) -> Result<Self, Box<Problem>> {
+        let config = configured(code, &desired.config)?;
+        let asked = Asked { code, url: &desired.url, config: &config, command };
+        let (granted, grants) = rights::decide(&asked, listed, trust)?;
+        desired.granted = granted;
+        Ok(Self::with(desired, code, grants, config))
+    }
+
+    pub(super) fn with(desired: Desired, code: &Code, grants: Grants, config: Map<String, Value>) -> Self {
+        let (manifest, log) = (code.manifest().clone(), Arc::new(LogRing::new()));
+        Self { desired, manifest, grants, config, log, engine: None, down: None }
+    }
+}
+
+/// The whole configuration, checked against the schema that the code carries.
+pub(super) fn configured(code: &Code, set: &Map<String, Value>) -> Result<Map<String, Value>, Box<Problem>> {
+    let config = code.manifest().config_with(set);
+    if let Some(schema) = &code.manifest().schema {
+        settings::check(schema, &config).map_err(refusals::settings)?;
+    }
+    Ok(config)
+}
+
+fn embedded_name(code: &Code, url: &Source) -> Result<ServiceName, Box<Problem>> {
+    let name = &code.manifest().name;
+    name.parse().map_err(|_| {
+        Problem::new("no-name", 422, "the proxylet does not say what it is called")
+            .at(url.to_string())
+            .fix("name the service with --name")
+    })
+}

@@ -1,0 +1,284 @@
+//! A node: the services that are wanted, brought to life and kept.
+//!
+//! Here the rooms meet: `config` says what is asked for, `proxylet` runs it, `state` keeps it. The API and the command
+//! line speak to [`Node`] and to nothing below it.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | `load` | a new service: fetch, verify, check, start, and only then keep |
+//! | `change` | start, stop, modify, unload |
+//! | `restore` | what was wanted before, after the node starts |
+//! | `rights` | what a service is granted |
+//! | [`view`], [`progress`] | what is shown |
+//! | `refusals` | what went wrong below, in the shape in which it is told |
+//!
+//! Every change is made in the order: try it, write it down, answer. A change that fails leaves everything as it was.
+
+mod change;
+mod load;
+pub mod progress;
+mod refusals;
+mod restore;
+pub mod rights;
+pub mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+
+use crate::config::ServiceName;
+use crate::host::grant::Grants;
+use crate::node::view::{NodeView, ServiceList, ServiceView};
+use crate::observe::log_ring::LogRing;
+use crate::observe::prometheus;
+use crate::problem::Problem;
+use crate::proxylet::fetch::Fetcher;
+use crate::proxylet::manifest::Manifest;
+use crate::proxylet::runtime::{Runtime, RuntimeConfig};
+use crate::proxylet::service::Service;
+use crate::proxylet::state_store::StateStore;
+use crate::proxylet::status::{State as Life, Status};
+use crate::state::State;
+use crate::state::desired::{Desired, Wanted};
+
+pub use change::Change;
+
+/// How long a service that ends may take until what it sent has left.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// A node.
+#[derive(Debug)]
+pub struct Node {
+    name: String,
+    started: Instant,
+    state: Arc<State>,
+    runtime: Arc<Runtime>,
+    fetcher: Fetcher,
+    /// Where the API is served on TCP, once it is.
+    api: OnceLock<SocketAddr>,
+    services: Mutex<BTreeMap<ServiceName, Held>>,
+    /// Names that a change is under way for.
+    busy: Mutex<BTreeSet<ServiceName>>,
+    /// Turns true when the node is about to end.
+    ending: watch::Sender<bool>,
+}
+
+/// One wanted service.
+#[derive(Clone, Debug)]
+struct Held {
+    desired: Desired,
+    /// What its proxylet says of itself; empty where its code cannot be had.
+    manifest: Manifest,
+    /// Its grants under its configuration.
+    grants: Grants,
+    /// Its whole configuration.
+    config: Map<String, Value>,
+    log: Arc<LogRing>,
+    /// The last run of it; none where it has not run since the node started.
+    engine: Option<Service>,
+    /// Why it does not run though it is wanted.
+    down: Option<String>,
+}
+
+/// The right to change one service, given back when dropped.
+#[derive(Debug)]
+struct Reserved<'a> {
+    node: &'a Node,
+    name: ServiceName,
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        lock(&self.node.busy).remove(&self.name);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs what blocks on a thread that may.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Box<Problem>> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| {
+        Problem::new("internal", 500, format!("the work broke off: {e}")).fix("see the node's log")
+    })
+}
+
+impl Node {
+    /// Sets a node up on its data. Nothing runs yet: see [`Self::restore`].
+    ///
+    /// # Errors
+    /// The engine or TLS cannot be set up on this machine.
+    pub fn new(name: String, state: State) -> Result<Self, Box<Problem>> {
+        let state = Arc::new(state);
+        let store: Arc<dyn StateStore> = Arc::<State>::clone(&state);
+        let cache = state.directory().path().join("cache");
+        let runtime = Runtime::new(RuntimeConfig::new(cache), store).map_err(|e| {
+            Problem::new("engine", 500, format!("the engine cannot be set up: {e}"))
+                .fix("see what it names, and start again")
+        })?;
+        let fetcher = Fetcher::new().map_err(|e| {
+            Problem::new("tls", 500, format!("TLS cannot be set up: {e}"))
+                .fix("install the system's CA certificates")
+        })?;
+        Ok(Self {
+            name,
+            started: Instant::now(),
+            state,
+            runtime: Arc::new(runtime),
+            fetcher,
+            api: OnceLock::new(),
+            services: Mutex::default(),
+            busy: Mutex::default(),
+            ending: watch::channel(false).0,
+        })
+    }
+
+    /// Notes where the API is served on TCP. The first call counts.
+    pub fn serves_api_at(&self, address: SocketAddr) {
+        let _ = self.api.set(address);
+    }
+
+    /// All services, by name.
+    #[must_use]
+    pub fn list(&self) -> ServiceList {
+        ServiceList { services: lock(&self.services).values().map(Held::view).collect() }
+    }
+
+    /// One service.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn view(&self, name: &str) -> Result<ServiceView, Box<Problem>> {
+        self.held(name).map(|held| held.view())
+    }
+
+    /// The log of a service.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn log(&self, name: &str) -> Result<Arc<LogRing>, Box<Problem>> {
+        self.held(name).map(|held| held.log)
+    }
+
+    /// The node itself.
+    #[must_use]
+    pub fn info(&self) -> NodeView {
+        let (descriptors, descriptors_max) = self.runtime.descriptors();
+        NodeView {
+            name: self.name.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            api: self.api.get().map(|address| format!("http://{address}")),
+            data: self.state.directory().path().display().to_string(),
+            uptime_s: self.started.elapsed().as_secs_f64(),
+            services: lock(&self.services).len(),
+            services_running: self.runtime.services_running(),
+            memory_bytes: view::resident_bytes(),
+            descriptors,
+            descriptors_max,
+        }
+    }
+
+    /// Figures of the node and of all services, as text for Prometheus.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        let engines: Vec<Service> =
+            lock(&self.services).values().filter_map(|held| held.engine.clone()).collect();
+        prometheus::render(&self.runtime, &engines)
+    }
+
+    /// Turns true when the node is about to end: long answers end then.
+    #[must_use]
+    pub fn ending(&self) -> watch::Receiver<bool> {
+        self.ending.subscribe()
+    }
+
+    /// Stops every service; what is wanted stays as it is.
+    pub async fn end(&self) {
+        self.ending.send_replace(true);
+        let engines: Vec<Service> =
+            lock(&self.services).values().filter_map(|held| held.engine.clone()).collect();
+        futures_util::future::join_all(engines.iter().map(|engine| engine.stop(DRAIN))).await;
+    }
+
+    fn held(&self, name: &str) -> Result<Held, Box<Problem>> {
+        let services = lock(&self.services);
+        services
+            .iter()
+            .find(|(key, _)| key.as_str() == name)
+            .map(|(_, held)| held.clone())
+            .ok_or_else(|| refusals::no_such(name))
+    }
+
+    fn hold(&self, held: Held) {
+        lock(&self.services).insert(held.desired.name.clone(), held);
+    }
+
+    /// Takes the right to change a service, whether it exists or not.
+    fn reserve(&self, name: &ServiceName) -> Result<Reserved<'_>, Box<Problem>> {
+        if *self.ending.borrow() {
+            return Err(refusals::ending());
+        }
+        if !lock(&self.busy).insert(name.clone()) {
+            return Err(refusals::under_way(name));
+        }
+        Ok(Reserved { node: self, name: name.clone() })
+    }
+}
+
+impl Held {
+    fn view(&self) -> ServiceView {
+        let status = self.status();
+        let hint = view::hint(&self.manifest.hint, &self.config, &status);
+        ServiceView {
+            status,
+            wanted: self.desired.wanted,
+            url: self.desired.url.to_string(),
+            pinned: self.desired.pinned,
+            on_trap: self.desired.on_trap,
+            about: self.manifest.about.clone(),
+            hint,
+            config: self.config.clone(),
+            settings: self.desired.config.clone(),
+        }
+    }
+
+    fn status(&self) -> Status {
+        if let Some(engine) = &self.engine {
+            return engine.status();
+        }
+        let state = match self.desired.wanted {
+            Wanted::Stopped => Life::Stopped,
+            Wanted::Running => Life::Failed,
+        };
+        Status {
+            name: self.desired.name.to_string(),
+            state,
+            reason: self.down.clone(),
+            digest: self.desired.sha256,
+            proxylet: self.manifest.name.clone(),
+            version: self.manifest.version.clone(),
+            grants: self.grants.iter().copied().collect(),
+            limits: self.desired.limits.clone(),
+            uptime_s: 0.0,
+            restarts: 0,
+            last_trap: None,
+            memory_bytes: 0,
+            connections: 0,
+            connections_refused: 0,
+            cpu_s: 0.0,
+            batches: 0,
+            events: 0,
+            received_bytes: 0,
+            sent_bytes: 0,
+            batch_us_p50: 0.0,
+            batch_us_p99: 0.0,
+            listening: Vec::new(),
+        }
+    }
+}

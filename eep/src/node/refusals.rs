@@ -1,0 +1,99 @@
+//! What went wrong below, in the shape in which it is told.
+
+use crate::config::settings::SettingsError;
+use crate::config::{ServiceName, Source};
+use crate::problem::Problem;
+use crate::proxylet::error::{ControlError, LoadError, StartError};
+use crate::proxylet::fetch::FetchError;
+
+pub(super) fn fetch(source: &Source, error: &FetchError) -> Box<Problem> {
+    let (code, status) = match error {
+        FetchError::TooLarge => ("too-large", 422),
+        FetchError::File(_) | FetchError::NoFile => ("unreadable-file", 422),
+        FetchError::Redirect { .. } => ("redirect", 422),
+        _ => ("unreachable", 502),
+    };
+    Problem::new(code, status, format!("the proxylet cannot be fetched: {error}"))
+        .at(source.to_string())
+        .fix(error.fix())
+}
+
+pub(super) fn load(source: &Source, error: &LoadError) -> Box<Problem> {
+    let (code, fix) = match error {
+        LoadError::Digest { .. } => {
+            ("digest-mismatch", "give the digest of the file that is meant, or the address of that file")
+        }
+        LoadError::NotWasm { .. } => ("not-wasm", "give the address of a proxylet: a WebAssembly component"),
+        LoadError::Truncated { .. } => ("truncated", "fetch or build it again"),
+        LoadError::CoreModule => ("not-a-component", "build it with `eep proxylet build`"),
+        LoadError::Invalid { .. } | LoadError::Compile(_) => {
+            ("invalid-wasm", "build it again with `eep proxylet build`")
+        }
+        LoadError::Manifest(_) => ("bad-embedded-manifest", "correct proxylet.json and build it again"),
+        LoadError::UnknownInterface { .. } | LoadError::Version { .. } => {
+            ("unknown-interface", "use a build for this version of eep")
+        }
+        LoadError::NoExport { .. } => ("not-a-proxylet", "implement the world `eep:proxylet/service`"),
+        LoadError::NotGranted { .. } | LoadError::Grant(_) => ("missing-grant", "grant it with --grant"),
+    };
+    Problem::new(code, 422, error.to_string()).at(source.to_string()).fix(fix)
+}
+
+pub(super) fn start(name: &ServiceName, source: &Source, error: StartError) -> Box<Problem> {
+    match error {
+        StartError::Load(error) => load(source, &error),
+        StartError::Limits(error) => {
+            Problem::new("bad-limits", 422, error.to_string()).at("limits").fix("correct the limit")
+        }
+        StartError::Full { .. } => {
+            Problem::new("node-full", 503, error.to_string()).at(name.to_string()).fix("stop a service first")
+        }
+        StartError::Refused(_) => Problem::new(
+            "start-refused",
+            422,
+            format!("the service did not start: {error}"),
+        )
+        .at(name.to_string())
+        .fix(
+            "correct what it names: its configuration is changed with --set, what it may reach with --grant",
+        ),
+        StartError::Trapped(_) => {
+            Problem::new("start-trapped", 422, format!("the service did not start: {error}"))
+                .at(name.to_string())
+                .fix("report it to the proxylet's author, or raise `limits` where one is named")
+        }
+        _ => Problem::new("start-failed", 500, format!("the service did not start: {error}"))
+            .at(name.to_string())
+            .fix("see the node's log"),
+    }
+}
+
+pub(super) fn control(name: &ServiceName, error: &ControlError) -> Box<Problem> {
+    Problem::new("busy", 409, error.to_string()).at(name.to_string()).fix("see `eep status`, and try again")
+}
+
+pub(super) fn settings(error: SettingsError) -> Box<Problem> {
+    Problem::new("bad-config", 422, error.message).at(error.place).fix(error.fix)
+}
+
+pub(super) fn name_in_use(name: &ServiceName) -> Box<Problem> {
+    Problem::new("name-in-use", 409, format!("a service called {name} is there already"))
+        .at("name")
+        .fix(format!("choose another with --name, change it with `eep modify {name}`, or remove it with `eep unload {name}`"))
+}
+
+pub(super) fn no_such(name: &str) -> Box<Problem> {
+    Problem::new("no-such-service", 404, format!("there is no service called {name}"))
+        .at("name")
+        .fix("see `eep list` for those that there are")
+}
+
+pub(super) fn under_way(name: &ServiceName) -> Box<Problem> {
+    Problem::new("busy", 409, format!("another change of {name} is under way"))
+        .at("name")
+        .fix("try again when it is done")
+}
+
+pub(super) fn ending() -> Box<Problem> {
+    Problem::new("node-ending", 503, "the node is about to end").fix("start it again with `eep run`")
+}

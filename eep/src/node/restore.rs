@@ -1,0 +1,190 @@
+//! What was wanted before, after the node starts; and what the operator starts the node with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use serde_json::Map;
+
+use crate::config::{ServiceEntry, ServiceName, Source};
+use crate::host::grant::Grants;
+use crate::node::change::alive;
+use crate::node::load::Brought;
+use crate::node::rights::Trust;
+use crate::node::view::ServiceView;
+use crate::node::{Held, Node, lock};
+use crate::observe::log_ring::LogRing;
+use crate::problem::Problem;
+use crate::proxylet::manifest::Manifest;
+use crate::state::desired::{Desired, Granted, Wanted};
+
+/// How many services are started at one time.
+const STARTS_AT_ONCE_MAX: usize = 8;
+/// The first pause before a service that did not come back is tried again; it doubles.
+const AGAIN_FIRST: Duration = Duration::from_secs(2);
+/// The longest pause.
+const AGAIN_LONGEST: Duration = Duration::from_secs(120);
+
+impl Node {
+    /// Brings back every service that is wanted. One that does not start is kept, shown with the reason, and tried
+    /// again after a pause that grows.
+    ///
+    /// # Errors
+    /// What is wanted cannot be read.
+    pub async fn restore(self: &Arc<Self>) -> Result<(), Box<Problem>> {
+        let wanted = self.state.services()?;
+        let node = self;
+        futures_util::stream::iter(wanted)
+            .for_each_concurrent(STARTS_AT_ONCE_MAX, |desired| async move {
+                let name = desired.name.clone();
+                let held = node.come_back(Held::unknown(desired)).await;
+                let down = held.down.is_some();
+                node.hold(held);
+                if down {
+                    tokio::spawn(Arc::clone(node).try_again(name.to_string()));
+                }
+            })
+            .await;
+        Ok(())
+    }
+
+    /// Prepares a service, and starts it where it is to run.
+    async fn come_back(&self, mut held: Held) -> Held {
+        match self.try_come_back(&mut held).await {
+            Ok(()) => held.down = None,
+            Err(problem) => {
+                tracing::warn!(service = %held.desired.name, %problem, "the service does not run");
+                held.down = Some(problem.title.clone());
+            }
+        }
+        held
+    }
+
+    async fn try_come_back(&self, held: &mut Held) -> Result<(), Box<Problem>> {
+        let brought = self.bring(&held.desired.url, Some(held.desired.sha256), &|_| {}).await?;
+        held.settle(&brought.code)?;
+        if held.desired.wanted == Wanted::Running {
+            held.engine = Some(self.start_engine(held, &brought.code, false).await?);
+        }
+        Ok(())
+    }
+
+    /// Tries a service until it runs, or until it is no longer to run.
+    async fn try_again(self: Arc<Self>, name: String) {
+        let mut pause = AGAIN_FIRST;
+        let mut ending = self.ending();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = ending.wait_for(|ending| *ending) => return,
+            }
+            pause = (pause * 2).min(AGAIN_LONGEST);
+            let Ok(held) = self.held(&name) else { return };
+            if held.desired.wanted == Wanted::Stopped || held.engine.as_ref().is_some_and(alive) {
+                return;
+            }
+            // A change that is under way decides by itself what becomes of the service.
+            let Ok(_reserved) = self.reserve(&held.desired.name) else { continue };
+            let held = self.come_back(held).await;
+            let down = held.down.is_some();
+            self.hold(held);
+            if !down {
+                return;
+            }
+        }
+    }
+
+    /// Makes sure that a service of the node file is there as it says. What it says is applied once: a change that was
+    /// made by hand since stays until the file says something new. Nothing is answered where nothing was to do.
+    ///
+    /// # Errors
+    /// The service could not be loaded, or not changed; it is as it was.
+    pub async fn apply(
+        &self,
+        name: &ServiceName,
+        entry: &ServiceEntry,
+    ) -> Result<Option<ServiceView>, Box<Problem>> {
+        let trust = if entry.proxylet.sha256.is_some() { Trust::AsWanted } else { Trust::Unpinned };
+        let Ok(held) = self.held(name.as_str()) else {
+            return self.load_as(entry, trust, Some(entry.clone()), &|_| {}).await.map(Some);
+        };
+        if held.desired.applied.as_ref() == Some(entry) {
+            return Ok(None);
+        }
+        let _reserved = self.reserve(name)?;
+        let brought = self.bring(&entry.proxylet.url, entry.proxylet.sha256, &|_| {}).await?;
+        let desired = Desired {
+            url: entry.proxylet.url.clone(),
+            sha256: brought.code.digest(),
+            pinned: entry.proxylet.sha256.is_some(),
+            limits: entry.limits.clone(),
+            on_trap: entry.on_trap,
+            config: entry.config.clone(),
+            applied: Some(entry.clone()),
+            ..held.desired.clone()
+        };
+        let mut next = Held::plan(
+            desired,
+            &brought.code,
+            entry.grant.as_deref(),
+            trust,
+            &format!("eep modify {name} --url {}", entry.proxylet.url),
+        )?;
+        next.log = Arc::clone(&held.log);
+        self.exchange(held, next, brought, &|_| {}).await.map(Some)
+    }
+
+    /// Runs a proxylet that the operator starts the node with, under its own name. It is granted what it asks for. A
+    /// service of that name which came from the same place takes over its new code; any other is left as it is.
+    ///
+    /// # Errors
+    /// It could not be loaded.
+    pub async fn ensure(&self, url: &Source) -> Result<ServiceView, Box<Problem>> {
+        let Brought { code, bytes } = self.bring(url, None, &|_| {}).await?;
+        let known = {
+            let services = lock(&self.services);
+            services.values().find(|held| held.desired.name.as_str() == code.manifest().name).cloned()
+        };
+        let Some(held) = known else {
+            return self.load_as(&ServiceEntry::of(url.clone(), None), Trust::AsWanted, None, &|_| {}).await;
+        };
+        let same = held.desired.sha256 == code.digest() || held.desired.url != *url || held.desired.pinned;
+        if same {
+            return Ok(held.view());
+        }
+        let _reserved = self.reserve(&held.desired.name)?;
+        let desired = Desired { sha256: code.digest(), ..held.desired.clone() };
+        let listed = match &desired.granted {
+            Granted::Listed(listed) => Some(listed.clone()),
+            Granted::AsWanted => None,
+        };
+        let mut next = Held::plan(
+            desired,
+            &code,
+            listed.as_deref(),
+            Trust::AsWanted,
+            &format!("eep modify {} --url {url}", held.desired.name),
+        )?;
+        next.log = Arc::clone(&held.log);
+        self.exchange(held, next, Brought { code, bytes }, &|_| {}).await
+    }
+}
+
+impl Held {
+    /// A service of which no more is known than that it is wanted.
+    fn unknown(desired: Desired) -> Self {
+        let grants = match &desired.granted {
+            Granted::Listed(listed) => listed.iter().copied().collect(),
+            Granted::AsWanted => Grants::default(),
+        };
+        Self {
+            desired,
+            manifest: Manifest::default(),
+            grants,
+            config: Map::new(),
+            log: Arc::new(LogRing::new()),
+            engine: None,
+            down: None,
+        }
+    }
+}
