@@ -114,7 +114,7 @@ mod tests {
         #[test]
         fn bytes_leave_in_the_order_in_which_they_were_sent(steps in steps()) {
             let (mut out, mut sent, mut left) = (Outbound::default(), Vec::new(), Vec::new());
-            for step in steps.into_iter().chain([Step::Write(usize::MAX); 130]) {
+            for step in steps.into_iter().chain(vec![Step::Write(usize::MAX); 130]) {
                 match step {
                     Step::Push(run) => {
                         sent.extend_from_slice(&run);
