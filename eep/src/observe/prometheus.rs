@@ -6,7 +6,7 @@ use std::fmt;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Registry;
@@ -172,16 +172,22 @@ impl Collector for Page {
             };
             let mut metric = encoder.encode_descriptor(name, &family.help, None, kind)?;
             for (labels, value) in &family.samples {
-                let mut sample = metric.encode_family(labels)?;
-                match family.kind {
-                    SeriesKind::Counter => {
-                        sample.encode_counter(value, None::<&Exemplar<NoLabelSet, f64>>)?
-                    }
-                    SeriesKind::Gauge => sample.encode_gauge(value)?,
+                // An empty set of labels would be written as `{}`.
+                if labels.is_empty() {
+                    encode_value(&mut metric, family.kind, *value)?;
+                } else {
+                    encode_value(&mut metric.encode_family(labels)?, family.kind, *value)?;
                 }
             }
         }
         Ok(())
+    }
+}
+
+fn encode_value(metric: &mut MetricEncoder<'_>, kind: SeriesKind, value: f64) -> fmt::Result {
+    match kind {
+        SeriesKind::Counter => metric.encode_counter(&value, None::<&Exemplar<NoLabelSet, f64>>),
+        SeriesKind::Gauge => metric.encode_gauge(&value),
     }
 }
 

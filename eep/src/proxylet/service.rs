@@ -91,8 +91,13 @@ impl Service {
         let (tell, told) = oneshot::channel();
         let mine = Arc::clone(&life);
         thread::Builder::new().name(format!("eep:{}", life.spec.name)).spawn(move || {
-            supervisor::run(&mine, taken, tell);
+            let ended = supervisor::run(&mine, taken, tell);
+            // Whoever starts again on hearing that it has ended finds everything free.
+            drop(mine);
             drop(running);
+            if let Err((tell, error)) = ended {
+                let _ = tell.send(Err(error));
+            }
         })?;
         match told.await {
             Ok(Ok(())) => Ok(Self { life, orders }),

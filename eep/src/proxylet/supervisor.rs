@@ -35,8 +35,13 @@ const DRAIN_POLL: Duration = Duration::from_millis(10);
 
 type Started = oneshot::Sender<Result<(), StartError>>;
 
-/// The body of a service's thread.
-pub(crate) fn run(life: &Arc<Life>, orders: mpsc::Receiver<Order>, started: Started) {
+/// The body of a service's thread. `started` is told when the service has started; where it has not, the reason comes
+/// back with it, so that it is told when nothing is left of the attempt.
+pub(crate) fn run(
+    life: &Arc<Life>,
+    orders: mpsc::Receiver<Order>,
+    started: Started,
+) -> Result<(), (Started, StartError)> {
     let _guard = EndGuard(life);
     let descriptors: Option<Vec<_>> =
         (0..LOOP_DESCRIPTORS).map(|_| life.runtime.descriptors.take()).collect();
@@ -47,11 +52,9 @@ pub(crate) fn run(life: &Arc<Life>, orders: mpsc::Receiver<Order>, started: Star
     match runtime {
         // The driver serves every connection in one go: it must not be cut short as if it were one of many tasks.
         Ok(runtime) => runtime.block_on(unconstrained(supervise(life, orders, started))),
-        Err(error) => {
-            life.enter(State::Failed, Some(error.to_string()));
-            let _ = started.send(Err(error.into()));
-        }
+        Err(error) => Err((started, error.into())),
     }
+    .inspect_err(|(_, error)| life.enter(State::Failed, Some(error.to_string())))
 }
 
 /// A thread that ends by a fault of the node must not leave a service that seems to run.
@@ -75,10 +78,14 @@ struct Supervisor<'a> {
     backoff: Backoff,
 }
 
-async fn supervise(life: &Arc<Life>, orders: mpsc::Receiver<Order>, started: Started) {
+async fn supervise(
+    life: &Arc<Life>,
+    orders: mpsc::Receiver<Order>,
+    started: Started,
+) -> Result<(), (Started, StartError)> {
     let checkpoint = match read_checkpoint(life) {
         Ok(checkpoint) => checkpoint,
-        Err(error) => return refuse(life, started, error),
+        Err(error) => return Err((started, error)),
     };
     let clock = ServiceClock::not_before(checkpoint.as_ref().map_or(0, |c| c.now_ns));
     let mut s = Supervisor {
@@ -94,20 +101,17 @@ async fn supervise(life: &Arc<Life>, orders: mpsc::Receiver<Order>, started: Sta
         Ok(instance) => instance,
         Err(error) => {
             env.close();
-            return refuse(life, started, error);
+            return Err((started, error));
         }
     };
     if started.send(Ok(())).is_err() {
         // Whoever asked has gone, and with it the only handle.
         env.close();
-        return life.enter(State::Stopped, None);
+        life.enter(State::Stopped, None);
+        return Ok(());
     }
     s.live(env, instance).await;
-}
-
-fn refuse(life: &Life, started: Started, error: StartError) {
-    life.enter(State::Failed, Some(error.to_string()));
-    let _ = started.send(Err(error));
+    Ok(())
 }
 
 fn read_checkpoint(life: &Life) -> Result<Option<Checkpoint>, StartError> {
@@ -157,8 +161,8 @@ impl Supervisor<'_> {
         // What was sent meanwhile leaves now.
         env.net.borrow_mut().flush_dirty(&mut env.inbox.borrow_mut());
         env.listening_changed.set(false);
-        self.life.enter(State::Running, None);
         self.life.publish_listening(env);
+        self.life.enter(State::Running, None);
         env.log.node_info(&format!("started, proxylet {}", spec.code.digest()));
         Ok(instance)
     }

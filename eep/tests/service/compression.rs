@@ -1,0 +1,106 @@
+//! `inflate` and `deflate`, against zlib on the peer's side.
+
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+
+use crate::node::{CORRUPT, Node, Peer, shows, soon};
+
+/// The peer's side of a compressed connection.
+struct Zlib {
+    out: Compress,
+    inn: Decompress,
+}
+
+impl Zlib {
+    fn new() -> Self {
+        Self { out: Compress::new(Compression::new(6), true), inn: Decompress::new(true) }
+    }
+
+    fn deflate(&mut self, plain: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(plain.len() + 100);
+        self.out.compress_vec(plain, &mut bytes, FlushCompress::Sync).unwrap();
+        bytes
+    }
+
+    /// Reads until so much was inflated.
+    async fn hear(&mut self, peer: &mut Peer, len: usize) -> Vec<u8> {
+        let mut plain = Vec::with_capacity(len);
+        while plain.len() < len {
+            let byte = peer.hear(1).await;
+            self.inn.decompress_vec(&byte, &mut plain, FlushDecompress::None).unwrap();
+        }
+        plain
+    }
+}
+
+#[tokio::test]
+async fn a_connection_switches_to_zlib_in_the_middle_of_a_read() {
+    let node = Node::new();
+    let service = node.start().await;
+    let mut peer = Peer::join(&service).await;
+    let mut zlib = Zlib::new();
+    // The first compressed message comes with the switch.
+    peer.say([b"Z", &zlib.deflate(b"Efirst")[..]].concat()).await;
+    assert_eq!(zlib.hear(&mut peer, 5).await, b"first");
+    let long = [b"E", &b"again and ".repeat(2_000)[..]].concat();
+    peer.say(zlib.deflate(&long)).await;
+    assert_eq!(zlib.hear(&mut peer, long.len() - 1).await, &long[1..]);
+}
+
+#[tokio::test]
+async fn a_few_bytes_leave_without_waiting_for_more() {
+    let node = Node::new();
+    let service = node.start().await;
+    let mut peer = Peer::join(&service).await;
+    let mut zlib = Zlib::new();
+    peer.say("Z").await;
+    peer.say(zlib.deflate(b"Ex")).await;
+    assert_eq!(zlib.hear(&mut peer, 1).await, b"x");
+}
+
+#[tokio::test]
+async fn a_close_ends_the_stream_as_zlib_wants_it() {
+    let node = Node::new();
+    let service = node.start().await;
+    let mut peer = Peer::join(&service).await;
+    let mut zlib = Zlib::new();
+    peer.say([b"Z", &zlib.deflate(b"Elast")[..]].concat()).await;
+    // Taken in one batch or two: what was echoed comes before the end.
+    assert_eq!(zlib.hear(&mut peer, 4).await, b"last");
+    peer.say(zlib.deflate(b"C")).await;
+    let rest = peer.hear_out().await;
+    let mut plain = Vec::with_capacity(16);
+    let status = zlib.inn.decompress_vec(&rest, &mut plain, FlushDecompress::Finish).unwrap();
+    assert_eq!((status, plain.len()), (flate2::Status::StreamEnd, 0));
+}
+
+#[tokio::test]
+async fn a_bomb_is_delivered_piece_by_piece_and_grows_nothing() {
+    let node = Node::new();
+    let service = node.start().await;
+    let mut peer = Peer::join(&service).await;
+    let mut other = Peer::join(&service).await;
+    peer.say("Z").await;
+    let mut zlib = Zlib::new();
+    const PLAIN: u64 = 200 << 20;
+    let zeros = vec![0; 1 << 20];
+    let bomb: Vec<u8> = (0..PLAIN >> 20).flat_map(|_| zlib.deflate(&zeros)).collect();
+    assert!(bomb.len() < 300_000);
+    peer.say(&bomb).await;
+    shows("the whole", || (service.status().received_bytes >= PLAIN).then_some(())).await;
+    // The proxylet was never handed more than a batch holds; a neighbour was served all along.
+    assert_eq!(other.ask("E.", 1).await, b".");
+    assert!(service.status().memory_bytes < 4 << 20);
+    assert!(service.status().events >= PLAIN >> 16);
+}
+
+#[tokio::test]
+async fn what_is_not_zlib_is_corrupt() {
+    let node = Node::new();
+    let service = node.start().await;
+    let mut other = Peer::join(&service).await;
+    let mut peer = Peer::join(&service).await;
+    peer.say("ZGNUTELLA").await;
+    peer.hear_out().await;
+    soon("the end", async { while other.counted().await.closed == 0 {} }).await;
+    assert_eq!(other.counted().await.reason, CORRUPT);
+}

@@ -1,0 +1,159 @@
+//! A trap costs one service one instance.
+
+use std::time::Duration;
+
+use eep::observe::log_ring::LogSource;
+use eep::observe::prometheus;
+use eep::proxylet::error::{ControlError, StartError};
+use eep::proxylet::service::OnTrap;
+use eep::proxylet::status::{Protocol, State};
+use eep::proxylet::trap::TrapKind;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::node::{Node, Peer, address, becomes, component, restarted, shows};
+
+#[tokio::test]
+async fn after_a_trap_the_service_is_reported_and_started_again() {
+    let node = Node::new();
+    let service = node.start().await;
+    let neighbour = node.start_with(|spec| spec.name = "neighbour".to_owned()).await;
+    let mut near = Peer::join(&neighbour).await;
+    near.ask("E.", 1).await;
+    let mut peer = Peer::join(&service).await;
+    peer.say("T").await;
+    assert_eq!(peer.hear_out().await, b"");
+    restarted(&service, 1).await;
+    let trap = service.status().last_trap.unwrap();
+    assert_eq!((trap.kind, trap.during), (TrapKind::Trap, "handle"));
+    assert_eq!(trap.backtrace[0], "command", "{trap}");
+    assert_eq!(Peer::join(&service).await.ask("E.", 1).await, b".");
+    let told = service.log().tail(100);
+    assert!(told.iter().any(|l| l.source == LogSource::Node && l.text.contains("unreachable")), "{told:?}");
+    assert_eq!(near.ask("E!", 1).await, b"!");
+}
+
+#[tokio::test]
+async fn with_on_trap_stop_it_stays_down_and_says_why() {
+    let node = Node::new();
+    let service = node.start_with(|spec| spec.on_trap = OnTrap::Stop).await;
+    Peer::join(&service).await.say("T").await;
+    becomes(&service, State::Failed).await;
+    let status = service.status();
+    assert!(status.reason.unwrap().contains("unreachable"));
+    assert!(status.listening.is_empty());
+    shows("the thread's end", || (node.runtime.services_running() == 0).then_some(())).await;
+    assert!(matches!(service.configure(&serde_json::Map::new()).await, Err(ControlError::NotRunning)));
+    service.stop(Duration::ZERO).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_the_reason_why_it_does_not_start() {
+    let node = Node::new();
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let on_port = |spec: &mut eep::proxylet::service::ServiceSpec| {
+        spec.config = json!({ "port": port }).as_object().unwrap().clone();
+    };
+    let error = node.try_start(on_port).await.unwrap_err();
+    assert!(matches!(&error, StartError::Refused(reason) if reason == "in use or not granted"), "{error}");
+    drop(taken);
+    let service = node.start_with(on_port).await;
+    assert_eq!(address(&service, Protocol::Tcp).port(), port);
+    // The port is free again as soon as the service has stopped, even while its peers are connected.
+    let mut peer = Peer::join(&service).await;
+    peer.ask("E.", 1).await;
+    service.stop(Duration::from_secs(5)).await.unwrap();
+    node.start_with(on_port).await;
+}
+
+#[tokio::test]
+async fn a_restart_takes_the_same_port() {
+    let node = Node::new();
+    let first = node.start().await;
+    let port = address(&first, Protocol::Tcp).port();
+    first.stop(Duration::ZERO).await.unwrap();
+    let service =
+        node.start_with(|spec| spec.config = json!({ "port": port }).as_object().unwrap().clone()).await;
+    for restarts in 1..=3 {
+        Peer::join(&service).await.say("T").await;
+        restarted(&service, restarts).await;
+        assert_eq!(address(&service, Protocol::Tcp).port(), port);
+    }
+}
+
+#[tokio::test]
+async fn a_stop_says_good_bye() {
+    let node = Node::new();
+    let service = node.start().await;
+    let mut peer = Peer::join(&service).await;
+    peer.ask("E.", 1).await;
+    service.stop(Duration::from_secs(5)).await.unwrap();
+    assert_eq!(peer.hear_out().await, b"e");
+    assert_eq!(service.status().state, State::Stopped);
+}
+
+#[tokio::test]
+async fn a_new_configuration_reaches_the_proxylet_and_its_next_instance() {
+    let node = Node::new();
+    let service = node.start().await;
+    let port = {
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        free.local_addr().unwrap().port()
+    };
+    service.configure(json!({ "port": port }).as_object().unwrap()).await.unwrap();
+    let mut peer = Peer::join(&service).await;
+    assert_eq!(peer.counted().await.configured, 1);
+    peer.say("T").await;
+    shows("the new port", || (address_of(&service)?.port() == port).then_some(())).await;
+}
+
+fn address_of(service: &eep::proxylet::service::Service) -> Option<std::net::SocketAddr> {
+    service.status().listening.first().map(|l| l.address)
+}
+
+#[tokio::test]
+async fn a_proxylet_that_traps_or_refuses_in_start_is_not_left_behind() {
+    let node = Node::new();
+    const BODY: &str = r#"(module (memory (export "memory") 1)
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024)
+        (func (export "eep:proxylet/lifecycle@0.1.0#start") (param i64 i32 i32) (result i32) START)
+        (func (export "eep:proxylet/lifecycle@0.1.0#restore") (param i64 i32 i32 i32 i32) (result i32) unreachable)
+        (func (export "eep:proxylet/lifecycle@0.1.0#handle") (param i64 i32 i32 i32 i32))
+        (func (export "eep:proxylet/lifecycle@0.1.0#save") (result i32) i32.const 0)
+        (func (export "eep:proxylet/lifecycle@0.1.0#stop")))"#;
+    for (start, expected) in
+        [("unreachable", "trapped while it started"), ("loop $l br $l end unreachable", "limit of 50 ms")]
+    {
+        let code = node.runtime.prepare(&component(&BODY.replace("START", start)), None).unwrap();
+        let error = node
+            .try_start(|spec| {
+                spec.code = code;
+                spec.limits.call_ms = 50;
+            })
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        shows("the thread's end", || (node.runtime.services_running() == 0).then_some(())).await;
+    }
+}
+
+#[tokio::test]
+async fn the_page_of_figures_has_the_node_s_and_the_proxylet_s() {
+    let node = Node::new();
+    let service = node.start().await;
+    let mut peer = Peer::join(&service).await;
+    peer.ask("I", 1).await;
+    let page = prometheus::render(&node.runtime, std::slice::from_ref(&service));
+    for line in [
+        "# TYPE probe counter",
+        "probe_total{service=\"probe\"} 7.0",
+        "eep_service_up{service=\"probe\"} 1.0",
+        "eep_service_connections{service=\"probe\"} 1.0",
+        "eep_service_connections_accepted_total{service=\"probe\"} 1.0",
+        "eep_services 1.0",
+    ] {
+        assert!(page.lines().any(|l| l == line), "{line} is missing in\n{page}");
+    }
+    assert!(page.ends_with("# EOF\n"));
+}

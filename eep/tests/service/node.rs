@@ -1,0 +1,214 @@
+//! A runtime with the probe, and peers that talk to it.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eep::host::grant::Grants;
+use eep::observe::log_ring::LogRing;
+use eep::proxylet::backoff::BackoffConfig;
+use eep::proxylet::code::Code;
+use eep::proxylet::error::StartError;
+use eep::proxylet::limits::Limits;
+use eep::proxylet::runtime::{Runtime, RuntimeConfig};
+use eep::proxylet::service::{OnTrap, Service, ServiceSpec};
+use eep::proxylet::state_store::StateStore;
+use eep::proxylet::status::{Protocol, State as Life};
+use eep::state::State;
+use serde_json::Map;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+/// A bound for what must happen; a test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) const PROBE: &str = include_str!("../guests/probe.wat");
+
+/// Waits for what must happen.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what} did not happen"))
+}
+
+/// A core module in text form as a component of the world `service`.
+pub(crate) fn component(wat: &str) -> Vec<u8> {
+    let mut module = wat::parse_str(wat).unwrap();
+    let mut wit = Resolve::default();
+    let (package, _) = wit.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../proxylets/wit")).unwrap();
+    let world = wit.select_world(&[package], Some("service")).unwrap();
+    embed_component_metadata(&mut module, &wit, world, StringEncoding::UTF8, false).unwrap();
+    ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
+}
+
+pub(crate) struct Node {
+    pub(crate) dir: TempDir,
+    store: Arc<State>,
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) probe: Code,
+}
+
+impl Node {
+    pub(crate) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub(crate) fn with(change: impl FnOnce(&mut RuntimeConfig)) -> Self {
+        Self::in_dir(tempfile::tempdir().unwrap(), change)
+    }
+
+    /// A node over what an earlier one left.
+    pub(crate) fn in_dir(dir: TempDir, change: impl FnOnce(&mut RuntimeConfig)) -> Self {
+        let mut config = RuntimeConfig::new(dir.path().join("cache"));
+        config.services_max = 4;
+        config.backoff = BackoffConfig {
+            first: Duration::from_millis(10),
+            longest: Duration::from_millis(100),
+            healthy_after: Duration::from_secs(3_600),
+        };
+        change(&mut config);
+        let store = Arc::new(State::open(&dir.path().join("data")).unwrap());
+        let runtime = Arc::new(Runtime::new(config, Arc::clone(&store) as Arc<dyn StateStore>).unwrap());
+        let probe = runtime.prepare(&component(PROBE), None).unwrap();
+        Self { dir, store, runtime, probe }
+    }
+
+    /// The state that a service saved last.
+    pub(crate) fn saved(&self, service: &str) -> Option<Vec<u8>> {
+        self.store.checkpoint(service).unwrap().map(|checkpoint| checkpoint.state)
+    }
+
+    /// Ends the node; what it leaves on disk.
+    pub(crate) fn end(self) -> TempDir {
+        self.dir
+    }
+
+    pub(crate) fn spec(&self, name: &str) -> ServiceSpec {
+        ServiceSpec {
+            name: name.to_owned(),
+            code: self.probe.clone(),
+            grants: grants(&["net.listen:*", "net.connect", "datagram:*"]),
+            limits: Limits::default(),
+            on_trap: OnTrap::Restart,
+            config: Map::new(),
+            fresh: false,
+            log: Arc::new(LogRing::new()),
+        }
+    }
+
+    pub(crate) async fn try_start(
+        &self,
+        change: impl FnOnce(&mut ServiceSpec),
+    ) -> Result<Service, StartError> {
+        let mut spec = self.spec("probe");
+        change(&mut spec);
+        soon("start", Service::start(&self.runtime, spec)).await
+    }
+
+    pub(crate) async fn start(&self) -> Service {
+        self.try_start(|_| {}).await.unwrap()
+    }
+
+    pub(crate) async fn start_with(&self, change: impl FnOnce(&mut ServiceSpec)) -> Service {
+        self.try_start(change).await.unwrap()
+    }
+}
+
+pub(crate) fn grants(texts: &[&str]) -> Grants {
+    texts.iter().map(|text| text.parse::<eep::host::grant::Grant>().unwrap()).collect()
+}
+
+/// Where the service listens.
+pub(crate) fn address(service: &Service, protocol: Protocol) -> SocketAddr {
+    service.status().listening.iter().find(|l| l.protocol == protocol).expect("a listener").address
+}
+
+/// Waits until the service is in this state.
+pub(crate) async fn becomes(service: &Service, state: Life) {
+    let mut watch = service.watch();
+    soon("the state", watch.wait_for(|now| *now == state)).await.unwrap();
+}
+
+/// Waits until the service runs again after so many restarts.
+pub(crate) async fn restarted(service: &Service, times: u64) {
+    shows("the restart", || {
+        let status = service.status();
+        (status.restarts == times && status.state == Life::Running).then_some(())
+    })
+    .await;
+}
+
+/// Waits until a look at the service shows what is wanted.
+pub(crate) async fn shows<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    soon(what, async {
+        loop {
+            match look() {
+                Some(found) => return found,
+                None => tokio::task::yield_now().await,
+            }
+        }
+    })
+    .await
+}
+
+/// A peer that says commands to the probe.
+pub(crate) struct Peer(pub(crate) TcpStream);
+
+impl Peer {
+    pub(crate) async fn join(service: &Service) -> Self {
+        let stream = TcpStream::connect(address(service, Protocol::Tcp)).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self(stream)
+    }
+
+    pub(crate) async fn say(&mut self, text: impl AsRef<[u8]>) {
+        soon("saying", self.0.write_all(text.as_ref())).await.unwrap();
+    }
+
+    pub(crate) async fn hear(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        soon("hearing", self.0.read_exact(&mut bytes)).await.unwrap();
+        bytes
+    }
+
+    /// A command and its answer.
+    pub(crate) async fn ask(&mut self, text: impl AsRef<[u8]>, len: usize) -> Vec<u8> {
+        self.say(text).await;
+        self.hear(len).await
+    }
+
+    /// All that comes until the service ends the connection.
+    pub(crate) async fn hear_out(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        // A reset ends it as well.
+        let _ = soon("the end", self.0.read_to_end(&mut bytes)).await;
+        bytes
+    }
+
+    /// What the probe has counted.
+    pub(crate) async fn counted(&mut self) -> Counted {
+        let bytes = self.ask("Q", 6).await;
+        let [congested, writable, closed, reason, failed, configured] = bytes.try_into().unwrap();
+        Counted { congested, writable, closed, reason, failed, configured }
+    }
+}
+
+/// What the probe has counted; `reason` is the number of a `close-reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) congested: u8,
+    pub(crate) writable: u8,
+    pub(crate) closed: u8,
+    pub(crate) reason: u8,
+    pub(crate) failed: u8,
+    pub(crate) configured: u8,
+}
+
+/// The numbers of `close-reason`.
+pub(crate) const ENDED: u8 = 0;
+pub(crate) const REFUSED: u8 = 2;
+pub(crate) const LIMIT: u8 = 6;
+pub(crate) const CORRUPT: u8 = 7;
