@@ -12,6 +12,7 @@
 //! | `answers` | hits and pushes, back along their routes |
 //! | `pings` | pings answered, pongs kept |
 //! | `routing` | query routing tables in and out |
+//! | `strangers` | HTTP requests and datagrams |
 //! | `vendor` | vendor messages |
 //! | `upkeep` | what is done once a second: dials, routes that age, tables that are published |
 //! | `address` | under which address others see this peer |
@@ -30,6 +31,7 @@ mod report;
 mod routing;
 mod saved;
 mod status;
+mod strangers;
 mod table;
 mod upkeep;
 mod vendor;
@@ -47,6 +49,7 @@ use self::opening::Openings;
 use self::report::Counters;
 use self::table::Table;
 use crate::application::access::Access;
+use crate::application::door::Door;
 use crate::application::dynamic_query::{Active, Ask, Candidate};
 use crate::application::monitoring::Monitor;
 use crate::application::query_routing::{Matrix, Published};
@@ -90,6 +93,7 @@ pub struct VirtualPeer {
     dispatch: Dispatch,
     schedule: Schedule,
     topology: Topology,
+    door: Door,
 
     /// Where the hits of a query go.
     query_routes: Routes,
@@ -149,6 +153,7 @@ impl VirtualPeer {
             dispatch: Dispatch::default(),
             schedule: Schedule::default(),
             topology: Topology::new(&config.connect, &hasher),
+            door: Door::new(&hasher),
             query_routes: routes(config.query_routes),
             push_routes: routes(config.push_routes),
             leaf_tables: Matrix::new(config.large_table_bytes as usize),
@@ -201,7 +206,8 @@ impl VirtualPeer {
                 Some(index) => self.end(index, Ending::Lost(reason), host),
                 None => self.opening_closed(conn, reason),
             },
-            Event::Datagram { .. } | Event::Timer => {}
+            Event::Datagram { from, bytes } => self.datagram(from, bytes, host),
+            Event::Timer => {}
         }
     }
 

@@ -258,10 +258,10 @@ impl VirtualPeer {
                     self.received(index, rest, host);
                 }
             }
-            Progress::Http { .. } => {
+            Progress::Http { head, .. } => {
                 self.openings.reserve(before, None);
-                self.dispatch.close(conn);
-                self.opening_failed(conn, true, Ending::NotGnutella.into());
+                self.http(conn, remote, &head);
+                self.opening_failed(conn, true, Ending::Answered.into());
             }
             Progress::Ended(failure) => {
                 self.openings.reserve(before, None);

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::VirtualPeer;
 use super::queries::HOPS_HARD_MAX;
+use super::strangers::VENDOR;
 use crate::application::monitoring::DropReason;
 use crate::cache::hosts::Report;
 use crate::gnutella::ping::{self, CachedPongs, Ping};
-use crate::gnutella::pong::{Extensions, Pong, Ultrapeer, Vendor};
+use crate::gnutella::pong::{Extensions, Pong};
 use crate::gnutella::{Guid, HEADER_LEN, Header, Kind};
 use crate::link::dispatch::{Outgoing, Sent};
 use crate::link::{Ending, Features, Role};
@@ -21,13 +22,6 @@ const PONG_WAY: u8 = 7;
 const CRAWL_PONGS_MAX: usize = 64;
 /// Hosts packed into one pong.
 const PACKED_HOSTS: usize = 10;
-/// Who has written this software, in pongs.
-const VENDOR: Vendor = Vendor { code: *b"EEPN", version: 0x01 };
-/// Version 0.2 of the ultrapeer protocol.
-const ULTRAPEER_VERSION: u8 = 0x02;
-/// A day.
-const DAY_SECONDS: u64 = 86_400;
-
 impl VirtualPeer {
     /// A ping came in.
     pub(super) fn ping(&mut self, index: u32, header: Header, payload: &[u8]) -> Result<(), Ending> {
@@ -107,15 +101,10 @@ impl VirtualPeer {
     }
 
     fn pong_extensions(&mut self, packed: Option<CachedPongs>) -> Vec<u8> {
-        let free =
-            |limit: u32, role| u8::try_from(limit.saturating_sub(self.table.count(role))).unwrap_or(u8::MAX);
-        let slots = Ultrapeer {
-            version: ULTRAPEER_VERSION,
-            leaf_slots: free(self.config.leaves, Role::Leaf),
-            ultra_slots: free(self.config.ultrapeers.into(), Role::Ultrapeer),
-        };
-        let up = self.now.since(self.started).as_secs().min(DAY_SECONDS);
-        let extensions = Extensions::new().vendor(VENDOR).ultrapeer(slots).daily_uptime_s(up as u32);
+        let extensions = Extensions::new()
+            .vendor(VENDOR)
+            .ultrapeer(self.free_slots())
+            .daily_uptime_s(self.daily_uptime_s());
         let hosts = match packed {
             Some(wanted) if wanted.takes_ipv4() => self.hosts_to_pack(),
             _ => Vec::new(),

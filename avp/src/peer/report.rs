@@ -22,6 +22,8 @@ pub(super) struct Counters {
     pub(super) pings_sent: u64,
     /// Bytes of messages of our own.
     pub(super) own_bytes: u64,
+    /// Datagrams that are no descriptor.
+    pub(super) bad_datagrams: u64,
     ended: BTreeMap<&'static str, u64>,
     refused: BTreeMap<&'static str, u64>,
 }
@@ -124,6 +126,8 @@ impl VirtualPeer {
         }
         let pings = self.counters.pings_sent;
         out.counter("avp_own_pings_total", "Pings sent to learn of hosts.", &[], pings);
+        let bad = self.counters.bad_datagrams;
+        out.counter("avp_bad_datagrams_total", "Datagrams that are no Gnutella message.", &[], bad);
         let bytes = self.counters.own_bytes;
         out.counter("avp_own_bytes_total", "Bytes of these pings, headers included.", &[], bytes);
     }

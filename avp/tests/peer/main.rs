@@ -1,6 +1,7 @@
 //! Virtual peers among scripted ones, in memory and under virtual time.
 
 mod leaves;
+mod limits;
 mod net;
 mod overlay;
 mod raw;

@@ -324,8 +324,20 @@ impl Net {
         }
     }
 
+    /// Puts another configuration in force; the peer keeps its address.
+    pub(crate) fn configure(&mut self, peer: PeerId, config: Config) {
+        let config = Config { listen: self.address(peer), ..config };
+        let now = self.now;
+        self.call(peer, |p, host| p.configure(now, config, host));
+    }
+
     /// Stops a virtual peer.
     pub(crate) fn stop(&mut self, peer: PeerId) {
+        let now = self.now;
+        self.call(peer, |p, host| p.stop(now, host));
+    }
+
+    fn call(&mut self, peer: PeerId, call: impl FnOnce(&mut VirtualPeer, &mut FakeHost<'_>)) {
         let node = &mut self.nodes[peer.0];
         let mut host = FakeHost {
             now: self.now,
@@ -335,7 +347,7 @@ impl Net {
             full: &[],
             log: &mut node.log,
         };
-        node.peer.stop(self.now, &mut host);
+        call(&mut node.peer, &mut host);
         for action in host.actions {
             self.act(peer.0, action);
         }
