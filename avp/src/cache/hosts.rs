@@ -162,12 +162,6 @@ impl HostCache {
         }
     }
 
-    /// When the first host that rests may be dialled again; `None` without hosts.
-    #[must_use]
-    pub fn next_candidate_at(&self) -> Option<Instant> {
-        self.hosts.iter().map(|k| k.rests_until).min()
-    }
-
     /// Appends up to `n` hosts to tell others of: heard of lately, not known to fail, in random order; with the time
     /// since they were heard of.
     pub fn recommend(
@@ -355,6 +349,11 @@ mod tests {
         found
     }
 
+    /// When the first host may be dialled again.
+    fn next_at(hosts: &HostCache) -> Option<Instant> {
+        hosts.hosts.iter().map(|k| k.rests_until).min()
+    }
+
     #[test]
     fn one_network_gets_a_few_places_and_no_more() {
         let (mut hosts, mut rng) = cache(false);
@@ -406,7 +405,7 @@ mod tests {
         assert_eq!(candidates(&mut hosts, later, 2, &mut rng), [proven, roomy]);
         assert_eq!(candidates(&mut hosts, later, 2, &mut rng), [plain]);
         assert_eq!(candidates(&mut hosts, later, 2, &mut rng), []);
-        assert_eq!(hosts.next_candidate_at(), Some(later + REST));
+        assert_eq!(next_at(&hosts), Some(later + REST));
         assert_eq!(candidates(&mut hosts, later + REST, 9, &mut rng).len(), 3);
     }
 
@@ -418,10 +417,10 @@ mod tests {
         let mut rests = Vec::new();
         let mut now = at(0);
         while !hosts.is_empty() {
-            now = hosts.next_candidate_at().unwrap();
+            now = next_at(&hosts).unwrap();
             assert_eq!(candidates(&mut hosts, now, 1, &mut rng), [host]);
             hosts.failed(now, host);
-            rests.extend(hosts.next_candidate_at().map(|t| t.since(now).as_secs()));
+            rests.extend(next_at(&hosts).map(|t| t.since(now).as_secs()));
         }
         assert_eq!(rests, [60, 120, 240, 480, 960, 1920, 3840]);
         hosts.heard(now, host, Report::default(), &mut rng);

@@ -75,11 +75,15 @@ impl Rank {
         Self((class as u8) << 4 | within)
     }
 
-    /// The rank of a message that is passed on.
+    /// The rank of a message that is passed on. A pong that has come from nowhere and goes no further answers an alive
+    /// ping: without it the peer would give us up, so it is a signal.
     #[must_use]
     #[inline]
     pub const fn of(header: &Header) -> Self {
-        Self::new(Class::of(header.kind), header.hops)
+        match Class::of(header.kind) {
+            Class::Pong if header.hops == 0 && header.ttl <= 1 => Self::new(Class::Signal, 0),
+            class => Self::new(class, header.hops),
+        }
     }
 
     /// The class that it lies in.
@@ -93,6 +97,7 @@ impl Rank {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gnutella::Guid;
 
     #[test]
     fn the_order_is_that_of_the_flow_control_proposal() {
@@ -112,5 +117,13 @@ mod tests {
             assert_eq!(Rank::new(rank.class(), 0).class(), rank.class());
         }
         assert_eq!(Class::of(Kind::QRP), Class::Signal);
+    }
+
+    #[test]
+    fn the_answer_to_an_alive_ping_is_a_signal() {
+        let pong = Header { guid: Guid::ZERO, kind: Kind::PONG, ttl: 1, hops: 0, len: 0 };
+        assert_eq!(Rank::of(&pong).class(), Class::Signal);
+        assert_eq!(Rank::of(&Header { hops: 1, ..pong }).class(), Class::Pong);
+        assert_eq!(Rank::of(&Header { ttl: 7, ..pong }).class(), Class::Pong);
     }
 }

@@ -151,12 +151,6 @@ impl Handshake {
         self.remote
     }
 
-    /// Whether we made the connection.
-    #[must_use]
-    pub fn is_dialled(&self) -> bool {
-        matches!(self.stage, Stage::Reply)
-    }
-
     /// The slot that is held for the peer while it makes up its mind.
     #[must_use]
     pub fn reserved(&self) -> Option<Role> {
