@@ -34,7 +34,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         let mut json = serde_json::Deserializer::from_slice(&bytes);
         let read = serde_path_to_error::deserialize(&mut json).map_err(|e| {
             let place = e.path().to_string();
-            wrong(e.inner()).at(if place == "." { "body".to_owned() } else { place })
+            wrong(e.inner()).at(if matches!(place.as_str(), "." | "?") { "body".to_owned() } else { place })
         })?;
         json.end().map_err(|e| wrong(&e).at("body"))?;
         Ok(Self(read))

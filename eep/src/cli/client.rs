@@ -6,12 +6,14 @@ use reqwest::{Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::api::BODY_BYTES_MAX;
 use crate::cli::output::Failure;
 use crate::problem::Problem;
 use crate::state::directory::control_socket;
 
-/// The longest line of a streamed answer that is taken, in bytes.
-const LINE_BYTES_MAX: usize = 1 << 20;
+/// The longest line of a streamed answer that is taken, in bytes: a service with its configuration, which is shown twice
+/// and may be as large as the body that set it.
+const LINE_BYTES_MAX: usize = 4 * BODY_BYTES_MAX;
 
 /// A node's API.
 #[derive(Debug)]

@@ -33,7 +33,7 @@ Grants:
   datagram:PORT  datagram:ADDR:PORT       send and receive UDP")]
 pub(super) struct Args {
     /// Where the proxylet is: an https:// or http:// address, or a file.
-    #[arg(value_name = "URL", required_unless_present = "manifest")]
+    #[arg(value_name = "URL", required_unless_present = "manifest", value_parser = one_line::<Source>)]
     url: Option<Source>,
     /// What to call the service; the proxylet's own name unless given.
     #[arg(long, value_name = "NAME", value_parser = one_line::<ServiceName>)]

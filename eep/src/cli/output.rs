@@ -101,6 +101,9 @@ impl From<Box<Problem>> for Failure {
 
 impl From<Box<FileError>> for Failure {
     fn from(error: Box<FileError>) -> Self {
+        if error.at.is_none() {
+            return Self { problem: error.into(), rendered: None };
+        }
         let colour = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
         let rendered = format!("{}\n{}", error.place(), error.render(colour));
         Self { problem: error.into(), rendered: Some(rendered) }

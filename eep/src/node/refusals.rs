@@ -19,24 +19,37 @@ pub(super) fn fetch(source: &Source, error: &FetchError) -> Box<Problem> {
 }
 
 pub(super) fn load(source: &Source, error: &LoadError) -> Box<Problem> {
-    let (code, fix) = match error {
-        LoadError::Digest { .. } => {
-            ("digest-mismatch", "give the digest of the file that is meant, or the address of that file")
-        }
-        LoadError::NotWasm { .. } => ("not-wasm", "give the address of a proxylet: a WebAssembly component"),
-        LoadError::Truncated { .. } => ("truncated", "fetch or build it again"),
-        LoadError::CoreModule => ("not-a-component", "build it with `eep proxylet build`"),
-        LoadError::Invalid { .. } | LoadError::Compile(_) => {
-            ("invalid-wasm", "build it again with `eep proxylet build`")
-        }
-        LoadError::Manifest(_) => ("bad-embedded-manifest", "correct proxylet.json and build it again"),
-        LoadError::UnknownInterface { .. } | LoadError::Version { .. } => {
-            ("unknown-interface", "use a build for this version of eep")
-        }
-        LoadError::NoExport { .. } => ("not-a-proxylet", "implement the world `eep:proxylet/service`"),
-        LoadError::NotGranted { .. } | LoadError::Grant(_) => ("missing-grant", "grant it with --grant"),
+    let told = error.to_string();
+    // These say what to do after a colon.
+    let split = || match told.rsplit_once(": ") {
+        Some((title, fix)) => (title.to_owned(), fix.to_owned()),
+        None => (told.clone(), "build it again".to_owned()),
     };
-    Problem::new(code, 422, error.to_string()).at(source.to_string()).fix(fix)
+    let whole = |fix: &str| (told.clone(), fix.to_owned());
+    let (code, (title, fix)) = match error {
+        LoadError::Digest { .. } => {
+            ("digest-mismatch", whole("give the digest of the file that is meant, or its address"))
+        }
+        LoadError::NotWasm { .. } => ("not-wasm", split()),
+        LoadError::Truncated { .. } => ("truncated", split()),
+        LoadError::CoreModule => ("not-a-component", split()),
+        LoadError::NoExport { .. } => ("not-a-proxylet", split()),
+        LoadError::Version { .. } => ("unknown-interface", split()),
+        LoadError::UnknownInterface { interface, offered, fix } => {
+            let title = format!("the proxylet imports `{interface}`, which this node does not offer");
+            ("unknown-interface", (title, format!("{fix}\nthis node offers {offered}")))
+        }
+        LoadError::Invalid { .. } | LoadError::Compile(_) => {
+            ("invalid-wasm", whole("fetch it again, or build it again with `eep proxylet build`"))
+        }
+        LoadError::Manifest(_) => {
+            ("bad-embedded-manifest", whole("correct proxylet.json and build it again"))
+        }
+        LoadError::NotGranted { .. } | LoadError::Grant(_) => {
+            ("missing-grant", whole("grant it with --grant"))
+        }
+    };
+    Problem::new(code, 422, title).at(source.to_string()).fix(fix)
 }
 
 pub(super) fn start(name: &ServiceName, source: &Source, error: StartError) -> Box<Problem> {

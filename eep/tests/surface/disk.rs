@@ -1,0 +1,54 @@
+//! A disk without room: refused, nothing changed, and all is well again where less is asked for.
+
+use crate::guest::{probe, with_section};
+use crate::node::{Node, digest};
+
+/// 3 MiB: larger than the state of a new node while it is written, smaller than what is asked for below.
+const BLOCKS: u32 = 6_144;
+
+#[test]
+fn code_that_does_not_fit_is_not_loaded() {
+    let node = Node::with_small_files(BLOCKS);
+    let large = with_section(probe(), "padding", &vec![0; 4 << 20]);
+    node.file("large.wasm", &large);
+    let before = node.kept();
+    let told = node.eep(&["load", "large.wasm", "--sha256", &digest(&large)]).refused();
+    let file = node.data().join("store").join(format!("{}.wasm", digest(&large)));
+    assert_eq!(
+        told,
+        format!(
+            "error: cannot write: the file would be larger than this process may write\n  at:  {}\n  fix: free some space \
+             there, or start the node with --data DIR on another disk\n",
+            file.display()
+        )
+    );
+    assert_eq!(node.kept(), before);
+    node.load_probe("probe");
+}
+
+#[test]
+fn a_state_that_does_not_fit_is_not_kept_and_the_next_one_is() {
+    let node = Node::with_small_files(BLOCKS);
+    node.load_probe("probe");
+    let before = node.kept();
+    let more = ["x1", "x2", "x3", "x4", "x5", "x6"];
+    let refused = more.iter().find_map(|name| {
+        let manifest = format!(
+            "name: {name}\nproxylet: {{url: probe.wasm, sha256: {}}}\nconfig: {{leaves: {}}}\n",
+            digest(&probe()),
+            "a".repeat(900_000)
+        );
+        node.file("large.yaml", manifest.as_bytes());
+        let ended = node.eep(&["load", "--manifest", "large.yaml"]);
+        (ended.code != Some(0)).then(|| ended.refused())
+    });
+    let told = refused.expect("so much does not fit");
+    assert!(told.contains("state.redb") && told.contains("free some space"), "{told}");
+    for name in more {
+        // Those that did fit.
+        node.eep(&["unload", name]);
+    }
+    assert_eq!(node.kept(), before);
+    node.json(&["stop", "probe"]);
+    assert_eq!(node.json(&["start", "probe"])["state"], "running");
+}

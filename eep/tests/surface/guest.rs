@@ -1,0 +1,74 @@
+//! Proxylets for these tests: the probe (`guests/probe.wat`) with a manifest, and things that are none.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+const PROBE: &str = include_str!("../guests/probe.wat");
+
+/// The core module of the probe, with the types of the world embedded.
+pub(crate) fn module() -> Vec<u8> {
+    let mut module = wat::parse_str(PROBE).unwrap();
+    let mut wit = Resolve::default();
+    let (package, _) = wit.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../proxylets/wit")).unwrap();
+    let world = wit.select_world(&[package], Some("service")).unwrap();
+    embed_component_metadata(&mut module, &wit, world, StringEncoding::UTF8, false).unwrap();
+    module
+}
+
+/// The probe with this manifest embedded.
+pub(crate) fn with_manifest(manifest: &Value) -> Vec<u8> {
+    let component = ComponentEncoder::default().module(&module()).unwrap().validate(true).encode().unwrap();
+    with_section(component, "eep:proxylet", manifest.to_string().as_bytes())
+}
+
+/// The probe: it listens on the port of its configuration; its settings have a schema.
+pub(crate) fn probe() -> Vec<u8> {
+    with_manifest(&manifest("0.1.0"))
+}
+
+/// Another version of it: other bytes, the same behaviour.
+pub(crate) fn probe_2() -> Vec<u8> {
+    with_manifest(&manifest("0.2.0"))
+}
+
+fn manifest(version: &str) -> Value {
+    json!({
+        "name": "probe", "version": version, "about": "Does what it is told.", "hint": "speak to {listen}, leaves {leaves}",
+        "wants": ["net.listen:$port", "net.connect:127.0.0.0/8", "datagram:*"],
+        "config": {"port": 0, "leaves": ""},
+        "schema": {
+            "type": "object", "additionalProperties": false,
+            "properties": {
+                "port": {"type": "integer", "minimum": 0, "maximum": 65535, "description": "TCP port on 127.0.0.1."},
+                "leaves": {"type": "string", "pattern": "^[a-z]*$", "description": "Letters."}
+            }
+        }
+    })
+}
+
+/// Wasm with one more custom section.
+pub(crate) fn with_section(mut wasm: Vec<u8>, name: &str, content: &[u8]) -> Vec<u8> {
+    let mut body = leb128(name.len());
+    body.extend_from_slice(name.as_bytes());
+    body.extend_from_slice(content);
+    wasm.push(0);
+    wasm.extend_from_slice(&leb128(body.len()));
+    wasm.extend_from_slice(&body);
+    wasm
+}
+
+fn leb128(mut n: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    loop {
+        let byte = (n & 0x7f) as u8;
+        n >>= 7;
+        if n == 0 {
+            out.push(byte);
+            return out;
+        }
+        out.push(byte | 0x80);
+    }
+}

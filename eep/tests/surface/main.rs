@@ -1,0 +1,14 @@
+//! The node as its operator sees it: the `eep` binary, its words, its exit status, its API.
+//!
+//! `EEP_BLESS=1 cargo test -p eep --test surface` writes the golden files anew; read the difference.
+
+#![allow(clippy::unwrap_used)]
+
+mod api;
+mod disk;
+mod golden;
+mod guest;
+mod life;
+mod node;
+mod refusals;
+mod web;
