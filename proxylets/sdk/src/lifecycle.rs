@@ -103,7 +103,7 @@ macro_rules! proxylet {
             use $crate::bindings::exports::eep::proxylet::lifecycle;
 
             const MANIFEST: &str = include_str!($manifest);
-            #[unsafe(link_section = "eep:proxylet")]
+            #[cfg_attr(target_arch = "wasm32", unsafe(link_section = "eep:proxylet"))]
             #[used]
             static EMBEDDED: [u8; MANIFEST.len()] = $crate::describe(MANIFEST);
 

@@ -1,0 +1,64 @@
+# make run    builds everything and starts a node with a Gnutella peer on it
+# make test   the whole suite: format, lints, dependency rules, unit, property, end-to-end tests
+# make bench  the figures, in one run
+# Everything else is a step of these.
+
+SHELL     := /bin/bash
+CARGO     ?= cargo
+TARGET    := $(or $(CARGO_TARGET_DIR),target)
+GUESTS    := echo gnutella-peer
+GUEST_OF   = $(TARGET)/proxylets/$(1).wasm
+# Guests are built for wasm alone; their crates are not part of a native build.
+NATIVE    := --workspace $(foreach g,$(GUESTS),--exclude $(g))
+
+.PHONY: help run build guests test lint fmt deny check-tools wasm-target bench clean
+.DEFAULT_GOAL := help
+
+help:            ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: build       ## build everything, start a node with no configuration
+	$(TARGET)/release/eep run --service $(call GUEST_OF,gnutella-peer)
+
+build: wasm-target  ## the node (release) and the stock proxylets
+	$(CARGO) build --release --locked -p eep
+	@for g in $(GUESTS); do $(TARGET)/release/eep proxylet build proxylets/$$g || exit 1; done
+
+test: check-tools lint deny  ## the whole suite
+	$(CARGO) build --locked -p eep -p eep-tests --bins
+	@for g in $(GUESTS); do $(TARGET)/debug/eep proxylet build proxylets/$$g || exit 1; done
+	$(CARGO) test --locked $(NATIVE)
+
+lint: wasm-target  ## rustfmt and clippy, warnings refused
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked $(NATIVE) --all-targets -- -D warnings
+	$(CARGO) clippy --locked $(foreach g,$(GUESTS),-p $(g)) --target wasm32-unknown-unknown -- -D warnings
+
+fmt:             ## format the code
+	$(CARGO) fmt --all
+
+deny:            ## licences, sources and bans of all dependencies
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --all-features check bans licenses sources
+
+bench: build     ## the load generator's suite against a release node
+	$(CARGO) build --release --locked -p eep-tests --bins
+	$(TARGET)/release/eep-bench suite --eep $(TARGET)/release/eep --proxylet $(call GUEST_OF,gnutella-peer)
+
+# The standard library for guests.
+wasm-target:
+	@rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null | xargs -r test -d \
+	  || rustup target add wasm32-unknown-unknown \
+	  || { echo "No standard library for wasm32-unknown-unknown. With rustup: rustup target add wasm32-unknown-unknown. See https://rustup.rs"; exit 1; }
+
+# tshark is the independent reader of our traffic.
+check-tools: wasm-target
+	@command -v tshark >/dev/null || { \
+	  echo "tshark is missing: installing it with apt-get"; \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq --no-install-recommends tshark >/dev/null; } \
+	  || { echo "Could not install tshark. Install Wireshark's command line (Debian: apt-get install tshark)."; exit 1; }
+
+clean:           ## throw away what was built
+	$(CARGO) clean
