@@ -6,10 +6,12 @@
 //! | `services`, `logs`, `node` | what can be asked |
 //! | `guard` | requests that a browser was talked into |
 //! | `body` | bodies in, problems out |
+//! | `bounded` | how many may be connected |
 //! | [`openapi`] | the description, made from the code |
 //! | `page` | what a browser shows |
 
 mod body;
+mod bounded;
 mod guard;
 mod logs;
 mod node;

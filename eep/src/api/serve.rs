@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::middleware;
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::api::bounded::Bounded;
 use crate::api::{guard, router};
 use crate::node::Node;
 use crate::problem::Problem;
@@ -70,8 +71,8 @@ impl Listening {
                 let _ = ending.wait_for(|ending| *ending).await;
             }
         };
-        let unix = axum::serve(self.unix, app).with_graceful_shutdown(ended(&node));
-        let tcp = axum::serve(self.tcp, guarded).with_graceful_shutdown(ended(&node));
+        let unix = axum::serve(Bounded::new(self.unix), app).with_graceful_shutdown(ended(&node));
+        let tcp = axum::serve(Bounded::new(self.tcp), guarded).with_graceful_shutdown(ended(&node));
         let served = tokio::try_join!(async { unix.await }, async { tcp.await }).map(|_| ());
         // A dead socket would only puzzle the next `eep list`.
         let _ = fs::remove_file(&self.socket);

@@ -7,6 +7,10 @@ use crate::config::diagnostic::closest;
 
 /// The most wrong settings that one answer names.
 const NAMED_MAX: usize = 8;
+/// The largest schema that is used, in bytes as JSON.
+pub const SCHEMA_BYTES_MAX: usize = 64 << 10;
+/// What a schema may not have: references can make a small schema take for ever, and a schema comes from a stranger.
+const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 /// The most characters of a wrong value that are shown.
 const SHOWN_CHARS_MAX: usize = 60;
 
@@ -52,11 +56,18 @@ pub struct SettingsError {
 /// # Errors
 /// What is wrong with which settings. Where the schema itself cannot be used, that is said instead.
 pub fn check(schema: &Value, config: &Map<String, Value>) -> Result<(), SettingsError> {
-    let validator = jsonschema::validator_for(schema).map_err(|e| SettingsError {
+    let unusable = |why: String| SettingsError {
         place: "schema".to_owned(),
-        message: format!("the JSON Schema that the proxylet carries cannot be used: {e}"),
+        message: format!("the JSON Schema that the proxylet carries cannot be used: {why}"),
         fix: "correct `schema` in the proxylet's manifest and build it again".to_owned(),
-    })?;
+    };
+    if schema.to_string().len() > SCHEMA_BYTES_MAX {
+        return Err(unusable(format!("it is larger than {SCHEMA_BYTES_MAX} bytes")));
+    }
+    if let Some(reference) = reference(schema) {
+        return Err(unusable(format!("it has a `{reference}`; write out what it refers to")));
+    }
+    let validator = jsonschema::validator_for(schema).map_err(|e| unusable(e.to_string()))?;
     let instance = Value::Object(config.clone());
     let errors: Vec<_> = validator.iter_errors(&instance).take(NAMED_MAX).collect();
     let Some(first) = errors.first() else { return Ok(()) };
@@ -65,6 +76,18 @@ pub fn check(schema: &Value, config: &Map<String, Value>) -> Result<(), Settings
         message: errors.iter().map(words).collect::<Vec<_>>().join("; "),
         fix: fix(schema, first),
     })
+}
+
+/// The first reference in a schema, at any depth.
+fn reference(schema: &Value) -> Option<&'static str> {
+    match schema {
+        Value::Object(map) => REFERENCES
+            .into_iter()
+            .find(|key| map.contains_key(*key))
+            .or_else(|| map.values().find_map(reference)),
+        Value::Array(items) => items.iter().find_map(reference),
+        _ => None,
+    }
 }
 
 /// One violation in a sentence that begins with the setting.
@@ -166,10 +189,18 @@ mod tests {
     #[test]
     fn a_schema_that_cannot_be_used_is_an_error_and_not_a_hang() {
         let config = map(json!({"a": {"a": {"a": 1}}}));
-        assert!(check(&json!({"type": "nothing"}), &config).unwrap_err().place == "schema");
-        assert!(check(&json!({"$ref": "http://x.invalid/schema"}), &config).is_err());
-        assert_eq!(check(&json!({"$ref": "#"}), &config), Ok(()));
-        assert_eq!(check(&json!({"properties": {"a": {"$ref": "#"}}}), &config), Ok(()));
+        let unusable = |schema: Value| check(&schema, &config).is_err_and(|e| e.place == "schema");
+        assert!(unusable(json!({"type": "nothing"})));
+        assert!(unusable(json!({"$ref": "http://x.invalid/schema"})));
+        assert!(unusable(json!({"properties": {"a": {"items": [{"$ref": "#"}]}}})));
+        assert!(unusable(json!({"description": "x".repeat(SCHEMA_BYTES_MAX)})));
+        // Twice two levels, sixty times: by references it would take for ever.
+        let mut defs = json!({"d0": {}});
+        for level in 1..60 {
+            let below = json!({"$ref": format!("#/$defs/d{}", level - 1)});
+            defs[format!("d{level}")] = json!({"allOf": [below, below]});
+        }
+        assert!(unusable(json!({"$defs": defs, "$ref": "#/$defs/d59"})));
     }
 
     #[test]

@@ -21,6 +21,12 @@ pub(crate) fn create(txn: &WriteTransaction) -> Result<(), redb::Error> {
     Ok(())
 }
 
+/// Whether a service stored anything.
+pub(crate) fn is_stored(txn: &ReadTransaction, service: &str) -> Result<bool, redb::Error> {
+    Ok(txn.open_table(KV_USED)?.get(service)?.is_some()
+        || txn.open_table(CHECKPOINTS)?.get(service)?.is_some())
+}
+
 /// Forgets all that a service stored.
 pub(crate) fn forget(txn: &WriteTransaction, service: &str) -> Result<(), redb::Error> {
     let mut kv = txn.open_table(KV)?;

@@ -128,7 +128,11 @@ impl State {
     /// # Errors
     /// Nothing was changed.
     pub fn forget(&self, name: &str) -> Result<(), StateError> {
-        self.store.write(|txn| kv::forget(txn, name))
+        // As a rule there is nothing, and reading costs no wait for the disk.
+        if self.store.read(|txn| kv::is_stored(txn, name))? {
+            self.store.write(|txn| kv::forget(txn, name))?;
+        }
+        Ok(())
     }
 
     /// The kept code; none where there is none or where it was damaged.

@@ -129,3 +129,18 @@ fn the_control_socket_is_for_its_user_alone() {
         crate::node::eep().args(["list", "--node", &format!("http://{}", node.api())]).output().unwrap();
     assert!(over_tcp.status.success());
 }
+
+#[test]
+fn idle_connections_have_a_bound_and_the_control_socket_does_not_suffer() {
+    let node = Node::start();
+    let idle: Vec<_> = (0..150).map(|_| std::net::TcpStream::connect(node.api()).unwrap()).collect();
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", node.pid())).unwrap().count();
+    // Asked again and again, so that the node has had the time to take every connection that it would take.
+    for _ in 0..50 {
+        assert_eq!(node.json(&["list"]), serde_json::json!([]));
+        assert!(open() < 150, "{} open files", open());
+    }
+    assert!(open() > 90, "they are served, {} open files", open());
+    drop(idle);
+    assert_eq!(get(&node, "/healthz").0, 200);
+}
