@@ -13,6 +13,11 @@ use crate::link::{Ending, Role};
 /// TTL that a leaf's hit leaves with: some leaves give too little for the way back.
 const LEAF_HIT_TTL: u8 = 7;
 
+/// A hit without files.
+const HIT_BYTES_MIN: usize = 27;
+/// A file without a name: index, size, two NULs.
+const RECORD_BYTES_MIN: usize = 10;
+
 impl VirtualPeer {
     /// A query hit came in: back to where the query came from.
     pub(super) fn hit(&mut self, index: u32, header: Header, payload: &[u8]) -> Result<(), Ending> {
@@ -27,16 +32,18 @@ impl VirtualPeer {
             self.monitor.dropped(Kind::QUERY_HIT, DropReason::NoRoute);
             return Ok(());
         };
+        // A hit that says more than it has ends no search.
+        let files = usize::from(hit.count).min((payload.len() - HIT_BYTES_MIN) / RECORD_BYTES_MIN) as u16;
         let first = route.hits == 0;
-        route.hits = route.hits.saturating_add(hit.count.into());
+        route.hits = route.hits.saturating_add(files);
         let route = *route;
-        if first {
+        if first && files > 0 {
             self.monitor.responded(self.query_routes.since(&route, self.now));
         }
         if route.dynamic
             && let Some(query) = self.dynamic.get_mut(header.guid)
         {
-            query.found(hit.count.into());
+            query.found(files.into());
         }
         if hit.servent != Guid::ZERO && self.table.by_servent(hit.servent).is_none() {
             self.push_routes.refresh(self.now, hit.servent, id);

@@ -86,6 +86,8 @@ pub struct VirtualPeer {
     now: Instant,
     upkeep_at: Instant,
     pong_refresh_at: Instant,
+    /// When the host was last asked to wake us.
+    wake_asked: Option<Instant>,
     stopping: bool,
 
     table: Table,
@@ -147,6 +149,7 @@ impl VirtualPeer {
             now,
             upkeep_at: now,
             pong_refresh_at: now,
+            wake_asked: None,
             stopping: false,
             table: Table::new(&hasher),
             openings: Openings::new(&hasher),
@@ -237,7 +240,10 @@ impl VirtualPeer {
         self.dispatch.flush(self.now, host, &mut self.table);
         self.begin_inflating(host);
         let next = [Some(self.upkeep_at), self.schedule.next_at(), self.dynamic.next_at()];
-        if let Some(at) = next.into_iter().flatten().min() {
+        if let Some(at) = next.into_iter().flatten().min()
+            && self.wake_asked != Some(at)
+        {
+            self.wake_asked = Some(at);
             host.wake_at(at);
         }
     }

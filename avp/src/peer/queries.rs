@@ -33,6 +33,11 @@ impl VirtualPeer {
             self.monitor.dropped(Kind::QUERY, DropReason::Malformed);
             return Ok(());
         };
+        if query.is_index() {
+            // It asks for all that we share ourselves, which is nothing.
+            self.monitor.dropped(Kind::QUERY, DropReason::Unknown);
+            return Ok(());
+        }
         let repeated = match self.query_routes.learn(self.now, header.guid, id, header.ttl) {
             None => false,
             // The neighbour extends its search (X-Ext-Probes).

@@ -2,13 +2,16 @@
 
 use std::net::SocketAddr;
 
+use super::table::Relation;
 use super::{USER_AGENT, VirtualPeer};
 use crate::application::monitoring::DropReason;
+use crate::application::routes::LinkId;
 use crate::application::topology::Failure as DialFailure;
 use crate::gnutella::{Guid, HEADER_LEN, Header, Kind, bye};
 use crate::host::{ConnId, Host, Level};
 use crate::link::dispatch::Outgoing;
 use crate::link::framing::Frame;
+use crate::link::handshake::TIME_MAX;
 use crate::link::state::Tick;
 use crate::link::{Ending, Features, Link, Role, Terms};
 
@@ -25,6 +28,7 @@ impl VirtualPeer {
             self.own.seen_as(ip);
         }
         let role = terms.role;
+        let twin = terms.guid.and_then(|servent| Some((servent, self.table.by_servent(servent)?)));
         let link = Link::new(self.now, conn, remote, terms, Guid::random(&mut self.rng));
         let index = self.table.insert(self.now, link);
         self.topology.joined(conn);
@@ -40,7 +44,25 @@ impl VirtualPeer {
             self.hosts.connected(self.now, address, &mut self.rng);
         }
         self.introduce(index);
+        if let Some((servent, first)) = twin {
+            self.settle_twins(index, first, servent, host);
+        }
         index
+    }
+
+    /// Two relations with one servent, which come about when both dial at once. Both ends keep the one that the servent
+    /// with the lower GUID has dialled.
+    fn settle_twins(&mut self, second: u32, first: LinkId, servent: Guid, host: &mut impl Host) {
+        let dialled = |r: Option<&Relation>| r.is_some_and(|r| r.link.terms.dialled);
+        let (of_first, of_second) = (dialled(self.table.get(first.index)), dialled(self.table.get(second)));
+        let age = self.table.get(first.index).map(|r| r.link.age(self.now));
+        let at_once = age.is_some_and(|age| age < TIME_MAX);
+        if at_once && of_first != of_second && of_second == (self.guid < servent) {
+            self.end(first.index, Ending::Replaced, host);
+            self.table.set_servent(second, servent);
+        } else {
+            self.end(second, Ending::Replaced, host);
+        }
     }
 
     /// Says what a new peer should know.

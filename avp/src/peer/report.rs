@@ -1,7 +1,5 @@
 //! The figures, and what an operator sees.
 
-use std::collections::BTreeMap;
-
 use super::{LinkStatus, Slots, Status, VirtualPeer};
 use crate::application::dynamic_query::End;
 use crate::application::monitoring::{Sample, Samples};
@@ -24,28 +22,47 @@ pub(super) struct Counters {
     pub(super) own_bytes: u64,
     /// Datagrams that are no descriptor.
     pub(super) bad_datagrams: u64,
-    ended: BTreeMap<&'static str, u64>,
-    refused: BTreeMap<&'static str, u64>,
+    /// Ends and refusals: the name of the figure, the reason, how often; in the order of their first events, so that a
+    /// new one moves no other.
+    reasons: Vec<(&'static str, &'static str, u64)>,
 }
+
+const ENDED: &str = "avp_ended_total";
+const REFUSED: &str = "avp_refused_total";
 
 impl Counters {
     pub(super) fn ended(&mut self, why: Ending) {
-        *self.ended.entry(why.name()).or_insert(0) += 1;
+        self.count(ENDED, why.name());
     }
 
     pub(super) fn refused(&mut self, why: Refusal) {
-        *self.refused.entry(why.name()).or_insert(0) += 1;
+        self.count(REFUSED, why.name());
+    }
+
+    fn count(&mut self, figure: &'static str, reason: &'static str) {
+        match self.reasons.iter_mut().find(|r| (r.0, r.1) == (figure, reason)) {
+            Some(known) => known.2 += 1,
+            None => self.reasons.push((figure, reason, 1)),
+        }
     }
 }
 
 impl VirtualPeer {
-    /// Every figure. Cheap enough for once a second; series for rare reasons appear with their first event.
+    /// Every figure, cheap enough for once a second. The order is always the same; reasons for ends and refusals come
+    /// last, each from its first event on.
     #[must_use]
     pub fn metrics(&self) -> Vec<Sample> {
         let mut out = Samples::default();
         self.monitor.sample(&mut out);
         self.sample_relations(&mut out);
         self.sample_routing(&mut out);
+        for (figure, reason, n) in &self.counters.reasons {
+            let help = match *figure {
+                ENDED => "Connections and relations that have ended.",
+                _ => "Handshakes that were refused.",
+            };
+            out.counter(figure, help, &[("reason", reason)], *n);
+        }
         out.into_vec()
     }
 
@@ -55,13 +72,6 @@ impl VirtualPeer {
             out.gauge("avp_links", "Relations with peers now.", &label, self.table.count(role).into());
             let joined = self.counters.joined[role as usize];
             out.counter("avp_joined_total", "Relations with peers that were made.", &label, joined);
-        }
-        for (reason, n) in &self.counters.ended {
-            let help = "Connections and relations that have ended.";
-            out.counter("avp_ended_total", help, &[("reason", reason)], *n);
-        }
-        for (reason, n) in &self.counters.refused {
-            out.counter("avp_refused_total", "Handshakes that were refused.", &[("reason", reason)], *n);
         }
         let openings = self.openings.len() as f64;
         out.gauge("avp_openings", "Connections that are no relation yet.", &[], openings);

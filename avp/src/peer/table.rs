@@ -10,6 +10,9 @@ use crate::link::{Link, Role};
 use crate::tables::{Hasher, Map};
 use std::net::{IpAddr, SocketAddr};
 
+/// Leaves without query routing that are sent queries, and all of them. Further ones are sent none.
+const BLIND_LEAVES_MAX: usize = 64;
+
 /// A link, and what the application layer keeps about the peer at its other end.
 #[derive(Debug)]
 pub(super) struct Relation {
@@ -49,7 +52,7 @@ pub(super) struct Table {
     by_address: Map<SocketAddr, LinkId>,
     /// Places of those to which queries are passed on with a TTL: ultrapeers and old peers.
     neighbours: Vec<u32>,
-    /// Places of leaves that know nothing of query routing.
+    /// Places of leaves that know nothing of query routing, at most [`BLIND_LEAVES_MAX`].
     blind_leaves: Vec<u32>,
     counts: [u32; 3],
     from_address: Map<IpAddr, u32>,
@@ -84,7 +87,7 @@ impl Table {
         *self.from_address.entry(link.remote.ip()).or_insert(0) += 1;
         if role.is_neighbour() {
             self.neighbours.push(index);
-        } else if !link.terms.routes_queries() {
+        } else if !link.terms.routes_queries() && self.blind_leaves.len() < BLIND_LEAVES_MAX {
             self.blind_leaves.push(index);
         }
         self.by_conn.insert(link.conn, index);

@@ -33,6 +33,41 @@ fn a_query_reaches_only_the_leaf_that_may_answer_and_its_hit_comes_back() {
 }
 
 #[test]
+fn an_old_leafs_query_without_flags_and_hops_is_served() {
+    let mut net = Net::new();
+    let up = net.peer(config());
+    let (answer, old) =
+        net.shake(1, up, "User-Agent: MLDonkey/3.2.1\r\nX-Query-Routing: 0.1\r\nX-Ultrapeer: False\r\n");
+    assert!(answer.starts_with("GNUTELLA/0.6 200"), "{answer}");
+    let sharer = net.sharing_leaf(2, up, "walrus concerto.mp3");
+    let neighbour = net.ultrapeer(3, up);
+    net.message(old, Kind::QUERY, 1, 0, guid(1), b"\0\0avp walrus\0urn:\0");
+    net.message(old, Kind::QUERY, 1, 0, guid(2), b"\x94\0concerto\0");
+    net.message(old, Kind::QUERY, 1, 0, guid(3), b"\x80\0    \0");
+    net.run();
+    let asked = net.of_kind(neighbour, Kind::QUERY);
+    assert_eq!(asked.len(), 2);
+    assert_eq!(asked[0].1, b"\x80\0avp walrus\0urn:\0", "marked, so that strict peers answer");
+    assert_eq!(asked[1].1, b"\x90\0concerto\0", "hits come back this way, not by datagram");
+    assert_eq!(net.of_kind(sharer, Kind::QUERY).len(), 1);
+}
+
+#[test]
+fn a_leaf_without_query_routing_gets_every_query() {
+    let mut net = Net::new();
+    let up = net.peer(config());
+    let (_, blind) = net.shake(1, up, "X-Ultrapeer: False\r\n");
+    let (routed, asker) = (net.leaf(2, up), net.leaf(3, up));
+    net.query(asker, 4, 0, guid(1), "walrus");
+    assert_eq!(net.of_kind(blind, Kind::QUERY).len(), 1);
+    assert_eq!(
+        net.of_kind(routed, Kind::QUERY).len(),
+        0,
+        "who could have sent a table and has none has no files"
+    );
+}
+
+#[test]
 fn slots_that_are_taken_are_refused_with_hosts_to_try() {
     let mut net = Net::new();
     let up = net.peer(Config { leaves: 1, ..config() });

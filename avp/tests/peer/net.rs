@@ -269,12 +269,18 @@ impl Net {
     /// Lets everything happen that happens now.
     pub(crate) fn run(&mut self) {
         for _ in 0..100_000 {
-            let Some(n) = (0..self.nodes.len())
-                .find(|n| !self.nodes[*n].inbox.is_empty() || self.nodes[*n].wake <= self.now)
-            else {
+            // All at once: what one peer sends, another one gets in the next round.
+            let inboxes: Vec<_> = self.nodes.iter_mut().map(|n| std::mem::take(&mut n.inbox)).collect();
+            let mut idle = true;
+            for (n, inbox) in inboxes.into_iter().enumerate() {
+                if !inbox.is_empty() || self.nodes[n].wake <= self.now {
+                    idle = false;
+                    self.step(n, &inbox);
+                }
+            }
+            if idle {
                 return;
-            };
-            self.step(n);
+            }
         }
         panic!("the peers do not come to rest");
     }
@@ -294,9 +300,8 @@ impl Net {
         self.run();
     }
 
-    fn step(&mut self, n: usize) {
+    fn step(&mut self, n: usize, inbox: &VecDeque<Owned>) {
         let node = &mut self.nodes[n];
-        let inbox = std::mem::take(&mut node.inbox);
         let local = node.address;
         let mut host = FakeHost {
             now: self.now,
@@ -318,7 +323,10 @@ impl Net {
         let due = node.wake <= self.now;
         node.peer.handle(self.now, events.chain(due.then_some(Event::Timer)), &mut host);
         let (actions, wake) = (host.actions, host.wake);
-        node.wake = wake.expect("a peer always asks to be woken");
+        if let Some(at) = wake {
+            node.wake = at;
+        }
+        assert!(node.wake > self.now, "a peer that is due asks to be woken again");
         for action in actions {
             self.act(n, action);
         }

@@ -176,6 +176,34 @@ fn two_virtual_peers_find_each_other_and_prune_by_table() {
 }
 
 #[test]
+fn two_that_dial_each_other_at_once_keep_one_relation() {
+    let mut net = Net::new();
+    let a = net.peer(Config { connect: vec![address(2)], ..config() });
+    let b = net.peer(Config { connect: vec![address(1)], ..config() });
+    net.advance(100 * SECOND);
+    assert_eq!((net.status(a).links.len(), net.status(b).links.len()), (1, 1));
+    assert_ne!(net.status(a).links[0].dialled, net.status(b).links[0].dialled);
+    assert_eq!(net.metric(a, "avp_joined_total", &[]), 2.0, "once each, and then no more");
+}
+
+#[test]
+fn a_peer_of_before_ultrapeers_gets_queries_with_hops_left_and_its_hits_go_back() {
+    let mut net = Net::new();
+    let up = net.peer(config());
+    let old = net.connect(raw::address(1), up);
+    net.send(old, b"GNUTELLA CONNECT/0.4\n\n");
+    net.run();
+    assert!(net.take(old).starts_with(b"GNUTELLA OK\n\n"));
+    let neighbour = net.ultrapeer(2, up);
+    net.query(neighbour, 3, 1, guid(1), "walrus");
+    assert_eq!(net.of_kind(old, Kind::QUERY).len(), 1);
+    net.hit(old, 5, 0, guid(1), guid(50), "walrus.mp3");
+    assert_eq!(net.of_kind(neighbour, Kind::QUERY_HIT).len(), 1);
+    net.query(old, 7, 0, guid(2), "walrus");
+    assert_eq!(net.of_kind(neighbour, Kind::QUERY)[0].0.ttl, 4);
+}
+
+#[test]
 fn a_dynamic_query_probes_then_widens_and_ends_with_enough_results() {
     let mut net = Net::new();
     let up = net.peer(Config { query_results: 3, ..config() });
