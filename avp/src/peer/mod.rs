@@ -106,6 +106,8 @@ pub struct VirtualPeer {
     /// What the neighbours and their leaves have.
     neighbour_tables: Matrix,
     published: Published,
+    /// Bytes of routing tables of which a part has come in.
+    unfinished_bytes: usize,
     dynamic: Active,
 
     hosts: HostCache,
@@ -162,6 +164,7 @@ impl VirtualPeer {
             leaf_tables: Matrix::new(config.large_table_bytes as usize),
             neighbour_tables: Matrix::new(config.large_table_bytes as usize),
             published: Published::default(),
+            unfinished_bytes: 0,
             dynamic: Active::new(config.dynamic_queries as usize, &hasher),
             hosts: HostCache::new(config.allow_private_addresses, &mut rng),
             pongs: PongCache::default(),

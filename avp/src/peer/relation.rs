@@ -180,6 +180,7 @@ impl VirtualPeer {
             None if matches!(ending, Ending::Lost(_)) => {}
             None => self.dispatch.end(link, None),
         }
+        self.unfinished_bytes -= relation.receiver.held_bytes();
         if let Some(column) = relation.column {
             let tables = if link.terms.role == Role::Leaf {
                 &mut self.leaf_tables

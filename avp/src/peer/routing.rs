@@ -2,9 +2,17 @@
 
 use super::VirtualPeer;
 use crate::application::monitoring::DropReason;
+use crate::gnutella::qrp::Progress;
 use crate::gnutella::{Guid, Header, Kind};
 use crate::link::dispatch::Outgoing;
 use crate::link::{Ending, Role};
+
+/// Bytes of unfinished tables that all peers together may have on their way in. Who would need more is sent away.
+const UNFINISHED_BYTES_MAX: usize = 64 << 20;
+/// RESETs and whole PATCHes that a peer may send at first...
+const UPDATES_BURST: u64 = 16;
+/// ...and one more for each so many seconds. Real peers send one in some minutes; each may cost a millisecond.
+const UPDATE_SECONDS: u64 = 2;
 
 impl VirtualPeer {
     /// A RESET or PATCH came in.
@@ -29,8 +37,19 @@ impl VirtualPeer {
                 column
             }
         };
-        match relation.receiver.receive(payload, &mut tables.table(column)) {
-            Ok(_) => Ok(()),
+        let before = relation.receiver.held_bytes();
+        let progress = relation.receiver.receive(payload, &mut tables.table(column));
+        self.unfinished_bytes = self.unfinished_bytes - before + relation.receiver.held_bytes();
+        match progress {
+            Ok(Progress::Partial) if self.unfinished_bytes > UNFINISHED_BYTES_MAX => {
+                Err(Ending::BadRoutingTable)
+            }
+            Ok(Progress::Partial) => Ok(()),
+            Ok(Progress::Reset(_) | Progress::Applied { .. }) => {
+                relation.table_updates += 1;
+                let may = UPDATES_BURST + relation.link.age(self.now).as_secs() / UPDATE_SECONDS;
+                if u64::from(relation.table_updates) > may { Err(Ending::BadRoutingTable) } else { Ok(()) }
+            }
             Err(_) => Err(Ending::BadRoutingTable),
         }
     }
@@ -40,7 +59,7 @@ impl VirtualPeer {
         let Some(relation) = self.table.get_mut(index) else { return };
         for payload in self.published.whole() {
             let header = update_header(Guid::random(&mut self.rng));
-            self.dispatch.send(&mut relation.link, &mut Outgoing::signal(&header, &payload));
+            self.dispatch.send(&mut relation.link, &mut Outgoing::signal(&header, payload));
         }
     }
 

@@ -22,6 +22,8 @@ pub(super) struct Relation {
     pub(super) column: Option<Column>,
     /// Reads the peer's query routing messages.
     pub(super) receiver: Receiver,
+    /// RESETs and whole PATCHes that it has sent.
+    pub(super) table_updates: u32,
     /// Whether the peer's bytes are to be handed to the shell, which inflates them from the next batch on.
     pub(super) inflating: bool,
     /// The servent GUID for which this peer is the way, whatever hits say.
@@ -101,6 +103,7 @@ impl Table {
             id,
             column: None,
             receiver: Receiver::default(),
+            table_updates: 0,
             inflating: false,
             servent: None,
             push_proxy: false,
@@ -231,5 +234,17 @@ impl Relations for Table {
     fn link(&mut self, conn: ConnId) -> Option<&mut Link> {
         let index = self.find(conn)?;
         self.get_mut(index).map(|r| &mut r.link)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relation_is_small() {
+        // There may be ten thousand; with its 8 KiB of routing table each must stay below 16 KiB, the shell's part
+        // included.
+        assert!(size_of::<Relation>() <= 768, "{}", size_of::<Relation>());
     }
 }

@@ -5,6 +5,7 @@ use crate::raw::{self, guid, hit_payload};
 use avp::gnutella::bye::Bye;
 use avp::gnutella::ping::{CachedPongs, asking_for_hosts};
 use avp::gnutella::pong::Pong;
+use avp::gnutella::qrp::{Compressor, RouteUpdate};
 use avp::gnutella::vendor::Message;
 use avp::gnutella::{Guid, Header, Kind, udp};
 use avp::{Config, VirtualPeer};
@@ -128,6 +129,42 @@ fn a_patch_before_a_reset_ends_the_relation() {
     net.message(leaf, Kind::QRP, 1, 0, guid(1), &[1, 1, 1, 0, 8, 0, 0]);
     net.run();
     assert_eq!(bye(&mut net, leaf), 413);
+}
+
+#[test]
+fn tables_that_change_all_the_time_end_the_relation() {
+    let mut net = Net::new();
+    let up = net.peer(config());
+    let leaf = net.leaf(1, up);
+    for n in 0..10 {
+        net.share(leaf, &format!("walrus {n}"));
+        net.advance(4 * SECOND);
+    }
+    assert!(!net.is_closed(leaf));
+    for n in 0..20 {
+        net.share(leaf, &format!("zebra {n}"));
+    }
+    assert_eq!(bye(&mut net, leaf), 413);
+}
+
+#[test]
+fn unfinished_tables_are_bounded_over_all_peers() {
+    let mut net = Net::new();
+    let up = net.peer(config());
+    let mut closed = 0;
+    for n in 1..=80 {
+        let leaf = net.leaf(n, up);
+        let reset = RouteUpdate::Reset { slots_log2: 21, infinity: 2 };
+        net.message(leaf, Kind::QRP, 1, 0, guid(1), &reset.encode());
+        for seq in 1..=60 {
+            let data = &[0; 15_000];
+            let patch = RouteUpdate::Patch { seq, count: 255, compressor: Compressor::None, bits: 4, data };
+            net.message(leaf, Kind::QRP, 1, 0, guid(1), &patch.encode());
+        }
+        net.run();
+        closed += u32::from(net.is_closed(leaf));
+    }
+    assert!((10..70).contains(&closed), "{closed}");
 }
 
 #[test]

@@ -17,19 +17,20 @@ pub struct Published {
     /// The matrix's version that the table shows.
     version: u64,
     at: Option<Instant>,
+    /// The payloads that tell a new neighbour all; made when the first one joins.
+    whole: Option<Vec<Vec<u8>>>,
 }
 
 impl Default for Published {
     fn default() -> Self {
-        Self { table: Table::new(SLOT_BITS), version: 0, at: None }
+        Self { table: Table::new(SLOT_BITS), version: 0, at: None, whole: None }
     }
 }
 
 impl Published {
     /// The payloads that tell a new neighbour all.
-    #[must_use]
-    pub fn whole(&self) -> Vec<Vec<u8>> {
-        sender::updates(None, &self.table)
+    pub fn whole(&mut self) -> &[Vec<u8>] {
+        self.whole.get_or_insert_with(|| sender::updates(None, &self.table))
     }
 
     /// Where something has changed and it is time: the payloads that tell the neighbours. Send them to all that have
@@ -44,6 +45,7 @@ impl Published {
         }
         let payloads = sender::updates(Some(&self.table), &table);
         (self.table, self.version, self.at) = (table, leaves.version(), Some(now));
+        self.whole = None;
         payloads
     }
 
@@ -70,7 +72,7 @@ mod tests {
             payloads.len()
         };
         let at = |s| Instant(0) + Duration::from_secs(s);
-        follow(published.whole(), &mut theirs);
+        follow(published.whole().to_vec(), &mut theirs);
         assert_eq!(follow(published.update(at(0), &leaves), &mut theirs), 0);
 
         let (a, b) = (leaves.insert(1).unwrap(), leaves.insert(2).unwrap());
@@ -91,7 +93,7 @@ mod tests {
         let mut late = Table::new(SLOT_BITS);
         let mut receiver = Receiver::default();
         for p in published.whole() {
-            receiver.receive(&p, &mut late).unwrap();
+            receiver.receive(p, &mut late).unwrap();
         }
         assert_eq!(late, theirs);
     }
