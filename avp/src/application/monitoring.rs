@@ -238,18 +238,6 @@ impl Monitor {
         self.response.add(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    /// How many messages of a kind were dropped for a reason.
-    #[must_use]
-    pub fn drops(&self, kind: Kind, reason: DropReason) -> u64 {
-        self.dropped[place(kind)][reason as usize]
-    }
-
-    /// How many copies of messages of a kind went on.
-    #[must_use]
-    pub fn relays(&self, kind: Kind) -> u64 {
-        self.relayed[place(kind)]
-    }
-
     /// Names and values for Prometheus.
     pub fn sample(&self, out: &mut Samples) {
         for (k, kind) in KINDS.into_iter().enumerate() {

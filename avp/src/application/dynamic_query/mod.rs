@@ -235,12 +235,6 @@ impl DynamicQuery {
     pub fn should_ask_leaf(&self) -> bool {
         self.guided && self.results > self.kept
     }
-
-    /// When the query began.
-    #[must_use]
-    pub fn began(&self) -> Instant {
-        self.began
-    }
 }
 
 /// How many ultrapeers a query reaches through a neighbour of this degree: the sum of (d-1)^i for i below the TTL.

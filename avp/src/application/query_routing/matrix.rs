@@ -269,12 +269,6 @@ impl Matrix {
         self.version
     }
 
-    /// How many slots a peer's table has set, of [`SLOTS`].
-    #[must_use]
-    pub fn ones(&self, column: Column) -> u32 {
-        self.lanes[column.0 as usize].ones
-    }
-
     /// Memory of the rows and of large tables, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -417,14 +411,14 @@ mod tests {
         let mut m = Matrix::new(0);
         let c = m.insert(0).unwrap();
         m.table(c).change(1, Change::Present);
-        assert_eq!(m.ones(c), 0);
+        assert_eq!(m.lanes[c.0 as usize].ones, 0);
         m.table(c).reset(10);
         m.table(c).change(1 << 10, Change::Present);
-        assert_eq!(m.ones(c), 0);
+        assert_eq!(m.lanes[c.0 as usize].ones, 0);
         m.table(c).change(1, Change::Flip);
-        assert_eq!(m.ones(c), 64);
+        assert_eq!(m.lanes[c.0 as usize].ones, 64);
         m.table(c).change(1, Change::Flip);
-        assert_eq!(m.ones(c), 0);
+        assert_eq!(m.lanes[c.0 as usize].ones, 0);
     }
 
     proptest! {
