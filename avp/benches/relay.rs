@@ -2,6 +2,7 @@
 //!
 //! - `leaf-to-leaf`: 50 leaves, each query matches the one leaf whose table has its word.
 //! - `fan-out-32`: a neighbour's query goes on to 32 neighbours and to no leaf.
+//! - `join-and-leave`: a leaf shakes hands, sends its routing table and goes, while 1,000 others stay.
 //!
 //! Bytes go through the whole peer, from `Event::Received` to the batch that the host would send.
 
@@ -62,7 +63,8 @@ impl Bench {
 
     fn join(&mut self, n: u64, ultrapeer: bool, words: &str) -> ConnId {
         let conn = ConnId(n);
-        let remote = SocketAddr::from(([10, 0, 0, n as u8], 7_000));
+        let [.., a, b, c] = (n as u32).to_be_bytes();
+        let remote = SocketAddr::from(([10, a, b, c], 7_000));
         let local = SocketAddr::from(([10, 1, 0, 1], 6_346));
         self.peer.handle(NOW, [Event::Accepted { conn, remote, local }], &mut self.host);
         let role = if ultrapeer { "True" } else { "False" };
@@ -157,5 +159,21 @@ fn fan_out(c: &mut Criterion) {
     measure(c, "fan-out-32", &mut bench, chunk, 32);
 }
 
-criterion_group!(benches, leaf_to_leaf, fan_out);
+fn join_and_leave(c: &mut Criterion) {
+    let mut bench = Bench::new();
+    for n in 0..1_000 {
+        bench.join(n + 1, false, "shared archive recording.flac");
+    }
+    let mut n = 1_000;
+    c.bench_function("join-and-leave", |b| {
+        b.iter(|| {
+            n += 1;
+            let conn = bench.join(n, false, "another archive recording.flac");
+            let closed = Event::Closed { conn, reason: CloseReason::Ended };
+            bench.peer.handle(NOW, [closed], &mut bench.host);
+        });
+    });
+}
+
+criterion_group!(benches, leaf_to_leaf, fan_out, join_and_leave);
 criterion_main!(benches);
