@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::cli::format::time;
-use crate::cli::output::{BAD, DIM, Outcome, WARN, line, paint};
+use crate::cli::output::{BAD, DIM, Outcome, WARN, line, paint, printable};
 use crate::cli::target::{Target, block_on};
 
 /// Show what a service says.
@@ -47,11 +47,4 @@ fn shown(entry: &Value) -> String {
     let at = paint(DIM, &time(entry["at_s"].as_f64().unwrap_or_default()));
     let source = if entry["source"] == "node" { paint(DIM, "node: ") } else { String::new() };
     format!("{at} {level} {source}{}", printable(entry["text"].as_str().unwrap_or_default()))
-}
-
-/// A proxylet's words must not steer the terminal.
-fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| if c.is_control() && c != '\t' { c.escape_default().collect() } else { vec![c] })
-        .collect()
 }

@@ -44,6 +44,12 @@ pub(super) fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
+/// A stranger's words without what would steer the terminal.
+pub(super) fn printable(text: &str) -> String {
+    let keep = |c: char| !c.is_control() || matches!(c, '\t' | '\n');
+    text.chars().flat_map(|c| if keep(c) { vec![c] } else { c.escape_default().collect() }).collect()
+}
+
 /// Columns of text under a head line, as wide as they need to be.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
@@ -88,7 +94,7 @@ impl Failure {
         } else if let Some(text) = &self.rendered {
             note(&format!("{} {}", paint(BAD.bold(), "error:"), text.trim_end()));
         } else {
-            note(&format!("{} {}", paint(BAD.bold(), "error:"), self.problem));
+            note(&format!("{} {}", paint(BAD.bold(), "error:"), printable(&self.problem.to_string())));
         }
     }
 }

@@ -96,6 +96,8 @@ async fn serve(args: &Args, file: &NodeFile) -> Outcome {
     }
     let socket = listening.socket().display().to_string();
     let serving = tokio::spawn(listening.serve(Arc::clone(&node)));
+    let keeper = Arc::clone(&node);
+    tokio::spawn(async move { keeper.look_after().await });
     let mut stop = Signals::new()?;
 
     let begun = tokio::select! {

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::cli::output::{BAD, BOLD, DIM, Failure, GOOD, WARN, paint};
+use crate::cli::output::{BAD, BOLD, DIM, Failure, GOOD, WARN, paint, printable};
 use crate::problem::Problem;
 
 /// One service.
@@ -56,13 +56,22 @@ pub(super) struct Trap {
     pub(super) backtrace: Vec<String>,
 }
 
-/// Reads an answer.
+/// Reads an answer that is to be shown; what proxylets say in it cannot steer the terminal.
 pub(super) fn read<T: serde::de::DeserializeOwned>(answer: &Value) -> Result<T, Failure> {
-    T::deserialize(answer).map_err(|e| {
+    T::deserialize(harmless(answer)).map_err(|e| {
         Problem::new("strange-answer", 502, format!("this is not the answer of a node of this version: {e}"))
             .fix("use the `eep` of the node's own version")
             .into()
     })
+}
+
+fn harmless(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(printable(text)),
+        Value::Array(items) => items.iter().map(harmless).collect(),
+        Value::Object(map) => map.iter().map(|(key, value)| (printable(key), harmless(value))).collect(),
+        other => other.clone(),
+    }
 }
 
 impl Service {

@@ -10,6 +10,7 @@ use crate::config::{ServiceName, Source, settings};
 use crate::host::grant::Grant;
 use crate::node::load::{Brought, configured};
 use crate::node::progress::{OnProgress, Progress};
+use crate::node::restore::Down;
 use crate::node::rights::{self, Trust};
 use crate::node::view::ServiceView;
 use crate::node::{DRAIN, Held, Node, blocking, lock, refusals};
@@ -244,7 +245,7 @@ impl Node {
             Err(problem) => {
                 tracing::error!(service = %held.desired.name, %problem, "the service could not go back to what it was");
                 held.engine = None;
-                held.down = Some(problem.title);
+                held.down = Some(Down::because(&problem));
             }
         }
         self.hold(held);

@@ -17,7 +17,7 @@
 mod change;
 mod load;
 pub mod progress;
-mod refusals;
+pub(crate) mod refusals;
 mod restore;
 pub mod rights;
 pub mod view;
@@ -32,6 +32,7 @@ use tokio::sync::watch;
 
 use crate::config::ServiceName;
 use crate::host::grant::Grants;
+use crate::node::restore::Down;
 use crate::node::view::{NodeView, ServiceList, ServiceView};
 use crate::observe::log_ring::LogRing;
 use crate::observe::prometheus;
@@ -81,7 +82,7 @@ struct Held {
     /// The last run of it; none where it has not run since the node started.
     engine: Option<Service>,
     /// Why it does not run though it is wanted.
-    down: Option<String>,
+    down: Option<Down>,
 }
 
 /// The right to change one service, given back when dropped.
@@ -259,7 +260,7 @@ impl Held {
         Status {
             name: self.desired.name.to_string(),
             state,
-            reason: self.down.clone(),
+            reason: self.down.as_ref().map(|down| down.reason.clone()),
             digest: self.desired.sha256,
             proxylet: self.manifest.name.clone(),
             version: self.manifest.version.clone(),

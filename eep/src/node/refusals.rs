@@ -6,7 +6,7 @@ use crate::problem::Problem;
 use crate::proxylet::error::{ControlError, LoadError, StartError};
 use crate::proxylet::fetch::FetchError;
 
-pub(super) fn fetch(source: &Source, error: &FetchError) -> Box<Problem> {
+pub(crate) fn fetch(source: &Source, error: &FetchError) -> Box<Problem> {
     let (code, status) = match error {
         FetchError::TooLarge => ("too-large", 422),
         FetchError::File(_) | FetchError::NoFile => ("unreadable-file", 422),
@@ -18,7 +18,7 @@ pub(super) fn fetch(source: &Source, error: &FetchError) -> Box<Problem> {
         .fix(error.fix())
 }
 
-pub(super) fn load(source: &Source, error: &LoadError) -> Box<Problem> {
+pub(crate) fn load(source: &Source, error: &LoadError) -> Box<Problem> {
     let told = error.to_string();
     // These say what to do after a colon.
     let split = || match told.rsplit_once(": ") {

@@ -1,14 +1,13 @@
 //! What was wanted before, after the node starts; and what the operator starts the node with.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use serde_json::Map;
 
 use crate::config::{ServiceEntry, ServiceName, Source};
 use crate::host::grant::Grants;
-use crate::node::change::alive;
 use crate::node::load::Brought;
 use crate::node::rights::Trust;
 use crate::node::view::ServiceView;
@@ -20,43 +19,89 @@ use crate::state::desired::{Desired, Granted, Wanted};
 
 /// How many services are started at one time.
 const STARTS_AT_ONCE_MAX: usize = 8;
-/// The first pause before a service that did not come back is tried again; it doubles.
+/// How often it is looked for services that are down.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The first pause before a service that is down is tried again; it doubles.
 const AGAIN_FIRST: Duration = Duration::from_secs(2);
 /// The longest pause.
 const AGAIN_LONGEST: Duration = Duration::from_secs(120);
 
+/// Why a service does not run though it is wanted, and when it is tried again.
+#[derive(Clone, Debug)]
+pub(super) struct Down {
+    pub(super) reason: String,
+    at: Instant,
+    pause: Duration,
+}
+
+impl Down {
+    pub(super) fn because(problem: &Problem) -> Self {
+        Self { reason: problem.title.clone(), at: Instant::now() + AGAIN_FIRST, pause: AGAIN_FIRST }
+    }
+
+    /// The same after one more attempt.
+    fn again(mut self, problem: &Problem) -> Self {
+        self.pause = (self.pause * 2).min(AGAIN_LONGEST);
+        self.at = Instant::now() + self.pause;
+        self.reason.clone_from(&problem.title);
+        self
+    }
+}
+
 impl Node {
-    /// Brings back every service that is wanted. One that does not start is kept, shown with the reason, and tried
-    /// again after a pause that grows.
+    /// Brings back every service that is wanted. One that does not start is kept and shown with the reason; see
+    /// [`Self::look_after`].
     ///
     /// # Errors
     /// What is wanted cannot be read.
-    pub async fn restore(self: &Arc<Self>) -> Result<(), Box<Problem>> {
+    pub async fn restore(&self) -> Result<(), Box<Problem>> {
         let wanted = self.state.services()?;
-        let node = self;
         futures_util::stream::iter(wanted)
-            .for_each_concurrent(STARTS_AT_ONCE_MAX, |desired| async move {
-                let name = desired.name.clone();
-                let held = node.come_back(Held::unknown(desired)).await;
-                let down = held.down.is_some();
-                node.hold(held);
-                if down {
-                    tokio::spawn(Arc::clone(node).try_again(name.to_string()));
-                }
+            .for_each_concurrent(STARTS_AT_ONCE_MAX, |desired| async {
+                self.hold(self.come_back(Held::unknown(desired)).await);
             })
             .await;
         Ok(())
     }
 
-    /// Prepares a service, and starts it where it is to run.
-    async fn come_back(&self, mut held: Held) -> Held {
-        match self.try_come_back(&mut held).await {
-            Ok(()) => held.down = None,
-            Err(problem) => {
-                tracing::warn!(service = %held.desired.name, %problem, "the service does not run");
-                held.down = Some(problem.title.clone());
+    /// Tries services that are down, each after a pause that grows, until the node ends.
+    pub async fn look_after(&self) {
+        let mut ending = self.ending();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                _ = ending.wait_for(|ending| *ending) => return,
+            }
+            let due: Vec<ServiceName> = {
+                let services = lock(&self.services);
+                let due =
+                    services.values().filter(|held| held.is_due()).map(|held| held.desired.name.clone());
+                due.collect()
+            };
+            for name in due {
+                // A change that is under way decides by itself what becomes of the service.
+                let Ok(_reserved) = self.reserve(&name) else { continue };
+                if let Ok(held) = self.held(name.as_str())
+                    && held.is_due()
+                {
+                    self.hold(self.come_back(held).await);
+                }
             }
         }
+    }
+
+    /// Prepares a service, and starts it where it is to run.
+    async fn come_back(&self, mut held: Held) -> Held {
+        held.down = match self.try_come_back(&mut held).await {
+            Ok(()) => None,
+            Err(problem) => {
+                tracing::warn!(service = %held.desired.name, %problem, "the service does not run");
+                Some(match held.down.take() {
+                    Some(down) => down.again(&problem),
+                    None => Down::because(&problem),
+                })
+            }
+        };
         held
     }
 
@@ -67,31 +112,6 @@ impl Node {
             held.engine = Some(self.start_engine(held, &brought.code, false).await?);
         }
         Ok(())
-    }
-
-    /// Tries a service until it runs, or until it is no longer to run.
-    async fn try_again(self: Arc<Self>, name: String) {
-        let mut pause = AGAIN_FIRST;
-        let mut ending = self.ending();
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                _ = ending.wait_for(|ending| *ending) => return,
-            }
-            pause = (pause * 2).min(AGAIN_LONGEST);
-            let Ok(held) = self.held(&name) else { return };
-            if held.desired.wanted == Wanted::Stopped || held.engine.as_ref().is_some_and(alive) {
-                return;
-            }
-            // A change that is under way decides by itself what becomes of the service.
-            let Ok(_reserved) = self.reserve(&held.desired.name) else { continue };
-            let held = self.come_back(held).await;
-            let down = held.down.is_some();
-            self.hold(held);
-            if !down {
-                return;
-            }
-        }
     }
 
     /// Makes sure that a service of the node file is there as it says. What it says is applied once: a change that was
@@ -171,6 +191,12 @@ impl Node {
 }
 
 impl Held {
+    /// Whether it is down and is to be tried now.
+    fn is_due(&self) -> bool {
+        self.desired.wanted == Wanted::Running
+            && self.down.as_ref().is_some_and(|down| down.at <= Instant::now())
+    }
+
     /// A service of which no more is known than that it is wanted.
     fn unknown(desired: Desired) -> Self {
         let grants = match &desired.granted {

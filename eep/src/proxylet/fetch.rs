@@ -77,7 +77,7 @@ impl FetchError {
             Self::File(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
                 "let the node's user read it"
             }
-            Self::File(_) | Self::NoFile => "check the path; it is taken on the machine of the node",
+            Self::File(_) | Self::NoFile => "check the path",
         }
     }
 

@@ -120,7 +120,9 @@ fn a_service_that_cannot_come_back_is_shown_with_the_reason() {
     assert_eq!((&probe["state"], &probe["wanted"]), (&json!("failed"), &json!("running")));
     assert!(probe["reason"].as_str().unwrap().contains("in use"), "{probe}");
     drop(taken);
-    assert_eq!(node.json(&["start", "probe"])["state"], "running");
+    // It is tried again by itself.
+    let running = |_: &u32| node.json(&["status", "probe"])["state"] == "running";
+    assert!((0..10_000).any(|look| running(&look)), "it did not come back");
 }
 
 #[test]
@@ -263,4 +265,31 @@ fn two_changes_of_one_name_do_not_mix() {
     assert_eq!(codes.iter().filter(|code| **code == Some(0)).count(), 1, "{codes:?}");
     assert!(codes.iter().all(|code| matches!(code, Some(0 | 1))), "{codes:?}");
     assert_eq!(node.json(&["list"]).as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn words_of_a_proxylet_do_not_steer_the_terminal() {
+    let node = Node::start();
+    let sly = crate::guest::with_manifest(&json!({
+        "name": "sly", "version": "1\u{1b}[2J", "about": "\u{1b}]0;owned\u{7}", "hint": "\u{1b}[31m",
+        "wants": ["net.listen:0", "datagram:*"], "config": {"port": 0}
+    }));
+    node.file("sly.wasm", &sly);
+    let words = [
+        node.eep(&["load", "sly.wasm", "--sha256", &digest(&sly)]).done(),
+        node.eep(&["status", "sly"]).done(),
+        eep()
+            .args(["proxylet", "inspect", "sly.wasm"])
+            .current_dir(node.dir.path())
+            .output()
+            .unwrap()
+            .stdout
+            .iter()
+            .map(|b| *b as char)
+            .collect(),
+    ];
+    for words in words {
+        assert!(words.contains("sly") && words.contains("\\u{1b}[2J"), "{words}");
+        assert!(!words.contains(['\u{1b}', '\u{7}']), "{words:?}");
+    }
 }

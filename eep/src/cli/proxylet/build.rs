@@ -1,31 +1,17 @@
-//! `eep proxylet`
+//! `eep proxylet build`
 
 use std::path::PathBuf;
-
-use clap::Subcommand;
 
 use crate::cli::output::{Outcome, json, line};
 use crate::problem::Problem;
 use crate::proxylet::build::build;
-
-/// Make proxylets.
-#[derive(clap::Args, Debug)]
-pub(super) struct Args {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
-#[derive(Debug, Subcommand)]
-enum Verb {
-    Build(Build),
-}
 
 /// Build a guest crate into a component.
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = "Examples:\n  eep proxylet build proxylets/echo\n  eep proxylet build . --out echo.wasm"
 )]
-struct Build {
+pub(super) struct Args {
     /// The folder of the crate.
     #[arg(value_name = "DIR", default_value = ".")]
     crate_dir: PathBuf,
@@ -34,18 +20,10 @@ struct Build {
     out: Option<PathBuf>,
     /// Answer in JSON.
     #[arg(long)]
-    json: bool,
-}
-
-impl Args {
-    pub(super) fn json(&self) -> bool {
-        let Verb::Build(args) = &self.verb;
-        args.json
-    }
+    pub(super) json: bool,
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    let Verb::Build(args) = &args.verb;
     let built = build(&args.crate_dir, args.out.as_deref())
         .map_err(|e| Problem::new("build-failed", 422, e.to_string()))?;
     if args.json {
