@@ -1,5 +1,7 @@
 //! The figures, and what an operator sees.
 
+use std::time::Duration;
+
 use super::{LinkStatus, Slots, Status, VirtualPeer};
 use crate::application::dynamic_query::End;
 use crate::application::monitoring::{Sample, Samples};
@@ -159,14 +161,20 @@ impl VirtualPeer {
 
     fn link_status(&self, relation: &super::table::Relation) -> LinkStatus {
         let (link, terms) = (&relation.link, &relation.link.terms);
-        let rtt = link.monitor.round_trip.smoothed();
+        let monitor = &link.monitor;
+        let rtt = monitor.round_trip.smoothed();
+        let milliseconds = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
         LinkStatus {
             remote: link.remote,
             role: terms.role.name(),
             dialled: terms.dialled,
             user_agent: terms.user_agent.to_string(),
             age_seconds: link.age(self.now).as_secs(),
-            rtt_ms: rtt.map(|rtt| u32::try_from(rtt.as_millis()).unwrap_or(u32::MAX)),
+            rtt_ms: rtt.map(milliseconds),
+            rtt_deviation_ms: rtt.map(|_| milliseconds(monitor.round_trip.deviation())),
+            loss: monitor.loss(),
+            received_bytes_per_second: monitor.received.bytes_per_second(self.now),
+            sent_bytes_per_second: monitor.sent.bytes_per_second(self.now),
             query_routing: relation.column.is_some(),
             compressed: terms.deflate,
         }

@@ -46,8 +46,16 @@ pub struct LinkStatus {
     pub user_agent: String,
     /// Seconds since the handshake.
     pub age_seconds: u64,
-    /// Latest round trip of a ping, in milliseconds.
+    /// Smoothed round trip of alive pings, in milliseconds.
     pub rtt_ms: Option<u32>,
+    /// Its mean deviation, in milliseconds.
+    pub rtt_deviation_ms: Option<u32>,
+    /// Share of alive pings without an answer, 0 to 1.
+    pub loss: Option<f64>,
+    /// Bytes a second that come in, over the last one to two intervals of alive pings; before compression.
+    pub received_bytes_per_second: f64,
+    /// And that go out.
+    pub sent_bytes_per_second: f64,
     /// Whether the peer has sent a query routing table.
     pub query_routing: bool,
     /// Whether what is sent to the peer is compressed.

@@ -48,7 +48,10 @@ fn a_peer_that_answers_pings_stays_and_its_round_trip_is_known() {
         }
     }
     assert!(!net.is_closed(neighbour));
-    assert!(net.status(up).links[0].rtt_ms.is_some_and(|rtt| rtt <= 1_000));
+    let link = &net.status(up).links[0];
+    assert!(link.rtt_ms.is_some_and(|rtt| rtt <= 1_000));
+    assert_eq!(link.loss, Some(0.0));
+    assert!(link.sent_bytes_per_second > 1.0 && link.received_bytes_per_second > 1.0, "{link:?}");
 }
 
 #[test]
