@@ -54,27 +54,34 @@ impl DropReason {
         ["duplicate", "hops", "size", "malformed", "no_route", "throttled", "congested", "unknown"];
 }
 
-/// What a figure is to Prometheus.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MetricKind {
+/// The present value of a figure.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
     /// Only ever grows.
-    Counter,
+    Counter(f64),
     /// Goes up and down.
-    Gauge,
+    Gauge(f64),
+    /// Observations, counted by size.
+    Histogram {
+        /// Upper bounds of the buckets, ascending, in the name's unit.
+        bounds: &'static [f64],
+        /// Observations in each bucket, not cumulated; the last are above all bounds.
+        counts: Vec<u64>,
+        /// The sum of all observations.
+        sum: f64,
+    },
 }
 
 /// One time series and its present value.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// Prometheus name, base units.
     pub name: &'static str,
     /// A sentence.
     pub help: &'static str,
-    /// Counter or gauge.
-    pub kind: MetricKind,
     labels: [(&'static str, &'static str); 2],
     /// The present value.
-    pub value: f64,
+    pub value: Value,
 }
 
 impl Sample {
@@ -101,7 +108,7 @@ impl Samples {
         labels: &[(&'static str, &'static str)],
         value: u64,
     ) {
-        self.add(name, help, MetricKind::Counter, labels, value as f64);
+        self.add(name, help, labels, Value::Counter(value as f64));
     }
 
     /// Adds a gauge.
@@ -112,19 +119,18 @@ impl Samples {
         labels: &[(&'static str, &'static str)],
         value: f64,
     ) {
-        self.add(name, help, MetricKind::Gauge, labels, value);
+        self.add(name, help, labels, Value::Gauge(value));
     }
 
     fn add(
         &mut self,
         name: &'static str,
         help: &'static str,
-        kind: MetricKind,
         labels: &[(&'static str, &'static str)],
-        value: f64,
+        value: Value,
     ) {
         let label = |i: usize| labels.get(i).copied().unwrap_or(Self::NONE);
-        self.0.push(Sample { name, help, kind, labels: [label(0), label(1)], value });
+        self.0.push(Sample { name, help, labels: [label(0), label(1)], value });
     }
 
     /// All of them, in the order in which they were added.
@@ -136,62 +142,27 @@ impl Samples {
 
 /// Counts of durations, in decades from a microsecond to 100 s.
 #[derive(Clone, Debug, Default)]
-struct Histogram {
-    buckets: [u64; Self::BOUNDS.len()],
-    count: u64,
+struct Durations {
+    /// By decade; the last are longer than all bounds.
+    counts: [u64; Self::BOUNDS_S.len() + 1],
     nanos: u64,
 }
 
-/// The three names under which a histogram is known.
-struct HistogramNames {
-    bucket: &'static str,
-    sum: &'static str,
-    count: &'static str,
-}
-
-impl Histogram {
-    const BOUNDS: [(u64, &'static str); 9] = [
-        (1_000, "0.000001"),
-        (10_000, "0.00001"),
-        (100_000, "0.0001"),
-        (1_000_000, "0.001"),
-        (10_000_000, "0.01"),
-        (100_000_000, "0.1"),
-        (1_000_000_000, "1"),
-        (10_000_000_000, "10"),
-        (100_000_000_000, "100"),
-    ];
+impl Durations {
+    const BOUNDS_S: [f64; 9] = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0];
 
     fn add(&mut self, nanos: u64) {
-        self.count += 1;
         self.nanos = self.nanos.saturating_add(nanos);
-        if let Some(i) = Self::BOUNDS.iter().position(|b| nanos <= b.0) {
-            self.buckets[i] += 1;
-        }
+        let decade = (0..Self::BOUNDS_S.len()).find(|d| nanos <= 10_u64.pow(*d as u32 + 3));
+        self.counts[decade.unwrap_or(Self::BOUNDS_S.len())] += 1;
     }
 
-    fn sample(
-        &self,
-        out: &mut Samples,
-        names: &HistogramNames,
-        help: &'static str,
-        label: Option<(&'static str, &'static str)>,
-    ) {
-        let mut below = 0;
-        for (n, bound) in self.buckets.iter().zip(Self::BOUNDS) {
-            below += n;
-            match label {
-                Some(l) => out.counter(names.bucket, help, &[l, ("le", bound.1)], below),
-                None => out.counter(names.bucket, help, &[("le", bound.1)], below),
-            }
+    fn value(&self) -> Value {
+        Value::Histogram {
+            bounds: &Self::BOUNDS_S,
+            counts: self.counts.to_vec(),
+            sum: self.nanos as f64 / 1e9,
         }
-        let label = label.as_slice();
-        match label {
-            [l] => out.counter(names.bucket, help, &[*l, ("le", "+Inf")], self.count),
-            _ => out.counter(names.bucket, help, &[("le", "+Inf")], self.count),
-        }
-        out.add(names.sum, help, MetricKind::Counter, label, self.nanos as f64 / 1e9);
-        out.counter(names.count, help, label, self.count);
     }
 }
 
@@ -204,8 +175,8 @@ pub struct Monitor {
     relayed_bytes: u64,
     dropped: [[u64; DropReason::COUNT]; KINDS.len()],
     arrived: [Option<Instant>; KINDS.len()],
-    inter_arrival: [Histogram; KINDS.len()],
-    response: Histogram,
+    inter_arrival: [Durations; KINDS.len()],
+    response: Durations,
 }
 
 impl Monitor {
@@ -275,29 +246,19 @@ impl Monitor {
             &[],
             self.relayed_bytes,
         );
-        const INTER_ARRIVAL: HistogramNames = HistogramNames {
-            bucket: "avp_inter_arrival_seconds_bucket",
-            sum: "avp_inter_arrival_seconds_sum",
-            count: "avp_inter_arrival_seconds_count",
-        };
         for kind in Self::TIMED {
-            self.inter_arrival[place(kind)].sample(
-                out,
-                &INTER_ARRIVAL,
+            out.add(
+                "avp_inter_arrival_seconds",
                 "Time between two messages of a kind, from any peer.",
-                Some(("kind", KINDS[place(kind)])),
+                &[("kind", KINDS[place(kind)])],
+                self.inter_arrival[place(kind)].value(),
             );
         }
-        const RESPONSE: HistogramNames = HistogramNames {
-            bucket: "avp_response_seconds_bucket",
-            sum: "avp_response_seconds_sum",
-            count: "avp_response_seconds_count",
-        };
-        self.response.sample(
-            out,
-            &RESPONSE,
+        out.add(
+            "avp_response_seconds",
             "Time from a query to the first hit that goes back for it.",
-            None,
+            &[],
+            self.response.value(),
         );
     }
 }
@@ -306,29 +267,35 @@ impl Monitor {
 mod tests {
     use super::*;
 
-    fn value(monitor: &Monitor, name: &str, labels: &[(&str, &str)]) -> f64 {
+    fn value(monitor: &Monitor, name: &str, labels: &[(&str, &str)]) -> Value {
         let mut samples = Samples::default();
         monitor.sample(&mut samples);
-        let found: Vec<f64> = samples
+        let found: Vec<Value> = samples
             .into_vec()
             .into_iter()
             .filter(|s| s.name == name && s.labels() == labels)
             .map(|s| s.value)
             .collect();
         assert_eq!(found.len(), 1, "{name} {labels:?}");
-        found[0]
+        found[0].clone()
     }
 
     #[test]
-    fn inter_arrival_buckets_are_cumulative() {
+    fn inter_arrival_times_fall_into_decades() {
         let mut m = Monitor::default();
-        for ms in [0, 5, 10, 2_000] {
+        for ms in [0, 5, 10, 2_000, 500_000] {
             m.received(Instant(0) + Duration::from_millis(ms), Kind::QUERY, 80);
         }
-        let le = |b| value(&m, "avp_inter_arrival_seconds_bucket", &[("kind", "query"), ("le", b)]);
-        assert_eq!((le("0.001"), le("0.01"), le("1"), le("10"), le("+Inf")), (0.0, 2.0, 2.0, 3.0, 3.0));
-        assert_eq!(value(&m, "avp_inter_arrival_seconds_sum", &[("kind", "query")]), 2.0);
-        assert_eq!(value(&m, "avp_received_bytes_total", &[]), 320.0);
+        let Value::Histogram { bounds, counts, sum } =
+            value(&m, "avp_inter_arrival_seconds", &[("kind", "query")])
+        else {
+            panic!("no histogram")
+        };
+        let counted: Vec<(f64, u64)> =
+            bounds.iter().copied().chain([f64::INFINITY]).zip(counts).filter(|b| b.1 > 0).collect();
+        assert_eq!(counted, [(0.01, 2), (10.0, 1), (f64::INFINITY, 1)]);
+        assert_eq!(sum, 500.0);
+        assert_eq!(value(&m, "avp_received_bytes_total", &[]), Value::Counter(400.0));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::table::Relation;
 use super::{LinkStatus, Slots, Status, VirtualPeer};
 use crate::application::dynamic_query::End;
 use crate::application::monitoring::{Sample, Samples};
@@ -9,9 +10,9 @@ use crate::link::dispatch::Loss;
 use crate::link::{Ending, Refusal, Role};
 use crate::network::traffic::Class;
 
-/// Bounds of the buckets for the degree of neighbours.
+/// Ranges of the degree of neighbours: the largest in each, and its name.
 const DEGREES: [(u16, &str); 7] =
-    [(4, "4"), (8, "8"), (16, "16"), (32, "32"), (64, "64"), (128, "128"), (u16::MAX, "+Inf")];
+    [(4, "0-4"), (8, "5-8"), (16, "9-16"), (32, "17-32"), (64, "33-64"), (128, "65-128"), (u16::MAX, "129-")];
 
 /// What is counted beside messages.
 #[derive(Debug, Default)]
@@ -80,23 +81,30 @@ impl VirtualPeer {
         out.gauge("avp_dialling", "Hosts that are being dialled.", &[], self.topology.dialling() as f64);
         out.gauge("avp_known_hosts", "Hosts in the host cache.", &[], self.hosts.len() as f64);
         out.gauge("avp_cached_pongs", "Pongs in the pong cache.", &[], self.pongs.len() as f64);
-        let mut below = [0_u64; DEGREES.len()];
-        let (mut sum, mut count) = (0_u64, 0_u64);
-        for index in self.table.neighbours() {
-            let Some(relation) = self.table.get(*index) else { continue };
-            let degree = relation.link.terms.degree;
-            count += 1;
-            sum += u64::from(degree);
-            for (n, (bound, _)) in below.iter_mut().zip(DEGREES) {
-                *n += u64::from(degree <= bound);
+        let degrees = |relation: &Relation| relation.link.terms.degree;
+        let mut by_degree = [0_u32; DEGREES.len()];
+        let (mut sum, mut count) = (0.0, 0.0);
+        for degree in self.table.neighbours().iter().filter_map(|i| self.table.get(*i)).map(degrees) {
+            count += 1.0;
+            sum += f64::from(degree);
+            if let Some(range) = DEGREES.iter().position(|range| degree <= range.0) {
+                by_degree[range] += 1;
             }
         }
-        let help = "With how many ultrapeers the present neighbours say to be connected.";
-        for (n, (_, bound)) in below.iter().zip(DEGREES) {
-            out.gauge("avp_neighbour_degree_bucket", help, &[("le", bound)], *n as f64);
+        for (n, (_, range)) in by_degree.iter().zip(DEGREES) {
+            out.gauge(
+                "avp_neighbours_by_degree",
+                "Neighbours by the number of ultrapeers that they say to be connected with.",
+                &[("degree", range)],
+                (*n).into(),
+            );
         }
-        out.gauge("avp_neighbour_degree_sum", help, &[], sum as f64);
-        out.gauge("avp_neighbour_degree_count", help, &[], count as f64);
+        out.gauge(
+            "avp_neighbour_degree_mean",
+            "With how many ultrapeers the present neighbours say to be connected, on average.",
+            &[],
+            if count > 0.0 { sum / count } else { 0.0 },
+        );
     }
 
     fn sample_routing(&self, out: &mut Samples) {
@@ -159,7 +167,7 @@ impl VirtualPeer {
         }
     }
 
-    fn link_status(&self, relation: &super::table::Relation) -> LinkStatus {
+    fn link_status(&self, relation: &Relation) -> LinkStatus {
         let (link, terms) = (&relation.link, &relation.link.terms);
         let monitor = &link.monitor;
         let rtt = monitor.round_trip.smoothed();

@@ -3,6 +3,7 @@
 //! Connections have no delay. "Compressed" streams carry the same bytes as others: who deflates and who inflates is
 //! agreed by the peers, and the net only checks that both ends do it.
 
+use avp::application::monitoring::{Sample, Value};
 use avp::host::Level;
 use avp::peer::Status;
 use avp::{CloseReason, Config, ConnId, Event, Host, Instant, SendBatch, VirtualPeer};
@@ -196,13 +197,16 @@ impl Net {
         &self.nodes[peer.0].peer
     }
 
-    /// The value of a figure, all series with these labels taken together.
+    /// The value of a counter or a gauge, or the observations of a histogram, all series with these labels taken
+    /// together.
     pub(crate) fn metric(&self, peer: PeerId, name: &str, labels: &[(&str, &str)]) -> f64 {
         let all = self.nodes[peer.0].peer.metrics();
-        let has = |s: &&avp::application::monitoring::Sample| {
-            s.name == name && labels.iter().all(|l| s.labels().contains(l))
+        let has = |s: &&Sample| s.name == name && labels.iter().all(|l| s.labels().contains(l));
+        let number = |s: &Sample| match s.value {
+            Value::Counter(n) | Value::Gauge(n) => n,
+            Value::Histogram { ref counts, .. } => counts.iter().sum::<u64>() as f64,
         };
-        all.iter().filter(has).map(|s| s.value).sum()
+        all.iter().filter(has).map(number).sum()
     }
 
     /// Connects from `from` to a virtual peer; nothing is sent.

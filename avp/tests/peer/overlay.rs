@@ -236,7 +236,7 @@ fn a_dynamic_query_probes_then_widens_and_ends_with_enough_results() {
     assert_eq!(asked(&mut net), []);
     assert_eq!(net.of_kind(asker, Kind::QUERY_HIT).len(), 3);
     assert_eq!(net.metric(up, "avp_dynamic_queries_ended_total", &[("reason", "satisfied")]), 1.0);
-    assert_eq!(net.metric(up, "avp_response_seconds_count", &[]), 1.0);
+    assert_eq!(net.metric(up, "avp_response_seconds", &[]), 1.0);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Registry;
 
 use crate::observe::figures::Figures;
-use crate::observe::series::SeriesKind;
+use crate::observe::series::{Series, SeriesKind};
 use crate::proxylet::runtime::Runtime;
 use crate::proxylet::service::Service;
 use crate::proxylet::status::State;
@@ -44,25 +44,31 @@ struct Page(BTreeMap<String, Family>);
 struct Family {
     kind: SeriesKind,
     help: String,
-    samples: Vec<(Vec<(String, String)>, f64)>,
+    samples: Vec<Series>,
 }
 
 impl Page {
     /// Adds a sample. One of a metric that another service has given another kind is left out: a page may have a
     /// metric only once.
-    fn add(&mut self, kind: SeriesKind, name: &str, help: &str, labels: Vec<(String, String)>, value: f64) {
-        let name = match kind {
-            SeriesKind::Counter => name.strip_suffix("_total").unwrap_or(name),
-            SeriesKind::Gauge => name,
+    fn add_series(&mut self, series: Series) {
+        let name = match series.kind {
+            SeriesKind::Counter => series.name.strip_suffix("_total").unwrap_or(&series.name),
+            SeriesKind::Gauge | SeriesKind::Histogram => &series.name,
         };
         let family = self.0.entry(name.to_owned()).or_insert_with(|| Family {
-            kind,
-            help: help.to_owned(),
+            kind: series.kind,
+            help: series.help.clone(),
             samples: Vec::new(),
         });
-        if family.kind == kind {
-            family.samples.push((labels, value));
+        if family.kind == series.kind {
+            family.samples.push(series);
         }
+    }
+
+    /// Adds a counter or a gauge.
+    fn add(&mut self, kind: SeriesKind, name: &str, help: &str, labels: Vec<(String, String)>, value: f64) {
+        let (name, help) = (name.to_owned(), help.to_owned());
+        self.add_series(Series { name, help, kind, labels, value, buckets: Vec::new() });
     }
 
     fn node(&mut self, runtime: &Runtime) {
@@ -92,10 +98,9 @@ impl Page {
                 us / 1e6,
             );
         }
-        for series in service.series() {
-            let mut labels = series.labels;
-            labels.push(label.clone());
-            self.add(series.kind, &series.name, &series.help, labels, series.value);
+        for mut series in service.series() {
+            series.labels.push(label.clone());
+            self.add_series(series);
         }
     }
 }
@@ -169,14 +174,15 @@ impl Collector for Page {
             let kind = match family.kind {
                 SeriesKind::Counter => MetricType::Counter,
                 SeriesKind::Gauge => MetricType::Gauge,
+                SeriesKind::Histogram => MetricType::Histogram,
             };
             let mut metric = encoder.encode_descriptor(name, &family.help, None, kind)?;
-            for (labels, value) in &family.samples {
+            for series in &family.samples {
                 // An empty set of labels would be written as `{}`.
-                if labels.is_empty() {
-                    encode_value(&mut metric, family.kind, *value)?;
+                if series.labels.is_empty() {
+                    encode_value(&mut metric, series)?;
                 } else {
-                    encode_value(&mut metric.encode_family(labels)?, family.kind, *value)?;
+                    encode_value(&mut metric.encode_family(&series.labels)?, series)?;
                 }
             }
         }
@@ -184,10 +190,14 @@ impl Collector for Page {
     }
 }
 
-fn encode_value(metric: &mut MetricEncoder<'_>, kind: SeriesKind, value: f64) -> fmt::Result {
-    match kind {
-        SeriesKind::Counter => metric.encode_counter(&value, None::<&Exemplar<NoLabelSet, f64>>),
-        SeriesKind::Gauge => metric.encode_gauge(&value),
+fn encode_value(metric: &mut MetricEncoder<'_>, series: &Series) -> fmt::Result {
+    match series.kind {
+        SeriesKind::Counter => metric.encode_counter(&series.value, None::<&Exemplar<NoLabelSet, f64>>),
+        SeriesKind::Gauge => metric.encode_gauge(&series.value),
+        SeriesKind::Histogram => {
+            let count = series.buckets.iter().map(|b| b.1).sum();
+            metric.encode_histogram::<NoLabelSet>(series.value, count, &series.buckets, None)
+        }
     }
 }
 
@@ -215,6 +225,24 @@ mod tests {
         page.add(SeriesKind::Gauge, "avp_relayed", "Something else.", label("c"), 5.0);
         let expected = "# HELP avp_relayed Relayed.\n# TYPE avp_relayed counter\n\
                         avp_relayed_total{service=\"a\"} 3.0\navp_relayed_total{service=\"b\"} 4.0\n# EOF\n";
+        assert_eq!(text(page), expected);
+    }
+
+    #[test]
+    fn a_histogram_is_cumulated() {
+        let mut page = Page::default();
+        page.add_series(Series {
+            name: "avp_response_seconds".to_owned(),
+            help: "Response time.".to_owned(),
+            kind: SeriesKind::Histogram,
+            labels: label("a"),
+            value: 3.5,
+            buckets: vec![(0.5, 2), (f64::INFINITY, 1)],
+        });
+        let expected = "# HELP avp_response_seconds Response time.\n# TYPE avp_response_seconds histogram\n\
+                        avp_response_seconds_sum{service=\"a\"} 3.5\navp_response_seconds_count{service=\"a\"} 3\n\
+                        avp_response_seconds_bucket{le=\"0.5\",service=\"a\"} 2\n\
+                        avp_response_seconds_bucket{le=\"+Inf\",service=\"a\"} 3\n# EOF\n";
         assert_eq!(text(page), expected);
     }
 

@@ -9,6 +9,8 @@ pub enum SeriesKind {
     Counter,
     /// Goes both ways.
     Gauge,
+    /// Observations, counted by size.
+    Histogram,
 }
 
 /// One time series of a proxylet, with its present value.
@@ -22,8 +24,10 @@ pub struct Series {
     pub kind: SeriesKind,
     /// Its labels, without `service`.
     pub labels: Vec<(String, String)>,
-    /// Its present value.
+    /// Its present value; a histogram's sum.
     pub value: f64,
+    /// A histogram's buckets: upper bound and observations, not cumulated; the last bound is infinite.
+    pub buckets: Vec<(f64, u64)>,
 }
 
 /// The series of one service. An id is a place in the list.
@@ -37,6 +41,8 @@ impl SeriesTable {
     pub const TEXT_BYTES_MAX: usize = 256;
     /// Labels of one series.
     pub const LABELS_MAX: usize = 16;
+    /// Bounds of a histogram, the infinite one not counted.
+    pub const BOUNDS_MAX: usize = 32;
 
     fn lock(&self) -> MutexGuard<'_, Vec<Series>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -67,14 +73,32 @@ impl SeriesTable {
         u32::try_from(all.len() - 1).ok()
     }
 
-    /// Sets present values. Unknown ids are ignored, and so is a counter that would go down.
+    /// Sets present values. Unknown ids are ignored, and so are histograms and a counter that would go down.
     pub fn update(&self, values: &[(u32, f64)]) {
         let mut all = self.lock();
         for (id, value) in values {
-            if let Some(series) = all.get_mut(*id as usize)
-                && (series.kind == SeriesKind::Gauge || *value > series.value)
-            {
+            let Some(series) = all.get_mut(*id as usize) else { continue };
+            let fits = match series.kind {
+                SeriesKind::Counter => *value > series.value,
+                SeriesKind::Gauge => true,
+                SeriesKind::Histogram => false,
+            };
+            if fits {
                 series.value = *value;
+            }
+        }
+    }
+
+    /// Sets what a histogram has counted. Ignored where the id is no histogram's or its buckets are not so many.
+    pub fn update_histogram(&self, id: u32, counts: &[u64], sum: f64) {
+        let mut all = self.lock();
+        if let Some(series) = all.get_mut(id as usize)
+            && series.kind == SeriesKind::Histogram
+            && series.buckets.len() == counts.len()
+        {
+            series.value = sum;
+            for (bucket, count) in series.buckets.iter_mut().zip(counts) {
+                bucket.1 = *count;
             }
         }
     }
@@ -101,6 +125,16 @@ fn is_sound(series: &Series) -> bool {
     let label = |(name, value): &(String, String)| {
         word(name, false) && !name.starts_with("__") && name != "service" && short(name) && short(value)
     };
+    let bounds = &series.buckets[..series.buckets.len().saturating_sub(1)];
+    let buckets_fit = match series.kind {
+        SeriesKind::Counter | SeriesKind::Gauge => series.buckets.is_empty(),
+        SeriesKind::Histogram => {
+            (1..=SeriesTable::BOUNDS_MAX).contains(&bounds.len())
+                && bounds.iter().all(|b| b.0.is_finite())
+                && bounds.windows(2).all(|pair| pair[0].0 < pair[1].0)
+                && series.labels.iter().all(|(name, _)| name != "le")
+        }
+    };
     // The prefix of the node's own figures.
     word(&series.name, true)
         && !series.name.starts_with("eep_")
@@ -111,6 +145,7 @@ fn is_sound(series: &Series) -> bool {
         && series.labels.len() <= SeriesTable::LABELS_MAX
         && series.labels.iter().all(label)
         && series.labels.windows(2).all(|pair| pair[0].0 != pair[1].0)
+        && buckets_fit
 }
 
 #[cfg(test)]
@@ -119,7 +154,14 @@ mod tests {
 
     fn series(name: &str, kind: SeriesKind, labels: &[(&str, &str)]) -> Series {
         let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Series { name: name.to_owned(), help: "Help.".to_owned(), kind, labels, value: 0.0 }
+        Series {
+            name: name.to_owned(),
+            help: "Help.".to_owned(),
+            kind,
+            labels,
+            value: 0.0,
+            buckets: Vec::new(),
+        }
     }
 
     #[test]
@@ -150,6 +192,24 @@ mod tests {
         let help = "Help.\nx 1".to_owned();
         let series = Series { help, ..series("a", SeriesKind::Gauge, &[]) };
         assert_eq!(SeriesTable::default().define(series), None);
+    }
+
+    #[test]
+    fn a_histogram_takes_as_many_counts_as_it_has_buckets() {
+        let histogram = |bounds: &[f64]| {
+            let buckets = bounds.iter().chain([&f64::INFINITY]).map(|b| (*b, 0)).collect();
+            Series { buckets, ..series("h_seconds", SeriesKind::Histogram, &[]) }
+        };
+        let table = SeriesTable::default();
+        for bounds in [&[][..], &[2.0, 1.0], &[f64::NAN], &[f64::INFINITY], &[1.0; 33]] {
+            assert_eq!(table.define(histogram(bounds)), None, "{bounds:?}");
+        }
+        let id = table.define(histogram(&[0.1, 1.0])).unwrap();
+        table.update_histogram(id, &[1, 2, 3], 5.5);
+        table.update_histogram(id, &[9, 9], 9.0);
+        table.update(&[(id, 9.0)]);
+        let shown = &table.snapshot()[0];
+        assert_eq!((shown.value, &shown.buckets[..]), (5.5, &[(0.1, 1), (1.0, 2), (f64::INFINITY, 3)][..]));
     }
 
     #[test]

@@ -1,41 +1,51 @@
 //! The peer's figures on their way to the node's `/metrics`.
 
-use avp::application::monitoring::{MetricKind, Sample};
+use avp::application::monitoring::{Sample, Value};
 use eep_sdk::metrics::{self, Kind, Series};
 
 /// How often the figures are taken, in nanoseconds.
 pub(crate) const PERIOD_NS: u64 = 1_000_000_000;
 
-/// The series that the node gave for each of the peer's samples, in the order of the samples, which is always the
-/// same.
+/// The peer's samples by place: the series that the node gave for each, and what it was told last. A sample's place
+/// never changes; new ones come after the others.
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
     series: Vec<Option<Series>>,
-    reported: Vec<f64>,
+    reported: Vec<Value>,
 }
 
 impl Figures {
     /// Tells the node what has changed since the last time.
-    pub(crate) fn report(&mut self, samples: &[Sample]) {
-        for sample in &samples[self.series.len().min(samples.len())..] {
-            self.series.push(define(sample));
-            self.reported.push(f64::NAN);
+    pub(crate) fn report(&mut self, samples: Vec<Sample>) {
+        let mut numbers = Vec::new();
+        let mut histograms = Vec::new();
+        for (place, sample) in samples.into_iter().enumerate() {
+            if self.series.len() <= place {
+                self.series.push(define(&sample));
+            } else if self.reported[place] == sample.value {
+                continue;
+            }
+            if let Some(series) = self.series[place] {
+                match &sample.value {
+                    Value::Counter(n) | Value::Gauge(n) => numbers.push((series, *n)),
+                    Value::Histogram { counts, sum, .. } => histograms.push((series, counts.clone(), *sum)),
+                }
+            }
+            match self.reported.get_mut(place) {
+                Some(reported) => *reported = sample.value,
+                None => self.reported.push(sample.value),
+            }
         }
-        let changed = self.series.iter().zip(&mut self.reported).zip(samples).filter_map(
-            |((series, reported), sample)| {
-                let changed = *reported != sample.value;
-                *reported = sample.value;
-                (*series).filter(|_| changed).map(|series| (series, sample.value))
-            },
-        );
-        metrics::update(changed);
+        metrics::update(numbers);
+        metrics::update_histograms(histograms);
     }
 }
 
 fn define(sample: &Sample) -> Option<Series> {
-    let kind = match sample.kind {
-        MetricKind::Counter => Kind::Counter,
-        MetricKind::Gauge => Kind::Gauge,
-    };
-    metrics::define(kind, sample.name, sample.help, sample.labels())
+    let Sample { name, help, .. } = sample;
+    match &sample.value {
+        Value::Counter(_) => metrics::define(Kind::Counter, name, help, sample.labels()),
+        Value::Gauge(_) => metrics::define(Kind::Gauge, name, help, sample.labels()),
+        Value::Histogram { bounds, .. } => metrics::define_histogram(name, help, sample.labels(), bounds),
+    }
 }

@@ -95,7 +95,7 @@ impl Proxylet for GnutellaPeer {
             log!(Error, "the configuration stays as it was: {reason}");
         }
         if figures_due {
-            self.figures.report(&self.peer.metrics());
+            self.figures.report(self.peer.metrics());
             clock::set_timer(FIGURES, now + figures::PERIOD_NS);
         }
     }
