@@ -27,7 +27,7 @@ build: wasm-target  ## the node (release) and the stock proxylets
 test: check-tools lint deny  ## the whole suite
 	$(CARGO) build --locked -p eep -p eep-tests --bins
 	@for g in $(GUESTS); do $(TARGET)/debug/eep proxylet build proxylets/$$g || exit 1; done
-	$(CARGO) test --locked $(NATIVE)
+	$(CARGO) test --locked --no-fail-fast $(NATIVE)
 
 lint: wasm-target  ## rustfmt and clippy, warnings refused
 	$(CARGO) fmt --all --check
