@@ -9,6 +9,7 @@
 //! or queue between threads lies on the way of its bytes.
 
 pub mod backoff;
+mod begin;
 pub mod build;
 pub mod code;
 mod compile_cache;
@@ -21,6 +22,8 @@ pub mod inspect;
 mod instance;
 pub mod limits;
 pub mod manifest;
+#[doc(hidden)]
+pub mod measure;
 pub(crate) mod memory;
 pub mod runtime;
 pub mod service;

@@ -202,7 +202,7 @@ struct Now {
 }
 
 impl Life {
-    fn new(runtime: Arc<Runtime>, spec: ServiceSpec) -> Self {
+    pub(crate) fn new(runtime: Arc<Runtime>, spec: ServiceSpec) -> Self {
         let now =
             Now { state: State::Starting, reason: None, since: None, last_trap: None, listening: Vec::new() };
         Self {

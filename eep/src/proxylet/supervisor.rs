@@ -1,6 +1,5 @@
 //! The life of one service, on its own thread: begin, run, and begin again after a trap.
 
-use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
@@ -11,16 +10,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::coop::unconstrained;
 use tokio::time::{sleep, sleep_until, timeout};
 
+use crate::host::Env;
 use crate::host::clock::ServiceClock;
-use crate::host::kv::Kv;
-use crate::host::log::LogGate;
-use crate::host::net::Net;
-use crate::host::{Env, Host};
 use crate::proxylet::backoff::Backoff;
+use crate::proxylet::begin::{begin, make_env};
 use crate::proxylet::driver::{Driver, End};
 use crate::proxylet::error::StartError;
 use crate::proxylet::instance::Instance;
-use crate::proxylet::memory::MemoryLimit;
 use crate::proxylet::service::{Life, OnTrap, Order};
 use crate::proxylet::state_store::Checkpoint;
 use crate::proxylet::status::State;
@@ -88,7 +84,7 @@ async fn supervise(
         Err(error) => return Err((started, error)),
     };
     let clock = ServiceClock::not_before(checkpoint.as_ref().map_or(0, |c| c.now_ns));
-    let mut s = Supervisor {
+    let s = Supervisor {
         life,
         orders,
         config: serde_json::Value::Object(life.spec.config.clone()).to_string(),
@@ -96,8 +92,8 @@ async fn supervise(
         throttle: Throttle::new(life.spec.limits.cpu, clock.now_ns()),
         backoff: Backoff::new(life.runtime.config.backoff),
     };
-    let env = s.env();
-    let instance = match s.begin(&env, checkpoint.filter(|_| !life.spec.fresh).as_ref()) {
+    let env = make_env(life, clock);
+    let instance = match begin(life, &env, &s.config, checkpoint.filter(|_| !life.spec.fresh).as_ref()) {
         Ok(instance) => instance,
         Err(error) => {
             env.close();
@@ -119,54 +115,6 @@ fn read_checkpoint(life: &Life) -> Result<Option<Checkpoint>, StartError> {
 }
 
 impl Supervisor<'_> {
-    fn env(&self) -> Rc<Env> {
-        let (spec, runtime) = (&self.life.spec, &self.life.runtime);
-        let figures = Arc::clone(&self.life.figures);
-        let descriptors = Arc::clone(&runtime.descriptors);
-        self.life.series.clear();
-        Rc::new(Env {
-            grants: spec.grants.clone(),
-            clock: self.clock,
-            inbox: RefCell::default(),
-            net: RefCell::new(Net::new(spec.limits.connections, descriptors, Arc::clone(&figures))),
-            datagrams: RefCell::default(),
-            timers: RefCell::default(),
-            listening_changed: Cell::new(false),
-            log: LogGate::new(Arc::clone(&spec.log), spec.limits.log_lines_per_s),
-            kv: Kv::new(Arc::clone(&runtime.store), spec.name.as_str().into(), spec.limits.kv.0),
-            series: Arc::clone(&self.life.series),
-            figures,
-        })
-    }
-
-    /// Makes an instance and calls `restore` where there is a checkpoint, `start` otherwise.
-    fn begin(&mut self, env: &Rc<Env>, checkpoint: Option<&Checkpoint>) -> Result<Instance, StartError> {
-        let (spec, runtime) = (&self.life.spec, &self.life.runtime);
-        self.life.figures.memory_bytes.set(0);
-        let memory = MemoryLimit::new(spec.limits.memory.0, Arc::clone(&self.life.figures));
-        let host = Host { env: Rc::clone(env), memory };
-        let call = spec.limits.call();
-        let mut instance =
-            Instance::new(runtime.engine(), &spec.code, host, call).map_err(StartError::Trapped)?;
-        let now_ns = self.clock.now_ns();
-        let begun = match checkpoint.filter(|c| !c.state.is_empty()) {
-            Some(checkpoint) => instance.restore(now_ns, &self.config, &checkpoint.state),
-            None => instance.start(now_ns, &self.config),
-        };
-        match begun {
-            Ok(Ok(())) => {}
-            Ok(Err(reason)) => return Err(StartError::Refused(reason)),
-            Err(trap) => return Err(StartError::Trapped(trap)),
-        }
-        // What was sent meanwhile leaves now.
-        env.net.borrow_mut().flush_dirty(&mut env.inbox.borrow_mut());
-        env.listening_changed.set(false);
-        self.life.publish_listening(env);
-        self.life.enter(State::Running, None);
-        env.log.node_info(&format!("started, proxylet {}", spec.code.digest()));
-        Ok(instance)
-    }
-
     /// Runs instances, one after the other, until told to stop.
     async fn live(mut self, mut env: Rc<Env>, mut instance: Instance) {
         loop {
@@ -205,7 +153,7 @@ impl Supervisor<'_> {
                 if !self.pause(&env, ran, why).await {
                     return;
                 }
-                env = self.env();
+                env = make_env(self.life, self.clock);
                 match self.begin_again(&env) {
                     Ok(instance) => break instance,
                     Err(error) => {
@@ -260,7 +208,7 @@ impl Supervisor<'_> {
             env.log.node_warn("it trapped again and again with its saved state: it starts without it");
             checkpoint = None;
         }
-        self.begin(env, checkpoint.as_ref())
+        begin(self.life, env, &self.config, checkpoint.as_ref())
     }
 
     /// Saves, says good-bye, lets what was sent leave.

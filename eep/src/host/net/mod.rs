@@ -138,7 +138,7 @@ impl Net {
     }
 
     /// Makes a connection, within the limits of service and node.
-    fn admit(&mut self, phase: Phase, stream: Option<TcpStream>) -> Option<u64> {
+    pub(crate) fn admit(&mut self, phase: Phase, stream: Option<TcpStream>) -> Option<u64> {
         if self.conns.len() >= self.connections_max {
             return None;
         }
@@ -309,6 +309,18 @@ impl Net {
         }
         // Nothing was added meanwhile: flushing sends, it does not queue.
         self.dirty = dirty;
+    }
+
+    /// Throws away what waits to leave, as if it had left.
+    pub(crate) fn throw_away(&mut self) {
+        for id in std::mem::take(&mut self.dirty) {
+            let Some(conn) = find(&mut self.conns, id) else { continue };
+            conn.dirty = false;
+            if let Some(mut out) = conn.out.take() {
+                out.advance(out.waiting());
+                self.spare.put(out);
+            }
+        }
     }
 
     /// When [`Self::run_due`] has something to do.

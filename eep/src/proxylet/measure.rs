@@ -1,0 +1,78 @@
+//! An instance without sockets, fed by hand: for the benchmarks of the boundary between node and proxylet.
+
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+
+use crate::host::Env;
+use crate::host::bindings::eep::proxylet::types::{Event, Received};
+use crate::host::clock::ServiceClock;
+use crate::host::net::connection::Phase;
+use crate::proxylet::begin::{begin, make_env};
+use crate::proxylet::error::StartError;
+use crate::proxylet::instance::Instance;
+use crate::proxylet::runtime::Runtime;
+use crate::proxylet::service::{Life, ServiceSpec};
+use crate::proxylet::trap::TrapReport;
+
+/// A started instance whose connections lead nowhere: what it sends is queued as for real ones, then thrown away.
+pub struct Measured {
+    life: Life,
+    env: Rc<Env>,
+    instance: Instance,
+    conns: Vec<u64>,
+    events: Vec<Event>,
+    bytes: Vec<u8>,
+    local: LocalRuntime,
+}
+
+impl Measured {
+    /// Starts an instance with so many connections.
+    ///
+    /// # Errors
+    /// As for [`crate::proxylet::service::Service::start`].
+    pub fn start(runtime: &Arc<Runtime>, spec: ServiceSpec, connections: usize) -> Result<Self, StartError> {
+        let life = Life::new(Arc::clone(runtime), spec);
+        let local = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+        let env = make_env(&life, ServiceClock::not_before(0));
+        let instance = local.block_on(async { begin(&life, &env, "{}", None) })?;
+        let conns = (0..connections).map_while(|_| env.net.borrow_mut().admit(Phase::Open, None)).collect();
+        Ok(Self { life, env, instance, conns, events: Vec::new(), bytes: Vec::new(), local })
+    }
+
+    /// Sets the batch that [`Self::run`] hands over: so many events, each with these bytes, from one connection after
+    /// the other.
+    pub fn batch(&mut self, events: usize, bytes: &[u8]) {
+        let event = |conn: &u64| Event::Received(Received { conn: *conn, len: bytes.len() as u32 });
+        self.events = self.conns.iter().cycle().take(events).map(event).collect();
+        self.bytes = bytes.repeat(events);
+    }
+
+    /// Hands the batch over once; how many bytes were sent, once a target.
+    ///
+    /// # Errors
+    /// The instance trapped.
+    pub fn run(&mut self) -> Result<u64, TrapReport> {
+        let before = self.env.figures.sent_bytes.get();
+        self.instance.handle(self.env.clock.now_ns(), &self.events, &self.bytes)?;
+        self.env.net.borrow_mut().throw_away();
+        Ok(self.env.figures.sent_bytes.get() - before)
+    }
+
+    /// Puts a new instance in the place of the present one.
+    ///
+    /// # Errors
+    /// As for [`crate::proxylet::service::Service::start`].
+    pub fn renew(&mut self) -> Result<(), StartError> {
+        self.instance = self.local.block_on(async { begin(&self.life, &self.env, "{}", None) })?;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Measured").field("name", &self.life.spec.name).finish_non_exhaustive()
+    }
+}
