@@ -108,7 +108,7 @@ fn poll_receive(env: &Env, id: u32, cx: &mut Context<'_>) -> Poll<bool> {
         let len = buf.filled().len();
         env.figures.received_bytes.add(len as u64);
         let event = DatagramReceived { socket: id, from: to_wit(from), len: len as u32 };
-        inbox.push_read(Event::Datagram(event), len);
+        inbox.push_with_bytes(Event::Datagram(event), len);
     }
     Poll::Ready(true)
 }

@@ -5,24 +5,51 @@ use std::task::Waker;
 
 use crate::host::bindings::eep::proxylet::types::Event;
 
-/// Events and the bytes that belong to them.
+/// Events, who received how many bytes, and the bytes that belong to all of them.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) events: Vec<Event>,
-    /// Filled up to `len`. What lies beyond is of earlier batches: reading into memory that is set already needs no
+    pub(crate) conns: Vec<u64>,
+    pub(crate) lens: Vec<u32>,
+    /// Filled up to `filled`. What lies beyond is of earlier batches: reading into memory that is set already needs no
     /// `unsafe`, and the memory is reused from batch to batch.
     arena: Vec<u8>,
-    len: usize,
+    filled: usize,
 }
 
 impl Batch {
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.arena[..self.len]
+        &self.arena[..self.filled]
+    }
+
+    fn len(&self) -> usize {
+        self.events.len() + self.conns.len()
+    }
+
+    /// How many things have happened, each reception counted for itself.
+    pub(crate) fn happened(&self) -> u64 {
+        let collected = self.events.iter().filter(|event| matches!(event, Event::Received(_))).count();
+        (self.len() - collected) as u64
+    }
+
+    /// A batch of receptions: so many, of these bytes each, on one connection after the other.
+    pub(crate) fn of_receptions(conns: &[u64], receptions: usize, bytes: &[u8]) -> Self {
+        let events = if receptions > 0 { vec![Event::Received(receptions as u32)] } else { Vec::new() };
+        let arena = bytes.repeat(receptions);
+        Self {
+            events,
+            conns: conns.iter().copied().cycle().take(receptions).collect(),
+            lens: vec![bytes.len() as u32; receptions],
+            filled: arena.len(),
+            arena,
+        }
     }
 
     fn clear(&mut self) {
         self.events.clear();
-        self.len = 0;
+        self.conns.clear();
+        self.lens.clear();
+        self.filled = 0;
     }
 }
 
@@ -46,7 +73,7 @@ impl Inbox {
 
     /// Whether there is no room for another read.
     pub(crate) fn is_full(&self) -> bool {
-        self.pending.len >= Self::BYTES_MAX || self.pending.events.len() >= Self::EVENTS_MAX
+        self.pending.filled >= Self::BYTES_MAX || self.pending.len() >= Self::EVENTS_MAX
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -58,19 +85,31 @@ impl Inbox {
         self.number + 1
     }
 
-    /// Memory for one read, [`Self::READ_MAX`] long. [`Self::push_read`] keeps what was put there.
+    /// Memory for one read, [`Self::READ_MAX`] long. [`Self::push_received`] keeps what was put there.
     pub(crate) fn space(&mut self) -> &mut [u8] {
-        let end = self.pending.len + Self::READ_MAX;
+        let end = self.pending.filled + Self::READ_MAX;
         if self.pending.arena.len() < end {
             let grown = end.next_power_of_two().min(Self::BYTES_MAX + Self::READ_MAX).max(end);
             self.pending.arena.resize(grown, 0);
         }
-        &mut self.pending.arena[self.pending.len..end]
+        &mut self.pending.arena[self.pending.filled..end]
+    }
+
+    /// Says that a connection received the first `len` bytes of [`Self::space`].
+    pub(crate) fn push_received(&mut self, conn: u64, len: usize) {
+        let batch = &mut self.pending;
+        batch.filled += len.min(Self::READ_MAX);
+        batch.conns.push(conn);
+        batch.lens.push(len as u32);
+        match batch.events.last_mut() {
+            Some(Event::Received(receptions)) => *receptions += 1,
+            _ => self.push(Event::Received(1)),
+        }
     }
 
     /// Adds an event whose bytes are the first `len` of [`Self::space`].
-    pub(crate) fn push_read(&mut self, event: Event, len: usize) {
-        self.pending.len += len.min(Self::READ_MAX);
+    pub(crate) fn push_with_bytes(&mut self, event: Event, len: usize) {
+        self.pending.filled += len.min(Self::READ_MAX);
         self.push(event);
     }
 

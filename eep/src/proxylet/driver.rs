@@ -110,10 +110,10 @@ impl Driver<'_> {
         let handled = !batch.events.is_empty();
         if handled {
             let started = Instant::now();
-            self.instance.handle(now_ns, &batch.events, batch.bytes())?;
+            self.instance.handle(now_ns, batch)?;
             env.figures.batch_durations.add(started.elapsed());
             env.figures.batches.add(1);
-            env.figures.events.add(batch.events.len() as u64);
+            env.figures.events.add(batch.happened());
         }
         let mut net = env.net.borrow_mut();
         net.run_due(now_ns);

@@ -6,7 +6,8 @@ use wasmtime::{Engine, Error, Store, Trap, WasmBacktrace};
 
 use crate::host::Host;
 use crate::host::bindings::Service;
-use crate::host::bindings::exports::eep::proxylet::lifecycle::{Event, Guest};
+use crate::host::bindings::exports::eep::proxylet::lifecycle::Guest;
+use crate::host::inbox::Batch;
 use crate::proxylet::code::Code;
 use crate::proxylet::epoch::TICK;
 use crate::proxylet::trap::{TrapKind, TrapReport};
@@ -63,8 +64,11 @@ impl Instance {
         self.call("restore", |guest, store| guest.call_restore(store, now_ns, config, state))
     }
 
-    pub(crate) fn handle(&mut self, now_ns: u64, events: &[Event], bytes: &[u8]) -> Result<(), TrapReport> {
-        self.call("handle", |guest, store| guest.call_handle(store, now_ns, events, bytes))
+    pub(crate) fn handle(&mut self, now_ns: u64, batch: &Batch) -> Result<(), TrapReport> {
+        let Batch { events, conns, lens, .. } = batch;
+        self.call("handle", |guest, store| {
+            guest.call_handle(store, now_ns, events, conns, lens, batch.bytes())
+        })
     }
 
     pub(crate) fn save(&mut self) -> Result<Vec<u8>, TrapReport> {

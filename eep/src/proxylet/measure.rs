@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
 use crate::host::Env;
-use crate::host::bindings::eep::proxylet::types::{Event, Received};
 use crate::host::clock::ServiceClock;
+use crate::host::inbox::Batch;
 use crate::host::net::connection::Phase;
 use crate::proxylet::begin::{begin, make_env};
 use crate::proxylet::error::StartError;
@@ -23,8 +23,7 @@ pub struct Measured {
     env: Rc<Env>,
     instance: Instance,
     conns: Vec<u64>,
-    events: Vec<Event>,
-    bytes: Vec<u8>,
+    batch: Batch,
     local: LocalRuntime,
 }
 
@@ -39,15 +38,12 @@ impl Measured {
         let env = make_env(&life, ServiceClock::not_before(0));
         let instance = local.block_on(async { begin(&life, &env, "{}", None) })?;
         let conns = (0..connections).map_while(|_| env.net.borrow_mut().admit(Phase::Open, None)).collect();
-        Ok(Self { life, env, instance, conns, events: Vec::new(), bytes: Vec::new(), local })
+        Ok(Self { life, env, instance, conns, batch: Batch::default(), local })
     }
 
-    /// Sets the batch that [`Self::run`] hands over: so many events, each with these bytes, from one connection after
-    /// the other.
-    pub fn batch(&mut self, events: usize, bytes: &[u8]) {
-        let event = |conn: &u64| Event::Received(Received { conn: *conn, len: bytes.len() as u32 });
-        self.events = self.conns.iter().cycle().take(events).map(event).collect();
-        self.bytes = bytes.repeat(events);
+    /// Sets the batch that [`Self::run`] hands over: so many times these bytes, from one connection after the other.
+    pub fn batch(&mut self, receptions: usize, bytes: &[u8]) {
+        self.batch = Batch::of_receptions(&self.conns, receptions, bytes);
     }
 
     /// Hands the batch over once; how many bytes were sent, once a target.
@@ -56,7 +52,7 @@ impl Measured {
     /// The instance trapped.
     pub fn run(&mut self) -> Result<u64, TrapReport> {
         let before = self.env.figures.sent_bytes.get();
-        self.instance.handle(self.env.clock.now_ns(), &self.events, &self.bytes)?;
+        self.instance.handle(self.env.clock.now_ns(), &self.batch)?;
         self.env.net.borrow_mut().throw_away();
         Ok(self.env.figures.sent_bytes.get() - before)
     }

@@ -257,8 +257,8 @@
 
   ;; An event is 88 bytes long: its case, then at 8 what belongs to it.
   (func (export "eep:proxylet/lifecycle@0.1.0#handle") (param $now i64) (param $event i32) (param $count i32)
-    (param $bytes i32) (param $bytes_len i32)
-    (local $case i32) (local $conn i64) (local $len i32)
+    (param $conns i32) (param i32) (param $lens i32) (param i32) (param $bytes i32) (param i32)
+    (local $case i32) (local $conn i64) (local $len i32) (local $receptions i32)
     (global.set $now (local.get $now))
     (block $done (loop $next
       (br_if $done (i32.eqz (local.get $count)))
@@ -273,9 +273,15 @@
           (global.set $reason (i32.load8_u (i32.add (local.get $event) (i32.const 16))))))
       (if (i32.eq (local.get $case) (i32.const 3 (; received ;)))
         (then
-          (local.set $len (i32.load (i32.add (local.get $event) (i32.const 16))))
-          (call $command (local.get $conn) (local.get $bytes) (local.get $len))
-          (local.set $bytes (i32.add (local.get $bytes) (local.get $len)))))
+          (local.set $receptions (i32.load (i32.add (local.get $event) (i32.const 8))))
+          (loop $reception
+            (local.set $len (i32.load (local.get $lens)))
+            (call $command (i64.load (local.get $conns)) (local.get $bytes) (local.get $len))
+            (local.set $bytes (i32.add (local.get $bytes) (local.get $len)))
+            (local.set $conns (i32.add (local.get $conns) (i32.const 8)))
+            (local.set $lens (i32.add (local.get $lens) (i32.const 4)))
+            (local.set $receptions (i32.sub (local.get $receptions) (i32.const 1)))
+            (br_if $reception (local.get $receptions)))))
       (if (i32.eq (local.get $case) (i32.const 4 (; writable ;)))
         (then (global.set $writable (i32.add (global.get $writable) (i32.const 1)))))
       (if (i32.eq (local.get $case) (i32.const 5 (; closed ;)))

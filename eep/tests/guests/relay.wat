@@ -3,7 +3,7 @@
 (module
   (import "eep:proxylet/net@0.1.0" "send" (func $send (param i32 i32 i32 i32 i32 i32 i32)))
   (memory (export "memory") 64)
-  ;; 0..16 results; 1024.. targets (8 bytes each); 66560.. segments (8 bytes each); 131072.. what is handed over.
+  ;; 0..16 results; 1024.. segments (8 bytes each); 131072.. what is handed over.
   (global $heap (mut i32) (i32.const 131072))
   (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
     (local $at i32)
@@ -16,18 +16,17 @@
   (func (export "eep:proxylet/lifecycle@0.1.0#restore") (param i64 i32 i32 i32 i32) (result i32) (i32.const 16))
   (func (export "eep:proxylet/lifecycle@0.1.0#save") (result i32) (i32.const 16))
   (func (export "eep:proxylet/lifecycle@0.1.0#stop"))
-  (func (export "eep:proxylet/lifecycle@0.1.0#handle") (param $now i64) (param $event i32) (param $count i32)
-    (param $bytes i32) (param $len i32)
+  (func (export "eep:proxylet/lifecycle@0.1.0#handle") (param $now i64) (param i32 i32)
+    (param $conns i32) (param $count i32) (param $lens i32) (param i32) (param $bytes i32) (param $len i32)
     (local $i i32)
     (if (local.get $count)
       (then
         (loop $next
-          (i64.store offset=1024 (i32.shl (local.get $i) (i32.const 3)) (i64.load offset=8 (local.get $event)))
-          (i32.store offset=66560 (i32.shl (local.get $i) (i32.const 3)) (i32.const 1))
-          (i32.store offset=66564 (i32.shl (local.get $i) (i32.const 3)) (i32.load offset=16 (local.get $event)))
-          (local.set $event (i32.add (local.get $event) (i32.const 88)))
+          (i32.store offset=1024 (i32.shl (local.get $i) (i32.const 3)) (i32.const 1))
+          (i32.store offset=1028 (i32.shl (local.get $i) (i32.const 3)) (i32.load (local.get $lens)))
+          (local.set $lens (i32.add (local.get $lens) (i32.const 4)))
           (local.set $i (i32.add (local.get $i) (i32.const 1)))
           (br_if $next (i32.lt_u (local.get $i) (local.get $count))))
-        (call $send (local.get $bytes) (local.get $len) (i32.const 1024) (local.get $count)
-          (i32.const 66560) (local.get $count) (i32.const 0))))
+        (call $send (local.get $bytes) (local.get $len) (local.get $conns) (local.get $count)
+          (i32.const 1024) (local.get $count) (i32.const 0))))
     (global.set $heap (i32.const 131072))))

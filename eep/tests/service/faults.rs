@@ -119,7 +119,7 @@ async fn a_proxylet_that_traps_or_refuses_in_start_is_not_left_behind() {
         (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024)
         (func (export "eep:proxylet/lifecycle@0.1.0#start") (param i64 i32 i32) (result i32) START)
         (func (export "eep:proxylet/lifecycle@0.1.0#restore") (param i64 i32 i32 i32 i32) (result i32) unreachable)
-        (func (export "eep:proxylet/lifecycle@0.1.0#handle") (param i64 i32 i32 i32 i32))
+        (func (export "eep:proxylet/lifecycle@0.1.0#handle") (param i64 i32 i32 i32 i32 i32 i32 i32 i32))
         (func (export "eep:proxylet/lifecycle@0.1.0#save") (result i32) i32.const 0)
         (func (export "eep:proxylet/lifecycle@0.1.0#stop")))"#;
     for (start, expected) in

@@ -51,19 +51,40 @@ pub enum Event<'a> {
 #[derive(Debug)]
 pub struct Events<'a> {
     events: vec::IntoIter<types::Event>,
-    bytes: &'a [u8],
+    /// How many of `received` come before the next event.
+    receptions: u32,
+    received: Received<'a>,
+}
+
+/// What a batch carries beside its events: who received how many bytes, and the bytes of all events.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Received<'a> {
+    pub conns: &'a [u64],
+    pub lens: &'a [u32],
+    pub bytes: &'a [u8],
 }
 
 impl<'a> Events<'a> {
-    pub(crate) fn new(events: Vec<types::Event>, bytes: &'a [u8]) -> Self {
-        Self { events: events.into_iter(), bytes }
+    pub(crate) fn new(events: Vec<types::Event>, received: Received<'a>) -> Self {
+        Self { events: events.into_iter(), receptions: 0, received }
     }
 
     /// The next `len` bytes of the batch; fewer where the host promised more than it gave.
     fn take(&mut self, len: u32) -> &'a [u8] {
-        let (head, tail) = self.bytes.split_at(self.bytes.len().min(len as usize));
-        self.bytes = tail;
+        let bytes = self.received.bytes;
+        let (head, tail) = bytes.split_at(bytes.len().min(len as usize));
+        self.received.bytes = tail;
         head
+    }
+
+    /// The next reception, where one comes before the next event.
+    fn next_reception(&mut self) -> Option<Event<'a>> {
+        self.receptions = self.receptions.checked_sub(1)?;
+        let (conn, conns) = self.received.conns.split_first()?;
+        let (len, lens) = self.received.lens.split_first()?;
+        (self.received.conns, self.received.lens) = (conns, lens);
+        Some(Event::Received { conn: *conn, bytes: self.take(*len) })
     }
 }
 
@@ -71,6 +92,9 @@ impl<'a> Iterator for Events<'a> {
     type Item = Event<'a>;
 
     fn next(&mut self) -> Option<Event<'a>> {
+        if let Some(reception) = self.next_reception() {
+            return Some(reception);
+        }
         Some(match self.events.next()? {
             types::Event::Accepted(e) => Event::Accepted {
                 conn: e.conn,
@@ -82,7 +106,10 @@ impl<'a> Iterator for Events<'a> {
                 Event::Established { conn: e.conn, remote: from_wit(e.remote), local: from_wit(e.local) }
             }
             types::Event::Failed(e) => Event::Failed { conn: e.conn, reason: e.reason },
-            types::Event::Received(e) => Event::Received { conn: e.conn, bytes: self.take(e.len) },
+            types::Event::Received(receptions) => {
+                self.receptions = receptions;
+                return self.next();
+            }
             types::Event::Writable(conn) => Event::Writable { conn },
             types::Event::Closed(e) => Event::Closed { conn: e.conn, reason: e.reason },
             types::Event::Datagram(e) => {
@@ -100,7 +127,9 @@ impl<'a> Iterator for Events<'a> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        self.events.size_hint()
+        let received = self.received.conns.len();
+        // An event of received bytes is none by itself.
+        (received, self.events.size_hint().1.map(|events| events + received))
     }
 }
 

@@ -56,6 +56,8 @@ pub mod metrics;
 pub mod net;
 pub mod random;
 
+#[doc(hidden)]
+pub use event::Received;
 pub use event::{CloseReason, Conn, Event, Events, Instant, Listener, Socket};
 pub use lifecycle::Proxylet;
 #[doc(hidden)]

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use crate::bindings::exports::eep::proxylet::lifecycle;
+use crate::event::Received;
 use crate::{Events, Instant};
 
 /// What a proxylet is. The node calls these one at a time, never concurrently.
@@ -59,9 +60,9 @@ impl<T: Proxylet> Slot<T> {
     }
 
     /// Feeds a batch.
-    pub fn handle(&self, now: Instant, events: Vec<lifecycle::Event>, bytes: &[u8]) {
+    pub fn handle(&self, now: Instant, events: Vec<lifecycle::Event>, received: Received<'_>) {
         if let Some(proxylet) = self.0.borrow_mut().as_mut() {
-            proxylet.handle(now, Events::new(events, bytes));
+            proxylet.handle(now, Events::new(events, received));
         }
     }
 
@@ -117,8 +118,15 @@ macro_rules! proxylet {
                 fn start(now: u64, config: String) -> Result<(), String> {
                     SLOT.with(|s| s.begin(now, &config, None))
                 }
-                fn handle(now: u64, events: Vec<lifecycle::Event>, bytes: Vec<u8>) {
-                    SLOT.with(|s| s.handle(now, events, &bytes));
+                fn handle(
+                    now: u64,
+                    events: Vec<lifecycle::Event>,
+                    conns: Vec<u64>,
+                    lens: Vec<u32>,
+                    bytes: Vec<u8>,
+                ) {
+                    let received = $crate::Received { conns: &conns, lens: &lens, bytes: &bytes };
+                    SLOT.with(|s| s.handle(now, events, received));
                 }
                 fn save() -> Vec<u8> {
                     SLOT.with($crate::Slot::save)

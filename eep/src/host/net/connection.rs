@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
 use crate::host::Env;
-use crate::host::bindings::eep::proxylet::types::{CloseReason, Ended, Event, Received};
+use crate::host::bindings::eep::proxylet::types::{CloseReason, Ended, Event};
 use crate::host::descriptors::Descriptor;
 use crate::host::inbox::Inbox;
 use crate::host::net::deflate::Deflate;
@@ -177,7 +177,7 @@ fn receive(conn: &mut Conn, scratch: &mut Vec<u8>, inbox: &mut Inbox, cx: &mut C
 
 fn deliver(conn: &mut Conn, inbox: &mut Inbox, len: usize) -> Step {
     conn.in_batch = inbox.number();
-    inbox.push_read(Event::Received(Received { conn: conn.id, len: len as u32 }), len);
+    inbox.push_received(conn.id, len);
     Step::Received(len)
 }
 
