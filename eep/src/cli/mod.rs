@@ -3,6 +3,7 @@
 //! Exit status: 0 done, 1 refused or failed, 2 wrong usage.
 
 mod client;
+mod dev;
 mod format;
 mod output;
 mod progress;

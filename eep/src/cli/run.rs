@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::api::serve::Listening;
+use crate::cli::dev;
 use crate::cli::output::{BOLD, DIM, Failure, Outcome, WARN, json, note, paint, print};
 use crate::cli::service::{Service, read};
 use crate::config::node_file::{DATA_DIR, NodeFile, api_address};
@@ -34,6 +35,7 @@ Examples:
   eep run
   eep run --config /etc/eep/eep.yaml
   eep run --data /tmp/node --api 127.0.0.1:0 --service target/proxylets/echo.wasm
+  eep run --dev --service target/proxylets/echo.wasm
 
 Environment:
   EEP_LOG   what the node says of itself on stderr, such as info or eep=debug (default warn)")]
@@ -51,6 +53,10 @@ pub(super) struct Args {
     /// Run this proxylet under its own name, with what it asks for granted. May be given more than once.
     #[arg(long = "service", value_name = "URL|FILE")]
     services: Vec<Source>,
+    /// For developing proxylets: take over each new build of a --service file while the node runs, and show here what
+    /// all services say.
+    #[arg(long)]
+    dev: bool,
     /// Say in JSON what runs where.
     #[arg(long)]
     pub(super) json: bool,
@@ -133,8 +139,13 @@ async fn begin(node: &Arc<Node>, args: &Args, file: &NodeFile) -> Result<(), Fai
     }
     let here = std::env::current_dir()
         .map_err(|e| Problem::new("system", 500, format!("the current directory cannot be read: {e}")))?;
-    for source in &args.services {
-        node.ensure(&source.clone().under(&here)).await?;
+    let sources: Vec<Source> = args.services.iter().map(|source| source.clone().under(&here)).collect();
+    for source in &sources {
+        node.ensure(source).await?;
+    }
+    if args.dev {
+        tokio::spawn(dev::watch(Arc::clone(node), sources));
+        tokio::spawn(dev::logs(Arc::clone(node)));
     }
     Ok(())
 }

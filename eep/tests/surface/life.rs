@@ -293,3 +293,16 @@ fn words_of_a_proxylet_do_not_steer_the_terminal() {
         assert!(!words.contains(['\u{1b}', '\u{7}']), "{words:?}");
     }
 }
+
+#[test]
+fn a_new_build_runs_as_soon_as_it_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("probe.wasm"), probe()).unwrap();
+    let node = Node::over(dir, &["--dev", "--service", "probe.wasm"]);
+    assert_eq!(ask(address(&node.said["services"][0]), "Sx", 1), b".");
+    node.file("new", &probe_2());
+    std::fs::rename(node.dir.path().join("new"), node.dir.path().join("probe.wasm")).unwrap();
+    let new = |_: &u32| node.json(&["status", "probe"])["version"] == "0.2.0";
+    assert!((0..10_000).any(|look| new(&look)), "it was not taken over");
+    assert_eq!(ask(address(&node.json(&["status", "probe"])), "G", 1), b"x");
+}

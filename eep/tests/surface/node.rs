@@ -86,6 +86,7 @@ impl Node {
         // It says what runs where when it is up; where it ends instead, its words are on stderr.
         let said = serde_json::Deserializer::from_reader(out).into_iter().next();
         let Some(Ok(said)) = said else {
+            child.kill().unwrap();
             panic!("the node did not come up: {said:?}, {:?}", child.wait());
         };
         Self { dir, child, said }
