@@ -12,6 +12,7 @@
 //! | [`dice`] | chance that can be repeated |
 //! | [`gtkg`] | gtk-gnutella as a real peer, where one is installed |
 //! | [`native`] | the virtual peer in a shell of its own: real sockets, no node |
+//! | [`subject`] | the ultrapeer that a test is about, in a node or natively |
 //! | [`namespace`] | a network of a test's own |
 //! | [`http`] | a client and a file server |
 //! | [`loopback`] | addresses of this machine that no other test uses |
@@ -29,5 +30,6 @@ pub mod namespace;
 pub mod native;
 pub mod node;
 pub mod peer;
+pub mod subject;
 pub mod wait;
 pub mod wire;

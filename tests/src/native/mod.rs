@@ -7,14 +7,15 @@ mod sockets;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use avp::application::monitoring::Sample;
 use avp::config::Config;
 use avp::peer::VirtualPeer;
 
+use crate::node::Metrics;
 use sockets::Sockets;
 
 /// How long a turn waits where nothing happens; so soon a shell sees that it is to stop.
@@ -24,7 +25,8 @@ const TURN_MAX: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Native {
     address: SocketAddr,
-    over: Arc<AtomicBool>,
+    /// Asks the thread for figures; it ends where nobody can ask any more.
+    figures: Option<Sender<Sender<Vec<Sample>>>>,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
@@ -34,18 +36,24 @@ impl Native {
     /// # Errors
     /// Where that address cannot be listened on.
     pub fn start(config: Config) -> io::Result<Self> {
-        let mut shell = Shell::new(config)?;
+        let shell = Shell::new(config)?;
         let address = shell.address();
-        let over = Arc::new(AtomicBool::new(false));
-        let theirs = Arc::clone(&over);
-        let thread = std::thread::Builder::new().name("native-avp".to_owned()).spawn(move || {
-            while !theirs.load(Ordering::SeqCst) {
-                shell.turn()?;
-            }
-            shell.stop();
-            Ok(())
-        })?;
-        Ok(Self { address, over, thread: Some(thread) })
+        let (figures, asked) = channel();
+        let thread =
+            std::thread::Builder::new().name("native-avp".to_owned()).spawn(move || shell.serve(&asked))?;
+        Ok(Self { address, figures: Some(figures), thread: Some(thread) })
+    }
+
+    /// Its figures now.
+    ///
+    /// # Panics
+    /// Where it has ended.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let (ask, answer) = channel();
+        self.figures.as_ref().expect("not dropped").send(ask).expect("it runs");
+        let samples = answer.recv().expect("it runs");
+        Metrics::of(samples.iter().map(|s| (s.name, s.labels().to_vec(), s.value)))
     }
 
     /// Where it listens.
@@ -57,7 +65,7 @@ impl Native {
 
 impl Drop for Native {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::SeqCst);
+        drop(self.figures.take());
         if let Some(thread) = self.thread.take() {
             let ended = thread.join();
             if !std::thread::panicking() {
@@ -96,6 +104,20 @@ impl Shell {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.sockets.address()
+    }
+
+    fn serve(mut self, asked: &Receiver<Sender<Vec<Sample>>>) -> io::Result<()> {
+        loop {
+            match asked.try_recv() {
+                // Whoever asked may have given up.
+                Ok(ask) => drop(ask.send(self.peer.metrics())),
+                Err(TryRecvError::Empty) => self.turn()?,
+                Err(TryRecvError::Disconnected) => {
+                    self.stop();
+                    return Ok(());
+                }
+            }
+        }
     }
 
     /// Waits for sockets or the peer's timer, and hands over what has happened.

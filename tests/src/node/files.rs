@@ -35,7 +35,7 @@ pub fn proxylet(name: &str) -> PathBuf {
     let path = folder.join(format!("{name}.wasm"));
     assert!(
         path.is_file(),
-        "no {}: build it with `make proxylets`, or name another folder with EEP_PROXYLETS",
+        "no {}: build it with `make build`, or name another folder with EEP_PROXYLETS",
         path.display()
     );
     path

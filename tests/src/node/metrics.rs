@@ -28,6 +28,19 @@ impl Metrics {
         Self { samples }
     }
 
+    /// What comes from elsewhere than a text: names, labels and values.
+    pub fn of<'a>(samples: impl Iterator<Item = (&'a str, Vec<(&'a str, &'a str)>, f64)>) -> Self {
+        let owned = |(k, v): (&str, &str)| (k.to_owned(), v.to_owned());
+        let samples = samples
+            .map(|(name, labels, value)| Sample {
+                name: name.to_owned(),
+                labels: labels.into_iter().map(owned).collect(),
+                value,
+            })
+            .collect();
+        Self { samples }
+    }
+
     /// The sum of all samples with this name and at least these labels; 0 where there are none.
     #[must_use]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {

@@ -17,12 +17,14 @@ use tempfile::TempDir;
 
 use crate::http;
 use crate::loopback::Loopback;
+use crate::subject::peer_settings;
 use crate::wait::until;
 
-/// Port of every test node's API, on an address of its own.
-const API_PORT: u16 = 8346;
+/// Port of every test node's API, on an address of its own. Not the usual one: a node that listens on every address of
+/// this machine does not disturb the tests.
+const API_PORT: u16 = 18_346;
 /// Port of every test peer, on an address of its own.
-pub const GNUTELLA_PORT: u16 = 6346;
+pub const GNUTELLA_PORT: u16 = 16_346;
 /// How many lines of a node's log are shown where a test fails.
 const LOG_LINES_SHOWN: usize = 60;
 
@@ -184,14 +186,7 @@ impl Node {
     /// Where it cannot be written.
     #[must_use]
     pub fn peer_manifest(&self, name: &str, address: SocketAddrV4, config: &Value) -> PathBuf {
-        let mut settings = json!({
-            "listen": address.to_string(),
-            "advertise": address.to_string(),
-            "allow-private-addresses": true,
-        });
-        for (key, value) in config.as_object().into_iter().flatten() {
-            settings[key] = value.clone();
-        }
+        let settings = peer_settings(address, config);
         let manifest = json!({
             "name": name,
             "proxylet": { "url": format!("file://{}", proxylet("gnutella-peer").display()) },
