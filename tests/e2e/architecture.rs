@@ -186,9 +186,9 @@ fn places(among: impl Fn(&Source) -> bool, wanted: impl Fn(&str) -> bool) -> Vec
 #[test]
 fn unsafe_code_is_in_the_named_places_only() {
     let keyword = |line: &str| {
-        // 'unsafe-inline' is a word of content security policies.
-        let words = line.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-');
-        words.into_iter().any(|w| w == "unsafe" || w == "unsafe_code")
+        // What stands between quotes is not code.
+        let code = line.split('"').step_by(2).collect::<Vec<_>>().join(" ");
+        code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == "unsafe" || w == "unsafe_code")
     };
     let this_file = "tests/e2e/architecture.rs";
     let found = places(|s| !UNSAFE.contains(&s.path.as_str()) && s.path != this_file, keyword);

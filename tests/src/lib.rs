@@ -12,6 +12,7 @@
 //! | [`dice`] | chance that can be repeated |
 //! | [`gtkg`] | gtk-gnutella as a real peer, where one is installed |
 //! | [`native`] | the virtual peer in a shell of its own: real sockets, no node |
+//! | [`probe`] | a proxylet that does what its peers tell it |
 //! | [`subject`] | the ultrapeer that a test is about, in a node or natively |
 //! | [`namespace`] | a network of a test's own |
 //! | [`http`] | a client and a file server |
@@ -30,6 +31,7 @@ pub mod namespace;
 pub mod native;
 pub mod node;
 pub mod peer;
+pub mod probe;
 pub mod subject;
 pub mod wait;
 pub mod wire;

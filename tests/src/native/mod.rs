@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use avp::application::monitoring::Sample;
+use avp::application::monitoring::{Sample, Value};
 use avp::config::Config;
 use avp::peer::VirtualPeer;
 
@@ -53,7 +53,11 @@ impl Native {
         let (ask, answer) = channel();
         self.figures.as_ref().expect("not dropped").send(ask).expect("it runs");
         let samples = answer.recv().expect("it runs");
-        Metrics::of(samples.iter().map(|s| (s.name, s.labels().to_vec(), s.value)))
+        Metrics::of(samples.iter().filter_map(|s| match s.value {
+            Value::Counter(value) | Value::Gauge(value) => Some((s.name, s.labels().to_vec(), value)),
+            // Nobody here asks for one.
+            Value::Histogram { .. } => None,
+        }))
     }
 
     /// Where it listens.

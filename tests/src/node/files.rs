@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 /// The `eep` binary: `$EEP_BIN`, or the one that was built beside this test.
 ///
 /// # Panics
@@ -39,6 +41,12 @@ pub fn proxylet(name: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// A digest as `--sha256` takes it.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
 }
 
 /// The folder of the profile that this test was built with: tests lie in its `deps`.

@@ -225,16 +225,9 @@ impl Link {
             let mut used = 0;
             while let Some((message, len)) = Message::decode(&pending[used..]).map_err(io::Error::other)? {
                 used += len;
+                // Seen before it is answered: who gets the answer may look at once.
+                self.keep(&message).map_err(io::Error::other)?;
                 self.react(core, &message)?;
-                let mut inbox = self.inner.inbox.lock().expect("no thread panics with it");
-                if inbox.messages.len() == INBOX_MAX {
-                    return Err(io::Error::other("more messages than a test looks at"));
-                }
-                if message.kind == kind::QRP {
-                    inbox.table.take(&message.payload).map_err(io::Error::other)?;
-                }
-                inbox.messages.push(message);
-                self.inner.arrived.notify_all();
             }
             pending.drain(..used);
             chunk.resize(READ, 0);
@@ -243,6 +236,20 @@ impl Link {
                 n => chunk.truncate(n),
             }
         }
+    }
+
+    /// Keeps a message for the test to look at.
+    fn keep(&self, message: &Message) -> Result<(), String> {
+        let mut inbox = self.inner.inbox.lock().expect("no thread panics with it");
+        if inbox.messages.len() == INBOX_MAX {
+            return Err("more messages than a test looks at".to_owned());
+        }
+        if message.kind == kind::QRP {
+            inbox.table.take(&message.payload)?;
+        }
+        inbox.messages.push(message.clone());
+        self.inner.arrived.notify_all();
+        Ok(())
     }
 
     /// What a peer does by itself: pongs, hits, pushes.
