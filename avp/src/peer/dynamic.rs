@@ -25,7 +25,7 @@ impl VirtualPeer {
         if self.table.neighbours().is_empty() || hashes.is_empty() {
             return;
         }
-        if !self.dynamic.has_room(leaf) {
+        if !self.dynamic.has_room(leaf, guid) {
             self.monitor.dropped(Kind::QUERY, DropReason::Throttled);
             return;
         }
@@ -80,6 +80,7 @@ impl VirtualPeer {
         let mut matching = std::mem::take(&mut self.targets);
         matching.clear();
         self.neighbour_tables.matching(hashes, |neighbour| matching.push(neighbour));
+        matching.sort_unstable();
         for index in self.table.neighbours() {
             let Some(relation) = self.table.get(*index) else { continue };
             let (link, terms) = (&relation.link, &relation.link.terms);
@@ -90,7 +91,7 @@ impl VirtualPeer {
                 link: relation.id,
                 degree: terms.degree,
                 ttl_max: terms.max_ttl.min(self.config.max_ttl),
-                matches: matching.contains(index),
+                matches: matching.binary_search(index).is_ok(),
                 again: terms.features.has(Features::EXTENDED_PROBES),
             });
         }

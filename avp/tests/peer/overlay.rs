@@ -264,3 +264,25 @@ fn a_guiding_leaf_is_asked_how_much_it_keeps_and_can_stop_the_search() {
     net.run();
     assert_eq!(net.metric(up, "avp_dynamic_queries_ended_total", &[("reason", "stopped")]), 1.0);
 }
+
+#[test]
+fn an_id_that_comes_again_when_its_route_is_forgotten_does_no_harm() {
+    let mut net = Net::new();
+    let up = net.peer(Config { query_routes: 1_024, ..config() });
+    let neighbours: Vec<_> = (10..14).map(|n| net.ultrapeer(n, up)).collect();
+    let asker = net.leaf(1, up);
+    net.query(asker, 4, 0, guid(1), "walrus");
+    for n in 0..3_000_u16 {
+        let mut other = guid(2);
+        other.0[..2].copy_from_slice(&n.to_le_bytes());
+        net.message(asker, Kind::QUERY, 4, 0, other, b"\x80\0\0\0");
+    }
+    net.advance(SECOND);
+    net.query(asker, 4, 0, guid(1), "walrus");
+    net.advance(60 * SECOND);
+    assert_eq!(net.metric(up, "avp_dynamic_queries_begun_total", &[]), 1.0);
+    assert_eq!(net.metric(up, "avp_dynamic_queries_ended_total", &[("reason", "exhausted")]), 1.0);
+    for n in neighbours {
+        assert_eq!(net.of_kind(n, Kind::QUERY).len(), 1);
+    }
+}

@@ -40,15 +40,19 @@ impl Active {
         self.max = max;
     }
 
-    /// Whether one more query of a leaf may begin.
+    /// Whether one more query of a leaf may begin: not where one with its id is under way, whose route was forgotten
+    /// before its end.
     #[must_use]
-    pub fn has_room(&self, leaf: LinkId) -> bool {
-        self.max > 0 && self.by_leaf.get(&leaf).is_none_or(|all| all.len() < PER_LEAF_MAX)
+    pub fn has_room(&self, leaf: LinkId, guid: Guid) -> bool {
+        self.max > 0
+            && !self.queries.contains_key(&guid)
+            && self.by_leaf.get(&leaf).is_none_or(|all| all.len() < PER_LEAF_MAX)
     }
 
     /// Adds a query that has just begun. Where there are too many, the one whose next step is nearest ends: it has
-    /// had its turn.
+    /// had its turn. One with the same id ends as well.
     pub fn begin(&mut self, query: DynamicQuery) {
+        self.end(query.guid, End::Replaced);
         while self.queries.len() >= self.max.max(1) {
             let Some((_, nearest)) = self.due.first().copied() else { break };
             self.end(nearest, End::Replaced);
@@ -183,13 +187,25 @@ mod tests {
         let mut all = active(100);
         for n in 0..250 {
             let leaf = LinkId { index: u32::from(n) / 20, serial: 0 };
-            if all.has_room(leaf) {
+            if all.has_room(leaf, Guid([n; 16])) {
                 all.begin(query(n, leaf.index));
             }
             assert!(all.len() <= 100 && all.due.len() == all.len());
         }
         assert_eq!(all.begun(), 16 * 12 + 10);
         assert_eq!(all.ended(End::Replaced), all.begun() - 100);
+    }
+
+    #[test]
+    fn an_id_is_under_way_once() {
+        let mut all = active(10);
+        all.begin(query(3, 0));
+        assert!(!all.has_room(LinkId { index: 1, serial: 0 }, Guid([3; 16])));
+        let again = DynamicQuery { due: Instant(7), leaf: LinkId { index: 1, serial: 0 }, ..query(3, 1) };
+        all.begin(again);
+        assert_eq!((all.len(), all.due.len(), all.by_leaf.len()), (1, 1, 1));
+        assert_eq!(all.step(Guid([3; 16]), |_| Err::<(), _>(End::Satisfied)), None);
+        assert_eq!(all.next_due(Instant(u64::MAX)), None);
     }
 
     #[test]
