@@ -2,7 +2,7 @@
 //!
 //! `EEP_TEST_GTK_GNUTELLA` names a build of it with or without a screen, and `EEP_TEST_GTK_GNUTELLA_GUI` one with (only
 //! that one can search; it runs under Xvfb). It runs as `nobody` in a [`crate::namespace`], with its clock set back:
-//! past a release's second year it refuses to be an ultrapeer. That takes libfaketime (Debian's `faketime`).
+//! past a release's second year it refuses to be an ultrapeer. That takes a C compiler, which whoever built it has.
 
 mod settings;
 mod shell;
@@ -26,10 +26,10 @@ use crate::wait::{until, until_within};
 
 /// `nobody` and `nogroup`: it refuses to run as root.
 const USER: u32 = 65_534;
-/// The day that it believes to live in: 2024-06-01, three months after the release.
+/// The day that it believes to live in: 2024-06-01, three months after the release, in seconds since 1970.
 const ITS_DAY: u64 = 1_717_200_000;
-/// Where Debian puts libfaketime, unless `EEP_TEST_FAKETIME` says otherwise.
-const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+/// What shifts its clock.
+const CLOCK: &str = include_str!("clock.c");
 /// It makes a key and sorts for a while before it listens.
 const START: Duration = Duration::from_secs(60);
 /// It sends its first search on a link some ten seconds after that came up, and then one every ten.
@@ -44,7 +44,9 @@ const STOP: Duration = Duration::from_secs(10);
 #[must_use]
 pub fn binary(variable: &str) -> Option<PathBuf> {
     let Some(named) = std::env::var_os(variable) else {
-        eprintln!("skipped: set {variable}=/path/to/gtk-gnutella to run this test with the real peer");
+        // Not by a print macro: its output is shown of failing tests alone.
+        let test = std::thread::current().name().unwrap_or_default().to_owned();
+        writeln!(std::io::stderr(), "\n{test} skipped: set {variable}=/path/to/gtk-gnutella to run it").ok();
         return None;
     };
     let path = PathBuf::from(named);
@@ -79,11 +81,11 @@ impl GtkGnutella {
         } else {
             command.arg("--topless");
         }
-        let library = std::env::var("EEP_TEST_FAKETIME").unwrap_or_else(|_| FAKETIME.to_owned());
-        assert!(Path::new(&library).is_file(), "no {library}: install it with `apt-get install faketime`");
         let now = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
         let days_back = now.saturating_sub(ITS_DAY) / 86_400;
-        command.env("LD_PRELOAD", library).env("FAKETIME", format!("-{days_back}d"));
+        command
+            .env("LD_PRELOAD", compile_clock(folder.path()))
+            .env("EEP_TEST_CLOCK_SHIFT", format!("-{}", days_back * 86_400));
         let child = command.spawn().expect("gtk-gnutella starts");
         let mut peer = Self { folder, address, child, screen: screen.map(|(child, _)| child) };
         until_within(START, "gtk-gnutella's shell", || {
@@ -92,6 +94,8 @@ impl GtkGnutella {
             }
             shell::ask(&peer.socket(), "pid").ok()
         });
+        let date = peer.ask("date");
+        assert!(date.contains("2024"), "its clock has {date}");
         peer
     }
 
@@ -199,6 +203,17 @@ impl Drop for GtkGnutella {
             eprintln!("gtk-gnutella's last words:\n{}", lines[lines.len().saturating_sub(30)..].join("\n"));
         }
     }
+}
+
+/// Compiles what shifts the clock; the library.
+fn compile_clock(folder: &Path) -> PathBuf {
+    let (source, library) = (folder.join("clock.c"), folder.join("clock.so"));
+    put(&source, CLOCK.as_bytes());
+    let status =
+        Command::new("cc").args(["-O2", "-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status();
+    let status = status.unwrap_or_else(|e| panic!("cc: {e}. Install it with `apt-get install gcc`"));
+    assert!(status.success(), "cc: {status}");
+    library
 }
 
 /// A command in a clean environment, in this folder, as somebody who may do nothing.
