@@ -11,7 +11,7 @@ GUEST_OF   = $(TARGET)/proxylets/$(1).wasm
 # Guests are built for wasm alone; their crates are not part of a native build.
 NATIVE    := --workspace $(foreach g,$(GUESTS),--exclude $(g))
 
-.PHONY: help run build guests test lint fmt deny check-tools wasm-target bench clean
+.PHONY: help run build test lint fmt deny check-tools wasm-target bench clean
 .DEFAULT_GOAL := help
 
 help:            ## this list

@@ -30,7 +30,7 @@ impl NodeHost {
 
 impl Host for NodeHost {
     fn connect(&mut self, to: SocketAddr) -> Result<ConnId, CloseReason> {
-        net::connect(to).map(ConnId).map_err(|e| match e {
+        net::connect(to).map(ConnId).map_err(|e| match e.0 {
             NetError::NotGranted => CloseReason::NotGranted,
             NetError::Limit => CloseReason::Limit,
             NetError::InUse | NetError::Unavailable => CloseReason::Unreachable,

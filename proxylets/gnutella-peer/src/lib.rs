@@ -120,7 +120,7 @@ fn open(listen: SocketAddr) -> Result<(Listener, (NodeHost, SocketAddr)), String
     let (listener, bound) = net::listen(listen).map_err(|e| format!("listen: {listen}/tcp: {e}"))?;
     let socket = match datagram::bind(bound) {
         Ok((socket, _)) => Some(socket),
-        Err(net::NetError::NotGranted) => {
+        Err(net::Refused(net::NetError::NotGranted)) => {
             log!(Warn, "no datagrams: add the grant datagram:{} for UDP host caching", bound.port());
             None
         }

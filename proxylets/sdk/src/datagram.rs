@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use crate::Socket;
 use crate::bindings::eep::proxylet::datagram;
 use crate::event::{from_wit, to_wit};
-use crate::net::NetError;
+use crate::net::Refused;
 
 /// Binds a socket; port 0 lets the system choose. The address is the one that was bound.
 ///
 /// # Errors
 /// Not granted, in use, or not one of this machine's addresses.
-pub fn bind(address: SocketAddr) -> Result<(Socket, SocketAddr), NetError> {
-    datagram::bind(to_wit(address)).map(|(socket, bound)| (socket, from_wit(bound)))
+pub fn bind(address: SocketAddr) -> Result<(Socket, SocketAddr), Refused> {
+    datagram::bind(to_wit(address)).map_err(Refused).map(|(socket, bound)| (socket, from_wit(bound)))
 }
 
 /// Closes a socket.

@@ -1,5 +1,6 @@
 //! TCP streams. Grants: `net.listen:PORT` for listening, `net.connect` or `net.connect:CIDR` for connecting.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use crate::bindings::eep::proxylet::net;
@@ -8,12 +9,31 @@ use crate::{Conn, Listener};
 
 pub use net::{NetError, Segment};
 
+/// Why a socket could not be had; in words that a person can act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused(pub NetError);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            NetError::NotGranted => "the service's grants do not name this address or port",
+            NetError::InUse => {
+                "another socket has this address: stop what listens there, or choose another port"
+            }
+            NetError::Unavailable => "this is no address of this machine, or it may not be bound",
+            NetError::Limit => "the service's connections or the node's descriptors are at their limit",
+        })
+    }
+}
+
+impl std::error::Error for Refused {}
+
 /// Listens; port 0 lets the system choose. The address is the one that was bound.
 ///
 /// # Errors
 /// Not granted, in use, or not one of this machine's addresses.
-pub fn listen(address: SocketAddr) -> Result<(Listener, SocketAddr), NetError> {
-    net::listen(to_wit(address)).map(|(listener, bound)| (listener, from_wit(bound)))
+pub fn listen(address: SocketAddr) -> Result<(Listener, SocketAddr), Refused> {
+    net::listen(to_wit(address)).map_err(Refused).map(|(listener, bound)| (listener, from_wit(bound)))
 }
 
 /// Stops listening; accepted connections live on.
@@ -25,8 +45,8 @@ pub fn unlisten(listener: Listener) {
 ///
 /// # Errors
 /// Refused at once; no event follows.
-pub fn connect(to: SocketAddr) -> Result<Conn, NetError> {
-    net::connect(to_wit(to))
+pub fn connect(to: SocketAddr) -> Result<Conn, Refused> {
+    net::connect(to_wit(to)).map_err(Refused)
 }
 
 /// Sends, for each segment in turn, one run of `bytes` to one run of `targets`: one crossing of the boundary for
