@@ -4,7 +4,7 @@
 //! itself, however many tests run at the same time.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 /// The port whose listener marks a /24 as taken.
 const GUARD_PORT: u16 = 20_001;
@@ -24,7 +24,10 @@ impl Loopback {
     /// Where none of the 32,000 is free, or this machine's loopback network is not 127.0.0.0/8.
     #[must_use]
     pub fn claim() -> Self {
-        let start = std::process::id().wrapping_mul(2_654_435_761);
+        // A /24 is not taken again by the same process: what its last test has killed may still be letting go of it.
+        static CLAIMS: AtomicU32 = AtomicU32::new(0);
+        let claim = CLAIMS.fetch_add(1, Ordering::Relaxed);
+        let start = std::process::id().wrapping_mul(2_654_435_761).wrapping_add(claim.wrapping_mul(509));
         for step in 0..32_000_u32 {
             let n = start.wrapping_add(step.wrapping_mul(251)) % 32_000;
             let net = [128 + (n / 256) as u8, (n % 256) as u8];
