@@ -15,6 +15,8 @@ impl VirtualPeer {
     pub(super) fn upkeep(&mut self, host: &mut impl Host) {
         self.query_routes.tick(self.now);
         self.push_routes.tick(self.now);
+        self.leaf_tables.sweep();
+        self.neighbour_tables.sweep();
         self.publish_table();
         self.refresh_pongs();
         if !self.stopping {

@@ -27,8 +27,10 @@ pub struct Column(u32);
 #[derive(Debug)]
 struct Block {
     rows: Box<[u64]>,
-    /// Lanes that belong to a peer.
+    /// Lanes that belong to a peer, or did until the block is swept.
     taken: u64,
+    /// Lanes whose peer is gone and whose slots are still set.
+    left: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -75,7 +77,11 @@ impl Matrix {
     /// Makes room for a peer. `owner` is what [`Self::matching`] reports for it. `None` where the counters
     /// could overflow, with 65,535 peers.
     pub fn insert(&mut self, owner: u32) -> Option<Column> {
-        let free = self.blocks.iter().position(|b| b.as_ref().is_none_or(|b| b.taken != u64::MAX));
+        let mut free = self.blocks.iter().position(|b| b.as_ref().is_none_or(|b| b.taken != u64::MAX));
+        if free.is_none() {
+            free = self.blocks.iter().position(|b| b.as_ref().is_some_and(|b| b.left != 0));
+            free.inspect(|block| self.sweep_block(*block));
+        }
         let block = free.unwrap_or(self.blocks.len());
         if block >= usize::from(u16::MAX) / LANES {
             return None;
@@ -88,6 +94,7 @@ impl Matrix {
         let block_now = self.blocks[block].get_or_insert_with(|| Block {
             rows: spare.pop().unwrap_or_else(|| vec![0; SLOTS].into_boxed_slice()),
             taken: 0,
+            left: 0,
         });
         let lane = block_now.taken.trailing_ones() as usize;
         block_now.taken |= 1 << lane;
@@ -96,22 +103,41 @@ impl Matrix {
         Some(Column(column as u32))
     }
 
-    /// Forgets a peer.
+    /// Forgets a peer. It matches nothing from now on; its slots leave [`Self::union`] and its memory is free with the next
+    /// [`Self::sweep`], which costs no more for many peers than for one.
     pub fn remove(&mut self, column: Column) {
-        self.clear(column);
         let (block, lane) = place(column);
-        let Some(b) = &mut self.blocks[block] else { return };
-        b.taken &= !(1 << lane);
-        if b.taken == 0
-            && let Some(b) = self.blocks[block].take()
-            && self.spare.len() < SPARE_BLOCKS_MAX
-        {
-            self.spare.push(b.rows);
+        self.forget_large(column);
+        if let Some(b) = &mut self.blocks[block] {
+            b.left |= 1 << lane;
+        }
+    }
+
+    /// Cleans up after those that were removed. Call about once a second.
+    pub fn sweep(&mut self) {
+        for block in 0..self.blocks.len() {
+            self.sweep_block(block);
+            if self.blocks[block].as_ref().is_some_and(|b| b.taken == 0)
+                && let Some(b) = self.blocks[block].take()
+                && self.spare.len() < SPARE_BLOCKS_MAX
+            {
+                self.spare.push(b.rows);
+            }
         }
         while let Some(None) = self.blocks.last() {
             self.blocks.pop();
         }
         self.lanes.truncate(self.blocks.len() * LANES);
+    }
+
+    /// Clears the lanes of a block whose peers are gone.
+    fn sweep_block(&mut self, block: usize) {
+        let Some(b) = &mut self.blocks[block] else { return };
+        let left = std::mem::take(&mut b.left);
+        if left != 0 {
+            b.taken &= !left;
+            self.clear_lanes(block, left);
+        }
     }
 
     /// The table of one peer, for its RESETs and PATCHes.
@@ -199,20 +225,28 @@ impl Matrix {
     /// Empties a peer's table.
     fn clear(&mut self, column: Column) {
         let (block, lane) = place(column);
+        self.forget_large(column);
         let data = &mut self.lanes[column.0 as usize];
         data.bits = 0;
-        if let Some(large) = data.large.take() {
+        if std::mem::take(&mut data.ones) > 0 {
+            self.clear_lanes(block, 1 << lane);
+        }
+    }
+
+    fn forget_large(&mut self, column: Column) {
+        if let Some(large) = self.lanes[column.0 as usize].large.take() {
             self.large_bytes -= large.len() * 8;
         }
-        if std::mem::take(&mut data.ones) == 0 {
-            return;
-        }
+    }
+
+    /// Clears all slots of some lanes of a block.
+    fn clear_lanes(&mut self, block: usize, lanes: u64) {
         let Some(b) = &mut self.blocks[block] else { return };
         for (row, count) in b.rows.iter_mut().zip(&mut self.counts) {
-            let was = (*row >> lane & 1) as u16;
-            *row &= !(1 << lane);
-            *count -= was;
-            self.version += u64::from(was == 1 && *count == 0);
+            let were = (*row & lanes).count_ones() as u16;
+            *row &= !lanes;
+            *count -= were;
+            self.version += u64::from(were > 0 && *count == 0);
         }
     }
 
@@ -244,7 +278,7 @@ impl Matrix {
             for urn in query.urns() {
                 hits |= block.rows[usize::from(slot_of(*urn))];
             }
-            self.report(i, hits, &mut found);
+            self.report(i, hits & !block.left, &mut found);
         }
     }
 
@@ -358,6 +392,12 @@ mod tests {
         assert!(matching(&m, "").is_empty());
         m.remove(columns[129]);
         assert_eq!(matching(&m, "concerto"), [1_003]);
+        let version = m.version();
+        m.remove(columns[3]);
+        assert!(matching(&m, "grosso").is_empty());
+        m.sweep();
+        assert!(m.version() > version, "nobody has it any more");
+        assert_eq!(matching(&m, "walrus").len(), 128);
     }
 
     #[test]
@@ -390,8 +430,24 @@ mod tests {
         for c in columns {
             m.remove(c);
         }
+        m.sweep();
         assert!(m.bytes() <= empty + SPARE_BLOCKS_MAX * SLOTS * 8);
         assert!(!m.union(0));
+    }
+
+    #[test]
+    fn places_of_those_who_left_are_taken_before_there_are_more() {
+        let mut m = Matrix::new(0);
+        let columns: Vec<Column> = (0..LANES as u32).map(|owner| m.insert(owner).unwrap()).collect();
+        for c in &columns {
+            m.reset(*c, 16);
+            m.set(*c, 7, true);
+        }
+        columns[..2].iter().for_each(|c| m.remove(*c));
+        let bytes = m.bytes();
+        let again = m.insert(100).unwrap();
+        assert_eq!((again, m.bytes()), (columns[0], bytes));
+        assert_eq!(owners(&m, 7), (2..LANES as u32).collect::<Vec<_>>());
     }
 
     #[test]

@@ -87,6 +87,7 @@ mod tests {
         assert_eq!(set(&theirs), [76, 77, 78, 79, 4_000, 4_001, 4_002, 4_003]);
 
         leaves.remove(b);
+        leaves.sweep();
         assert_eq!(follow(published.update(at(30), &leaves), &mut theirs), 0, "too early");
         assert!(follow(published.update(at(31), &leaves), &mut theirs) > 0);
         assert_eq!(set(&theirs), [77]);
