@@ -57,8 +57,11 @@ pub struct Config {
     /// How long a generation of routes is added to before it becomes the old one, in seconds. Default 300, from 10 to
     /// 3,600.
     pub route_seconds: u16,
+    /// Bytes that unfinished messages, unfinished query routing tables and queues of all relations may take together. Default
+    /// 48 MiB, from 1 MiB. Where it is exceeded, the relations that hold most are ended.
+    pub held_bytes: u32,
     /// Bytes that may be spent on leaves' query routing tables with more than 65,536 slots, which are kept beside their
-    /// folded form so that a slot can be cleared again. Default 64 MiB. Without room a cleared slot stays set until the
+    /// folded form so that a slot can be cleared again. Default 32 MiB. Without room a cleared slot stays set until the
     /// leaf's next RESET: more queries reach it than it asked for, never fewer.
     pub large_table_bytes: u32,
     /// IP addresses that may not join and are never dialled. Default none, at most 256.
@@ -86,7 +89,8 @@ impl Default for Config {
             query_routes: 229_376,
             push_routes: 57_344,
             route_seconds: 300,
-            large_table_bytes: 64 << 20,
+            held_bytes: 48 << 20,
+            large_table_bytes: 32 << 20,
             deny_addresses: Vec::new(),
             deny_user_agents: Vec::new(),
         }
@@ -119,6 +123,7 @@ impl Config {
         within("query-routes", self.query_routes, ROUTES.0, ROUTES.1)?;
         within("push-routes", self.push_routes, ROUTES.0, ROUTES.1)?;
         within("route-seconds", self.route_seconds, 10, 3_600)?;
+        within("held-bytes", self.held_bytes, 1 << 20, u32::MAX)?;
         at_most("connect", self.connect.len(), LIST_MAX)?;
         at_most("deny-addresses", self.deny_addresses.len(), LIST_MAX)?;
         at_most("deny-user-agents", self.deny_user_agents.len(), LIST_MAX)?;

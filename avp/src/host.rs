@@ -151,6 +151,12 @@ impl SendBatch {
         })
     }
 
+    /// Memory that it takes, in bytes.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.bytes.len() + size_of_val(&self.targets[..]) + size_of_val(&self.segments[..])
+    }
+
     /// Whether there is nothing to send.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -163,10 +163,10 @@ impl Reader {
         Self { bytes: Vec::new(), line_start: 0, lines: 0, bytes_max, lines_max }
     }
 
-    /// Bytes held for an unfinished block.
+    /// Memory for an unfinished block, in bytes.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.bytes.len()
+        self.bytes.capacity()
     }
 
     /// Takes what came in. Once the block is complete it is returned with how many of `input`'s bytes belong to it;
@@ -199,6 +199,11 @@ impl Reader {
     fn take(&mut self, piece: &[u8]) -> Result<(), Error> {
         if self.bytes.len() + piece.len() > self.bytes_max {
             return Err(Error::TooLong(self.bytes_max));
+        }
+        if self.bytes.capacity() - self.bytes.len() < piece.len() {
+            // As much again, as ever, but never more than may come.
+            let more = self.bytes.len().max(piece.len()).min(self.bytes_max - self.bytes.len());
+            self.bytes.reserve_exact(more);
         }
         let undecided = self.bytes.len() < 10;
         self.bytes.extend_from_slice(piece);

@@ -115,9 +115,13 @@ pub trait Relations {
     fn link(&mut self, conn: ConnId) -> Option<&mut Link>;
 }
 
+/// Memory of a batch from which on it is handed over before the call is done: a call may send many times what it got.
+pub const BATCH_MEMORY_MAX: usize = 1 << 20;
+
 /// The way out for all relations of a peer.
 ///
-/// **Drive it so:** within one call of `VirtualPeer::handle`, send as often as you like, and [`Self::flush`] last.
+/// **Drive it so:** within one call of `VirtualPeer::handle`, send as often as you like, [`Self::spill`] between two
+/// messages, and [`Self::flush`] last.
 #[derive(Debug, Default)]
 pub struct Dispatch {
     batch: SendBatch,
@@ -127,11 +131,15 @@ pub struct Dispatch {
     ready: Vec<ConnId>,
     /// Those whose queue is to be emptied into the next batch.
     refill: Vec<ConnId>,
+    /// Whether a relation that is not congested has had its share of the batch.
+    full: bool,
     congested: Vec<ConnId>,
     overflowed: Vec<ConnId>,
     /// Those to be closed when the batch has been handed over.
     closing: Vec<ConnId>,
     losses: Losses,
+    /// Memory for what waits on all relations.
+    held_bytes: usize,
 }
 
 impl Dispatch {
@@ -187,14 +195,25 @@ impl Dispatch {
         self.closing.push(conn);
     }
 
-    /// Says goodbye with a Bye where the peer understands it, past everything that waits, and closes. `link` is to be
-    /// forgotten.
+    /// Says goodbye with a Bye where the peer understands it, past everything that waits, and closes.
+    /// [`Self::forget`] the link.
     pub fn end(&mut self, link: &Link, bye: Option<(&Header, &[u8])>) {
         if let Some((header, payload)) = bye {
             let header = Header { len: payload.len() as u32, ..*header };
             self.batch.push_parts(&[link.conn], &[&header.encode(), payload]);
         }
         self.close(link.conn);
+    }
+
+    /// A relation is over, and what waits on it is lost with it.
+    pub fn forget(&mut self, link: &Link) {
+        self.held_bytes -= link.flow.held_bytes();
+    }
+
+    /// Memory for what waits on all relations, in bytes.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     /// The shell has room again for this relation.
@@ -213,6 +232,23 @@ impl Dispatch {
 
     /// Hands over what was sent, lets queues flow that can, and closes what is to be closed.
     pub fn flush(&mut self, now: Instant, host: &mut impl Host, relations: &mut impl Relations) {
+        self.pump(now, host, relations);
+        for conn in self.closing.drain(..) {
+            host.close(conn);
+        }
+    }
+
+    /// Hands over what was sent where that is much, or too much for one of the relations, before more is sent.
+    #[inline]
+    pub fn spill(&mut self, now: Instant, host: &mut impl Host, relations: &mut impl Relations) {
+        if self.full || self.batch.memory() > BATCH_MEMORY_MAX {
+            self.pump(now, host, relations);
+        }
+    }
+
+    /// Hands over what was sent, and what has waited only for that.
+    fn pump(&mut self, now: Instant, host: &mut impl Host, relations: &mut impl Relations) {
+        self.full = false;
         loop {
             self.hand_over(host);
             self.number = self.number.wrapping_add(1);
@@ -229,9 +265,6 @@ impl Dispatch {
             if self.batch.is_empty() {
                 break;
             }
-        }
-        for conn in self.closing.drain(..) {
-            host.close(conn);
         }
     }
 
@@ -276,12 +309,15 @@ impl Dispatch {
         if !link.flow.is_waiting() {
             // Where the shell has no room, Writable begins the refill; where only this batch is full, its end does.
             self.refill.push(link.conn);
+            self.full |= !link.flow.is_congested();
         }
         let (losses, lost) = (&mut self.losses, &mut link.monitor.messages_dropped);
+        let held = link.flow.held_bytes();
         let (pushed, change) = link.flow.wait(rank, message, |class| {
             losses.add(class, Loss::Displaced);
             *lost += 1;
         });
+        self.held_bytes = self.held_bytes - held + link.flow.held_bytes();
         self.tell(link, change);
         match pushed {
             Pushed::Waits => Sent::Waits,
@@ -296,6 +332,7 @@ impl Dispatch {
     fn refill(&mut self, link: &mut Link) {
         let (batch, conn) = (&mut self.batch, link.conn);
         let (mut messages, mut bytes) = (0, 0);
+        let held = link.flow.held_bytes();
         let change = link.flow.refill(self.number, |message| {
             batch.push(&[conn], message);
             messages += 1;
@@ -303,6 +340,7 @@ impl Dispatch {
         });
         link.monitor.messages_sent += messages;
         link.monitor.sent.add(bytes);
+        self.held_bytes = self.held_bytes - held + link.flow.held_bytes();
         self.tell(link, change);
         if link.flow.is_waiting() && !link.flow.is_congested() {
             self.refill.push(conn);

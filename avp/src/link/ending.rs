@@ -31,6 +31,10 @@ pub enum Ending {
     QueueOverflow,
     /// It took nothing from us for too long.
     Stalled,
+    /// A message that it began has not come to its end for too long.
+    Unfinished,
+    /// What it makes us hold is the most, and too much is held.
+    OutOfMemory,
     /// It sent a message that is much too long.
     OversizeMessage,
     /// It sent something that its role or the agreed terms forbid.
@@ -45,7 +49,7 @@ pub enum Ending {
 
 impl Ending {
     /// The values of the `reason` label, in the order of [`Self::index`].
-    pub const NAMES: [&'static str; 25] = [
+    pub const NAMES: [&'static str; 27] = [
         "not_gnutella",
         "handshake_timeout",
         "handshake_too_long",
@@ -71,6 +75,8 @@ impl Ending {
         "bad_routing_table",
         "shutdown",
         "replaced",
+        "unfinished",
+        "out_of_memory",
     ];
 
     /// Where it is in [`Self::NAMES`], for tables of counters.
@@ -102,6 +108,8 @@ impl Ending {
             Self::BadRoutingTable => 22,
             Self::Shutdown => 23,
             Self::Replaced => 24,
+            Self::Unfinished => 25,
+            Self::OutOfMemory => 26,
         }
     }
 
@@ -118,6 +126,8 @@ impl Ending {
             Self::Silent => Some((406, "No reply to alive pings")),
             Self::QueueOverflow => Some((502, "Send queue overflow")),
             Self::Stalled => Some((405, "Flow-controlled for too long")),
+            Self::Unfinished => Some((405, "Message unfinished for too long")),
+            Self::OutOfMemory => Some((502, "Too much waits for this connection")),
             Self::OversizeMessage => Some((400, "Too large a message")),
             Self::Violation => Some((414, "Message not allowed on this connection")),
             Self::BadRoutingTable => Some((413, "Invalid query routing table")),

@@ -110,10 +110,10 @@ impl Flow {
         self.congested_since.is_some()
     }
 
-    /// Bytes that wait here; what waits in the shell is not counted.
+    /// Memory for what waits here, in bytes; what waits in the shell is not counted.
     #[must_use]
-    pub fn waiting_bytes(&self) -> usize {
-        self.queue.as_ref().map_or(0, |q| q.bytes())
+    pub fn held_bytes(&self) -> usize {
+        self.queue.as_ref().map_or(0, |q| q.held_bytes())
     }
 
     /// Whether the relation is flow-controlled: queries that come from it are to be dropped, since their hits could not

@@ -59,7 +59,12 @@ impl Framing {
     }
 }
 
-impl Input<'_> {
+impl<'b> Input<'b> {
+    /// Takes what was not read yet out of the chunk, to be read another time.
+    pub fn take_rest(&mut self) -> &'b [u8] {
+        std::mem::take(&mut self.chunk)
+    }
+
     /// How many messages it has given so far, dropped ones included.
     #[must_use]
     pub fn frames(&self) -> u32 {

@@ -7,6 +7,8 @@ use crate::network::traffic::{Class, Rank};
 
 /// Bytes that may wait on one relation, headers included. gtk-gnutella's figure.
 pub const QUEUE_BYTES_MAX: usize = 96 * 1024;
+/// Memory that a waiting message takes beside its bytes: its place in the queue and in the heap.
+const MESSAGE_OVERHEAD_BYTES: usize = 64;
 
 /// Messages that wait. They leave by rank, and within a rank in the order in which they came. When there is no room,
 /// the least important go, and among these the oldest, whose news is the stalest; signals are never dropped.
@@ -62,6 +64,12 @@ impl Queue {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Memory for what waits, in bytes. A message that waits on several relations is counted on each.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.bytes + self.waiting.len() * MESSAGE_OVERHEAD_BYTES
     }
 
     /// Whether nothing waits.

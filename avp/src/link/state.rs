@@ -30,6 +30,8 @@ pub struct Link {
     /// Which vendor messages the peer says that it understands.
     pub support: Support,
     framing: Framing,
+    /// Where a message was unfinished at the last look at the link: how many had come before it.
+    unfinished: Option<u64>,
     alive: Alive,
     /// Queries that have made so many hops are not wanted.
     hops_limit: u8,
@@ -60,6 +62,7 @@ impl Link {
             monitor: LinkMonitor::start(now),
             support: Support::default(),
             framing: Framing::default(),
+            unfinished: None,
             alive,
             hops_limit: u8::MAX,
         }
@@ -96,12 +99,26 @@ impl Link {
         self.alive.next_at()
     }
 
+    /// Memory for the beginning of a message, in bytes.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.framing.held_bytes()
+    }
+
+    /// Whether the message that is unfinished was so at the last look already.
+    fn is_unfinished(&mut self) -> bool {
+        let now = (self.framing.held_bytes() > 0).then_some(self.monitor.messages_received);
+        let before = std::mem::replace(&mut self.unfinished, now);
+        now.is_some() && now == before
+    }
+
     /// Looks whether the relation still lives, and keeps it alive.
     pub fn tick(&mut self, now: Instant) -> Tick {
         match self.alive.beat(now, self.terms.role) {
             Beat::Wait => Tick::Idle,
             Beat::Dead => Tick::End(Ending::Silent),
             Beat::Ping { .. } if self.flow.is_stalled(now) => Tick::End(Ending::Stalled),
+            Beat::Ping { .. } if self.is_unfinished() => Tick::End(Ending::Unfinished),
             Beat::Ping { guid, lost } => {
                 self.monitor.ping(now, lost);
                 Tick::Ping(Header { guid, kind: Kind::PING, ttl: 1, hops: 0, len: 0 })
@@ -187,6 +204,23 @@ mod tests {
             assert!(ticks.len() < 20);
         }
         assert_eq!(link.monitor.loss(), Some(4.0 / 5.0));
+    }
+
+    #[test]
+    fn a_peer_that_does_not_finish_a_message_is_given_up() {
+        let mut link = link(Role::Ultrapeer);
+        let drip = |link: &mut Link, bytes: &[u8]| {
+            let mut input = link.read(bytes);
+            while input.next().is_some() {}
+            link.keep(input);
+            link.tick(link.next_tick())
+        };
+        let message =
+            Header { guid: Guid([1; 16]), kind: Kind::QUERY, ttl: 1, hops: 0, len: 0 }.frame(&[7; 9]);
+        let (begin, rest) = message.split_at(20);
+        assert!(matches!(drip(&mut link, begin), Tick::Ping(_)));
+        assert!(matches!(drip(&mut link, &[rest, begin].concat()), Tick::Ping(_)), "another message");
+        assert_eq!(drip(&mut link, &rest[..4]), Tick::End(Ending::Unfinished));
     }
 
     #[test]

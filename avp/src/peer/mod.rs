@@ -14,6 +14,8 @@
 //! | `routing` | query routing tables in and out |
 //! | `strangers` | HTTP requests and datagrams |
 //! | `vendor` | vendor messages |
+//! | `work` | how much one call may do, and who has to wait |
+//! | `memory` | what all relations make us hold, and whose end it is when that is too much |
 //! | `upkeep` | what is done once a second: dials, routes that age, tables that are published |
 //! | `address` | under which address others see this peer |
 //! | `saved` | what outlives the instance |
@@ -23,6 +25,7 @@ mod address;
 mod admission;
 mod answers;
 mod dynamic;
+mod memory;
 mod opening;
 mod pings;
 mod queries;
@@ -35,6 +38,7 @@ mod strangers;
 mod table;
 mod upkeep;
 mod vendor;
+mod work;
 
 pub use saved::RestoreError;
 pub use status::{LinkStatus, Slots, Status};
@@ -48,6 +52,7 @@ use self::address::OwnAddress;
 use self::opening::Openings;
 use self::report::Counters;
 use self::table::Table;
+use self::work::{PAUSE, Work};
 use crate::application::access::Access;
 use crate::application::door::Door;
 use crate::application::dynamic_query::{Active, Ask, Candidate};
@@ -106,8 +111,9 @@ pub struct VirtualPeer {
     /// What the neighbours and their leaves have.
     neighbour_tables: Matrix,
     published: Published,
-    /// Bytes of routing tables of which a part has come in.
-    unfinished_bytes: usize,
+    /// Memory for what has come in and is unfinished or has to wait, of all relations.
+    held_bytes: usize,
+    work: Work,
     dynamic: Active,
 
     hosts: HostCache,
@@ -162,9 +168,10 @@ impl VirtualPeer {
             query_routes: routes(config.query_routes),
             push_routes: routes(config.push_routes),
             leaf_tables: Matrix::new(config.large_table_bytes as usize),
-            neighbour_tables: Matrix::new(config.large_table_bytes as usize),
+            neighbour_tables: Matrix::new(NEIGHBOUR_LARGE_TABLE_BYTES_MAX),
             published: Published::default(),
-            unfinished_bytes: 0,
+            held_bytes: 0,
+            work: Work::default(),
             dynamic: Active::new(config.dynamic_queries as usize, &hasher),
             hosts: HostCache::new(config.allow_private_addresses, &mut rng),
             pongs: PongCache::default(),
@@ -187,6 +194,7 @@ impl VirtualPeer {
         host: &mut impl Host,
     ) {
         self.now = self.now.max(now);
+        self.work.begin();
         for event in events {
             self.event(event, host);
         }
@@ -207,7 +215,7 @@ impl VirtualPeer {
             }
             Event::Accepted { conn, remote, local } => self.accepted(conn, remote, local, host),
             Event::Established { conn, remote, local } => self.established(conn, remote, local, host),
-            Event::Failed { conn, .. } => self.dial_failed(conn),
+            Event::Failed { conn, reason } => self.opening_closed(conn, reason),
             Event::Closed { conn, reason } => match self.table.find(conn) {
                 Some(index) => self.end(index, Ending::Lost(reason), host),
                 None => self.opening_closed(conn, reason),
@@ -219,6 +227,7 @@ impl VirtualPeer {
 
     /// Does what is due.
     fn due(&mut self, host: &mut impl Host) {
+        self.go_on(host);
         while let Some(conn) = self.schedule.pop_due(self.now) {
             match self.table.find(conn) {
                 Some(index) => self.relation_due(index, host),
@@ -242,7 +251,8 @@ impl VirtualPeer {
         }
         self.dispatch.flush(self.now, host, &mut self.table);
         self.begin_inflating(host);
-        let next = [Some(self.upkeep_at), self.schedule.next_at(), self.dynamic.next_at()];
+        let go_on_at = self.work.has_waiting().then_some(self.now + PAUSE);
+        let next = [Some(self.upkeep_at), go_on_at, self.schedule.next_at(), self.dynamic.next_at()];
         if let Some(at) = next.into_iter().flatten().min()
             && self.wake_asked != Some(at)
         {
@@ -277,6 +287,10 @@ impl VirtualPeer {
         self.dispatch.flush(self.now, host, &mut self.table);
     }
 }
+
+/// Bytes for neighbours' query routing tables with more than 65,536 slots. Neighbours in use send 131,072 at most, which
+/// take 16 KiB each.
+const NEIGHBOUR_LARGE_TABLE_BYTES_MAX: usize = 8 << 20;
 
 /// Leaves of other makes want an ultrapeer of at least this degree.
 const DEGREE_SAID_MIN: u16 = 16;

@@ -1,5 +1,6 @@
 //! Connections that are no relation yet: dialled, accepted, shaking hands.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
 use super::VirtualPeer;
@@ -11,8 +12,11 @@ use crate::link::{Ending, Role};
 use crate::network::rate::OncePer;
 use crate::tables::{Hasher, Map};
 
-/// Connections in this state at the same time. Each costs about 300 bytes and, at most, a header block of 8 KiB.
+/// Connections in this state at the same time, each about 500 bytes. One more takes the place of the one that came first:
+/// a handshake takes a second, and who makes us wait longer is the first to go.
 const OPENINGS_MAX: usize = 4_096;
+/// Bytes of unfinished header blocks, of all together. Where there are more, those that came first go.
+const OPENING_BYTES_MAX: usize = 8 << 20;
 /// Connections back that peers have asked for, under way at the same time.
 const CONNECT_BACKS_MAX: usize = 16;
 /// Addresses of crawlers that are remembered.
@@ -35,12 +39,23 @@ impl Opening {
             Self::Shaking(handshake) => handshake.deadline(),
         }
     }
+
+    fn held_bytes(&self) -> usize {
+        match self {
+            Self::Shaking(handshake) => handshake.held_bytes(),
+            Self::Dialled { .. } | Self::ConnectBack { .. } => 0,
+        }
+    }
 }
 
 /// All of them.
 #[derive(Debug)]
 pub(super) struct Openings {
     by_conn: Map<ConnId, Opening>,
+    /// Those who connected to us, in the order in which they came; who is not in `by_conn` any more has gone.
+    came: VecDeque<ConnId>,
+    /// Bytes of unfinished header blocks.
+    held_bytes: usize,
     /// Slots that they hold, by role.
     reserved: [u32; 3],
     connect_backs: usize,
@@ -55,6 +70,8 @@ impl Openings {
     pub(super) fn new(hasher: &Hasher) -> Self {
         Self {
             by_conn: Map::with_hasher(hasher.clone()),
+            came: VecDeque::new(),
+            held_bytes: 0,
             reserved: [0; 3],
             connect_backs: 0,
             crawls: OncePer::new(CRAWL_INTERVAL, CRAWLERS_MAX, hasher.clone()),
@@ -65,6 +82,34 @@ impl Openings {
 
     pub(super) fn len(&self) -> usize {
         self.by_conn.len()
+    }
+
+    /// Bytes of unfinished header blocks.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    fn insert(&mut self, conn: ConnId, opening: Opening) {
+        self.held_bytes += opening.held_bytes();
+        self.by_conn.insert(conn, opening);
+    }
+
+    fn remove(&mut self, conn: ConnId) -> Option<Opening> {
+        let opening = self.by_conn.remove(&conn)?;
+        self.held_bytes -= opening.held_bytes();
+        Some(opening)
+    }
+
+    /// Who is the first to go, where there are too many, or hold too much.
+    fn superfluous(&mut self) -> Option<ConnId> {
+        // Those who are up or gone leave the queue here, or when they have become the greater part of it.
+        if self.came.len() > 2 * OPENINGS_MAX {
+            self.came.retain(|conn| self.by_conn.contains_key(conn));
+        }
+        if self.by_conn.len() < OPENINGS_MAX && self.held_bytes <= OPENING_BYTES_MAX {
+            return None;
+        }
+        std::iter::from_fn(|| self.came.pop_front()).find(|conn| self.by_conn.contains_key(conn))
     }
 
     pub(super) fn has(&self, conn: ConnId) -> bool {
@@ -90,18 +135,23 @@ impl VirtualPeer {
         host: &mut impl Host,
     ) {
         self.own.local(local);
-        if self.openings.len() >= OPENINGS_MAX || self.stopping {
+        if self.stopping {
             self.counters.ended(Ending::Refused);
             host.abort(conn);
             return;
         }
+        while let Some(first) = self.openings.superfluous() {
+            host.abort(first);
+            self.forget_opening(first, Ending::HandshakeTimeout.into());
+        }
+        self.openings.came.push_back(conn);
         let handshake = Handshake::accept(self.now, remote);
         self.open(conn, Opening::Shaking(handshake.into()));
     }
 
     fn open(&mut self, conn: ConnId, opening: Opening) {
         self.schedule.put(opening.deadline(), conn);
-        self.openings.by_conn.insert(conn, opening);
+        self.openings.insert(conn, opening);
     }
 
     /// Dials a host to become its neighbour.
@@ -137,7 +187,7 @@ impl VirtualPeer {
         local: SocketAddr,
         host: &mut impl Host,
     ) {
-        match self.openings.by_conn.remove(&conn) {
+        match self.openings.remove(conn) {
             Some(Opening::Dialled { .. }) => {
                 self.own.local(local);
                 self.renew_identity(host);
@@ -147,7 +197,7 @@ impl VirtualPeer {
                 out.clear();
                 self.openings.out = out;
                 // Its place in the schedule is that of the dial: at that time it gets its own.
-                self.openings.by_conn.insert(conn, Opening::Shaking(handshake.into()));
+                self.openings.insert(conn, Opening::Shaking(handshake.into()));
             }
             Some(Opening::ConnectBack { .. }) => {
                 self.openings.connect_backs -= 1;
@@ -155,14 +205,10 @@ impl VirtualPeer {
                 self.dispatch.close(conn);
             }
             Some(other) => {
-                self.openings.by_conn.insert(conn, other);
+                self.openings.insert(conn, other);
             }
             None => host.abort(conn),
         }
-    }
-
-    pub(super) fn dial_failed(&mut self, conn: ConnId) {
-        self.opening_closed(conn, CloseReason::Refused);
     }
 
     /// A connection has ended before it became a relation.
@@ -184,7 +230,7 @@ impl VirtualPeer {
 
     /// Forgets a connection that came to nothing.
     fn forget_opening(&mut self, conn: ConnId, why: Failure) {
-        let (before, reached) = match self.openings.by_conn.remove(&conn) {
+        let (before, reached) = match self.openings.remove(conn) {
             Some(Opening::Shaking(handshake)) => (handshake.reserved(), true),
             Some(Opening::ConnectBack { .. }) => {
                 self.openings.connect_backs -= 1;
@@ -195,6 +241,7 @@ impl VirtualPeer {
         };
         self.openings.reserve(before, None);
         self.opening_failed(conn, reached, why);
+        self.trim_schedule();
     }
 
     fn opening_failed(&mut self, conn: ConnId, reached: bool, why: Failure) {
@@ -212,7 +259,11 @@ impl VirtualPeer {
     }
 
     pub(super) fn opening_received(&mut self, conn: ConnId, bytes: &[u8], host: &mut impl Host) {
-        let Some(Opening::Shaking(mut handshake)) = self.openings.by_conn.remove(&conn) else { return };
+        let mut handshake = match self.openings.remove(conn) {
+            Some(Opening::Shaking(handshake)) => handshake,
+            Some(other) => return self.openings.insert(conn, other),
+            None => return,
+        };
         self.renew_identity(host);
         let remote = handshake.remote();
         let before = handshake.reserved();
@@ -239,7 +290,7 @@ impl VirtualPeer {
         match progress {
             Progress::Waiting => {
                 self.openings.reserve(before, handshake.reserved());
-                self.openings.by_conn.insert(conn, Opening::Shaking(handshake));
+                self.openings.insert(conn, Opening::Shaking(handshake));
             }
             Progress::Agreed { terms, rest } => {
                 self.openings.reserve(before, None);
@@ -294,6 +345,7 @@ impl VirtualPeer {
         }
         self.openings.reserved = [0; 3];
         self.openings.connect_backs = 0;
+        self.openings.held_bytes = 0;
     }
 
     /// Puts what is known by now into what handshakes say.

@@ -1,6 +1,7 @@
 //! Queries to the leaves and neighbours that may answer.
 
 use super::VirtualPeer;
+use super::work::COPY_WORK;
 use crate::application::monitoring::DropReason;
 use crate::application::routes::LinkId;
 use crate::gnutella::qrp::Hashes;
@@ -120,6 +121,7 @@ impl VirtualPeer {
                 continue;
             }
             let Some(relation) = self.table.get_mut(*target) else { continue };
+            self.work.spend(COPY_WORK);
             match self.dispatch.add(&mut relation.link, &mut message) {
                 Sent::Now | Sent::Waits => copies += 1,
                 Sent::Dropped(_) | Sent::Overflow => self.monitor.dropped(header.kind, DropReason::Congested),

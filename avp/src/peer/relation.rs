@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::table::Relation;
+use super::work::MESSAGE_WORK;
 use super::{USER_AGENT, VirtualPeer};
 use crate::application::monitoring::DropReason;
 use crate::application::routes::LinkId;
@@ -88,11 +89,36 @@ impl VirtualPeer {
         if relation.inflating {
             let conn = relation.link.conn;
             self.keep_for_inflating(conn, bytes);
-            return;
+        } else if relation.backlog.is_empty() {
+            self.read(index, bytes, host);
+        } else {
+            relation.backlog.extend_from_slice(bytes);
+            self.count_held(index);
         }
+    }
+
+    /// Lets those go on that have had to wait.
+    pub(super) fn go_on(&mut self, host: &mut impl Host) {
+        while let Some(conn) = self.work.next() {
+            let Some(relation) = self.table.by_conn(conn) else { continue };
+            let (index, bytes) = (relation.id.index, std::mem::take(&mut relation.backlog));
+            self.read(index, &bytes, host);
+        }
+    }
+
+    fn read(&mut self, index: u32, bytes: &[u8], host: &mut impl Host) {
+        let share = self.work.share();
+        let Some(relation) = self.table.get_mut(index) else { return };
         let mut input = relation.link.read(bytes);
         let mut result = Ok(());
-        while let Some(frame) = input.next() {
+        let mut rest: &[u8] = &[];
+        loop {
+            if !self.work.is_left(share) {
+                rest = input.take_rest();
+                break;
+            }
+            let Some(frame) = input.next() else { break };
+            self.work.spend(MESSAGE_WORK);
             result = match frame {
                 Frame::Message(header, payload) => {
                     self.monitor.received(self.now, header.kind, HEADER_LEN + payload.len());
@@ -108,13 +134,21 @@ impl VirtualPeer {
             if result.is_err() {
                 break;
             }
+            self.dispatch.spill(self.now, host, &mut self.table);
+            self.make_room(host);
         }
         if let Some(relation) = self.table.get_mut(index) {
             relation.link.keep(input);
+            if !rest.is_empty() {
+                relation.backlog.extend_from_slice(rest);
+                self.work.wait(relation.link.conn);
+            }
         }
-        if let Err(ending) = result {
-            self.end(index, ending, host);
+        match result {
+            Ok(()) => self.count_held(index),
+            Err(ending) => self.end(index, ending, host),
         }
+        self.make_room(host);
     }
 
     /// One message.
@@ -157,6 +191,9 @@ impl VirtualPeer {
         let Some(relation) = self.table.get_mut(index) else { return };
         match relation.link.tick(self.now) {
             Tick::Idle => {}
+            Tick::Ping(_) if relation.is_table_unfinished() => {
+                return self.end(index, Ending::BadRoutingTable, host);
+            }
             Tick::Ping(header) => {
                 self.dispatch.send(&mut relation.link, &mut Outgoing::signal(&header, &[]));
             }
@@ -180,7 +217,7 @@ impl VirtualPeer {
             None if matches!(ending, Ending::Lost(_)) => {}
             None => self.dispatch.end(link, None),
         }
-        self.unfinished_bytes -= relation.receiver.held_bytes();
+        self.forget_held(&relation);
         if let Some(column) = relation.column {
             let tables = if link.terms.role == Role::Leaf {
                 &mut self.leaf_tables
@@ -201,6 +238,11 @@ impl VirtualPeer {
             }
         }
         self.counters.ended(ending);
+        self.trim_schedule();
+    }
+
+    /// Throws out of the schedule who is gone.
+    pub(super) fn trim_schedule(&mut self) {
         let (table, openings) = (&self.table, &self.openings);
         self.schedule
             .trim(|conn| table.find(conn).is_some() || openings.has(conn), table.len() + openings.len());

@@ -76,6 +76,12 @@ impl VirtualPeer {
             let joined = self.counters.joined[role as usize];
             out.counter("avp_joined_total", "Relations with peers that were made.", &label, joined);
         }
+        out.gauge(
+            "avp_held_bytes",
+            "Memory for unfinished messages, unfinished routing tables and queues.",
+            &[],
+            (self.all_held_bytes() + self.openings.held_bytes()) as f64,
+        );
         let openings = self.openings.len() as f64;
         out.gauge("avp_openings", "Connections that are no relation yet.", &[], openings);
         out.gauge("avp_dialling", "Hosts that are being dialled.", &[], self.topology.dialling() as f64);

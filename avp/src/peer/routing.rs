@@ -1,16 +1,18 @@
 //! Query routing tables in and out.
 
 use super::VirtualPeer;
+use super::work::{ROW_WORK, SLOTS_A_UNIT};
 use crate::application::monitoring::DropReason;
+use crate::application::query_routing::matrix::SLOT_BITS;
 use crate::gnutella::qrp::Progress;
 use crate::gnutella::{Guid, Header, Kind};
 use crate::link::dispatch::Outgoing;
 use crate::link::{Ending, Role};
 
-/// Bytes of unfinished tables that all peers together may have on their way in. Who would need more is sent away.
-const UNFINISHED_BYTES_MAX: usize = 64 << 20;
 /// RESETs and whole PATCHes that a peer may send at first...
 const UPDATES_BURST: u64 = 16;
+/// A PATCH of a table counts once more for each so many slots.
+const UPDATE_SLOTS_LOG2: u8 = 18;
 /// ...and one more for each so many seconds. Real peers send one in some minutes; each may cost a millisecond.
 const UPDATE_SECONDS: u64 = 2;
 
@@ -37,21 +39,20 @@ impl VirtualPeer {
                 column
             }
         };
-        let before = relation.receiver.held_bytes();
         let progress = relation.receiver.receive(payload, &mut tables.table(column));
-        self.unfinished_bytes = self.unfinished_bytes - before + relation.receiver.held_bytes();
-        match progress {
-            Ok(Progress::Partial) if self.unfinished_bytes > UNFINISHED_BYTES_MAX => {
-                Err(Ending::BadRoutingTable)
+        let log2 = relation.receiver.log2().unwrap_or(SLOT_BITS);
+        let (updates, rows) = match progress {
+            Ok(Progress::Partial) => return Ok(()),
+            Ok(Progress::Reset(_)) => (1, 0),
+            Ok(Progress::Applied { changed }) => {
+                (1 + (1 << log2 >> UPDATE_SLOTS_LOG2), changed << SLOT_BITS.saturating_sub(log2))
             }
-            Ok(Progress::Partial) => Ok(()),
-            Ok(Progress::Reset(_) | Progress::Applied { .. }) => {
-                relation.table_updates += 1;
-                let may = UPDATES_BURST + relation.link.age(self.now).as_secs() / UPDATE_SECONDS;
-                if u64::from(relation.table_updates) > may { Err(Ending::BadRoutingTable) } else { Ok(()) }
-            }
-            Err(_) => Err(Ending::BadRoutingTable),
-        }
+            Err(_) => return Err(Ending::BadRoutingTable),
+        };
+        relation.table_updates += updates;
+        self.work.spend(rows * ROW_WORK + (1 << log2.max(SLOT_BITS)) / SLOTS_A_UNIT);
+        let may = UPDATES_BURST + relation.link.age(self.now).as_secs() / UPDATE_SECONDS;
+        if u64::from(relation.table_updates) > may { Err(Ending::BadRoutingTable) } else { Ok(()) }
     }
 
     /// Tells a new neighbour what the leaves have.

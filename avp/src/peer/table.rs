@@ -24,6 +24,12 @@ pub(super) struct Relation {
     pub(super) receiver: Receiver,
     /// RESETs and whole PATCHes that it has sent.
     pub(super) table_updates: u32,
+    /// How many of them there were when a table was last found unfinished.
+    pub(super) unfinished_table: Option<u32>,
+    /// What it has sent and has to wait.
+    pub(super) backlog: Vec<u8>,
+    /// What [`Self::held_bytes`] was when it was last added to those of all others.
+    pub(super) counted_bytes: usize,
     /// Whether the peer's bytes are to be handed to the shell, which inflates them from the next batch on.
     pub(super) inflating: bool,
     /// The servent GUID for which this peer is the way, whatever hits say.
@@ -36,6 +42,20 @@ pub(super) struct Relation {
     pub(super) pongs_from: Instant,
     /// When the peer may ask again for a connection back.
     pub(super) connect_back_from: Instant,
+}
+
+impl Relation {
+    /// Memory for what has come in of unfinished messages and tables, and for what has to wait, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.link.held_bytes() + self.receiver.held_bytes() + self.backlog.capacity()
+    }
+
+    /// Whether the table that is unfinished was so at the last look already.
+    pub(super) fn is_table_unfinished(&mut self) -> bool {
+        let now = (self.receiver.held_bytes() > 0).then_some(self.table_updates);
+        let before = std::mem::replace(&mut self.unfinished_table, now);
+        now.is_some() && now == before
+    }
 }
 
 #[derive(Debug, Default)]
@@ -104,6 +124,9 @@ impl Table {
             column: None,
             receiver: Receiver::default(),
             table_updates: 0,
+            unfinished_table: None,
+            backlog: Vec::new(),
+            counted_bytes: 0,
             inflating: false,
             servent: None,
             push_proxy: false,

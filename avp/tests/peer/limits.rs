@@ -151,23 +151,98 @@ fn tables_that_change_all_the_time_end_the_relation() {
 }
 
 #[test]
-fn unfinished_tables_are_bounded_over_all_peers() {
+fn what_peers_make_us_hold_is_bounded_and_who_holds_most_goes() {
+    const HELD_BYTES: u32 = 4 << 20;
     let mut net = Net::new();
-    let up = net.peer(config());
-    let mut closed = 0;
-    for n in 1..=80 {
-        let leaf = net.leaf(n, up);
-        let reset = RouteUpdate::Reset { slots_log2: 21, infinity: 2 };
-        net.message(leaf, Kind::QRP, 1, 0, guid(1), &reset.encode());
+    let up = net.peer(Config { held_bytes: HELD_BYTES, ..config() });
+    let reset = RouteUpdate::Reset { slots_log2: 21, infinity: 2 }.encode();
+    let patch = |seq| {
+        let data = &[0; 15_000];
+        RouteUpdate::Patch { seq, count: 255, compressor: Compressor::None, bits: 4, data }.encode()
+    };
+    let modest = net.leaf(1, up);
+    net.message(modest, Kind::QRP, 1, 0, guid(1), &reset);
+    net.message(modest, Kind::QRP, 1, 0, guid(1), &patch(1));
+    // The beginning of a hit, as long as hits may be.
+    let stream = Header { guid: guid(1), kind: Kind::QUERY_HIT, ttl: 1, hops: 0, len: 0 }.frame(&[0; 16_000]);
+    let slow = net.leaf(2, up);
+    net.send(slow, &stream[..15_000]);
+    let greedy: Vec<RawId> = (3..=40).map(|n| net.leaf(n, up)).collect();
+    for leaf in &greedy {
+        net.message(*leaf, Kind::QRP, 1, 0, guid(1), &reset);
         for seq in 1..=60 {
-            let data = &[0; 15_000];
-            let patch = RouteUpdate::Patch { seq, count: 255, compressor: Compressor::None, bits: 4, data };
-            net.message(leaf, Kind::QRP, 1, 0, guid(1), &patch.encode());
+            net.message(*leaf, Kind::QRP, 1, 0, guid(1), &patch(seq));
         }
         net.run();
-        closed += u32::from(net.is_closed(leaf));
+        assert!(net.metric(up, "avp_held_bytes", &[]) <= f64::from(HELD_BYTES));
     }
-    assert!((10..70).contains(&closed), "{closed}");
+    let closed = greedy.iter().filter(|leaf| net.is_closed(**leaf)).count();
+    assert!((30..38).contains(&closed), "{closed}");
+    assert!(!net.is_closed(modest) && !net.is_closed(slow));
+    assert_eq!(net.metric(up, "avp_ended_total", &[("reason", "out_of_memory")]), closed as f64);
+
+    for leaf in &greedy {
+        net.close(*leaf);
+    }
+    net.close(slow);
+    net.close(modest);
+    net.run();
+    assert_eq!(net.metric(up, "avp_held_bytes", &[]), 0.0, "nothing is counted that is not held");
+}
+
+#[test]
+fn leaves_that_take_nothing_are_bounded_together() {
+    const HELD_BYTES: u32 = 1 << 20;
+    let mut net = Net::new();
+    let up = net.peer(Config { held_bytes: HELD_BYTES, ..config() });
+    let stalled: Vec<RawId> = (1..=60).map(|n| net.sharing_leaf(n, up, "walrus.mp3")).collect();
+    let asker = net.leaf(100, up);
+    for leaf in &stalled {
+        net.set_full(*leaf, true);
+    }
+    for n in 0..2_000_u16 {
+        let mut id = guid(1);
+        id.0[..2].copy_from_slice(&n.to_le_bytes());
+        net.query(asker, 4, 0, id, "walrus");
+        assert!(net.metric(up, "avp_held_bytes", &[]) <= f64::from(HELD_BYTES));
+    }
+    let ended = net.metric(up, "avp_ended_total", &[("reason", "out_of_memory")]);
+    assert!(ended > 0.0);
+    assert!(!net.is_closed(asker));
+    for leaf in stalled {
+        net.set_full(leaf, false);
+    }
+    net.run();
+    assert_eq!(net.metric(up, "avp_held_bytes", &[]), 0.0);
+}
+
+#[test]
+fn costly_messages_wait_for_their_turn_and_are_not_lost() {
+    const COSTLY: u16 = 12_000;
+    let mut net = Net::new();
+    let up = net.peer(config());
+    let sharers: Vec<RawId> = (1..=400).map(|n| net.sharing_leaf(n, up, "walrus.mp3")).collect();
+    let (flooder, other) = (net.ultrapeer(500, up), net.leaf(501, up));
+    let mut flood = Vec::new();
+    for n in 0..COSTLY {
+        let mut id = guid(1);
+        id.0[..2].copy_from_slice(&n.to_le_bytes());
+        let query = Header { guid: id, kind: Kind::QUERY, ttl: 1, hops: 1, len: 0 };
+        flood.extend(query.frame(b"\x80\0walrus\0"));
+    }
+    let (first, second) = flood.split_at(flood.len() / 3);
+    net.send(flooder, first);
+    net.send(flooder, second);
+    net.query(other, 4, 0, guid(2), "zebra walrus");
+    let got = net.of_kind(sharers[0], Kind::QUERY);
+    assert!((1_000..usize::from(COSTLY)).contains(&got.len()), "{}", got.len());
+    net.advance(SECOND);
+    let late = net.of_kind(sharers[0], Kind::QUERY);
+    assert_eq!(got.len() + late.len(), usize::from(COSTLY));
+    let ids: Vec<u16> =
+        got.iter().chain(&late).map(|(h, _)| u16::from_le_bytes([h.guid.0[0], h.guid.0[1]])).collect();
+    assert!(ids.is_sorted(), "in the order in which they came");
+    assert_eq!(net.metric(up, "avp_held_bytes", &[]), 0.0);
 }
 
 #[test]
@@ -261,6 +336,28 @@ fn an_unfinished_handshake_is_given_up() {
     net.advance(2 * SECOND);
     assert!(net.is_closed(slow));
     assert_eq!(net.metric(up, "avp_openings", &[]), 0.0);
+}
+
+#[test]
+fn who_does_not_come_to_the_point_makes_room_for_others() {
+    let mut net = Net::new();
+    let up = net.peer(config());
+    let text = [b"GNUTELLA CONNECT/0.6\r\nX-Endless: ".to_vec(), vec![b'x'; 7_000]].concat();
+    let slow: Vec<RawId> = (0..4_500)
+        .map(|n| {
+            let raw = net.connect(raw::address(n), up);
+            net.send(raw, &text);
+            raw
+        })
+        .collect();
+    net.run();
+    assert!(net.metric(up, "avp_openings", &[]) <= 4_096.0);
+    assert!(net.metric(up, "avp_held_bytes", &[]) <= f64::from(9 << 20));
+    assert!(net.is_closed(slow[0]) && !net.is_closed(slow[4_499]));
+    net.leaf(5_000, up);
+    net.advance(21 * SECOND);
+    assert_eq!(net.metric(up, "avp_held_bytes", &[]), 0.0);
+    assert_eq!(net.metric(up, "avp_ended_total", &[("reason", "handshake_timeout")]), 4_500.0);
 }
 
 #[test]

@@ -4,12 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::gnutella::Guid;
 use crate::gnutella::headers::{Headers, Version};
+use crate::link::terms::USER_AGENT_BYTES_MAX;
 use crate::link::{Features, Role};
 
 /// What a peer has said of itself. Fields that it left out, or that cannot be read, are as if it knew nothing of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hello {
-    /// `User-Agent`.
+    /// `User-Agent`, at most [`USER_AGENT_BYTES_MAX`] of it.
     pub user_agent: String,
     /// `X-Ultrapeer`: whether it is an ultrapeer, or does not know of them.
     pub ultrapeer: Option<bool>,
@@ -54,8 +55,9 @@ impl Hello {
     #[must_use]
     pub fn read(headers: &Headers) -> Self {
         let has = |name| headers.get(name).is_some();
+        let user_agent = headers.get("User-Agent").unwrap_or_default();
         Self {
-            user_agent: headers.get("User-Agent").unwrap_or_default().to_owned(),
+            user_agent: user_agent[..user_agent.floor_char_boundary(USER_AGENT_BYTES_MAX)].to_owned(),
             ultrapeer: headers.boolean("X-Ultrapeer"),
             ultrapeer_needed: headers.boolean("X-Ultrapeer-Needed"),
             listen: ["Listen-IP", "Node", "X-My-Address"]

@@ -23,7 +23,6 @@ pub use gate::{Admission, CRAWL_INTERVAL, Census, Gate, Proposal, Refusal};
 pub use hello::Hello;
 pub use identity::{Identity, TRY_HOSTS_MAX};
 
-use super::terms::USER_AGENT_BYTES_MAX;
 use super::{Ending, Role, Terms};
 use crate::gnutella::handshake::{Block, Error, Reader, Start};
 use crate::gnutella::headers::{Headers, Version};
@@ -149,6 +148,12 @@ impl Handshake {
     #[must_use]
     pub fn remote(&self) -> SocketAddr {
         self.remote
+    }
+
+    /// Memory for the text that is unfinished, in bytes.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.reader.held_bytes()
     }
 
     /// The slot that is held for the peer while it makes up its mind.
@@ -328,8 +333,6 @@ impl Handshake {
 
 fn agreed(deal: Agreed, dialled: bool, inflate: bool, rest: &[u8]) -> Progress<'_> {
     let Agreed { hello, role, deflate } = deal;
-    let mut user_agent = hello.user_agent;
-    user_agent.truncate(user_agent.floor_char_boundary(USER_AGENT_BYTES_MAX));
     let terms = Terms {
         role,
         dialled,
@@ -340,7 +343,7 @@ fn agreed(deal: Agreed, dialled: bool, inflate: bool, rest: &[u8]) -> Progress<'
         features: hello.features,
         query_routing: hello.query_routing.map(|v| v.min(QUERY_ROUTING)),
         ultrapeer_query_routing: hello.ultrapeer_query_routing.map(|v| v.min(ULTRAPEER_QUERY_ROUTING)),
-        user_agent: user_agent.into(),
+        user_agent: hello.user_agent.into(),
         listen: hello.listen,
         seen_as: hello.seen_as,
         guid: hello.guid,

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::gnutella::Guid;
 use crate::link::Features;
+use crate::link::terms::USER_AGENT_BYTES_MAX;
 
 const GTK_LEAF: &str = "GNUTELLA CONNECT/0.6\r\n\
     Node: 100.64.77.2:6347\r\n\

@@ -1,0 +1,52 @@
+//! What all relations make us hold, and whose end it is when that is too much.
+//!
+//! Each relation has bounds of its own, but ten thousand of them at their bounds would take gigabytes. So there is a bound
+//! for all together; where it is exceeded those that hold most are ended, so that nobody can take the room of others.
+
+use super::VirtualPeer;
+use super::table::Relation;
+use crate::host::Host;
+use crate::link::Ending;
+
+impl VirtualPeer {
+    /// Brings what one relation holds into the sum.
+    pub(super) fn count_held(&mut self, index: u32) {
+        let Some(relation) = self.table.get_mut(index) else { return };
+        let held = relation.held_bytes();
+        self.held_bytes = self.held_bytes - std::mem::replace(&mut relation.counted_bytes, held) + held;
+    }
+
+    /// Takes a relation that is over out of the sums.
+    pub(super) fn forget_held(&mut self, relation: &Relation) {
+        self.held_bytes -= relation.counted_bytes;
+        self.dispatch.forget(&relation.link);
+    }
+
+    /// Memory for what is unfinished or has to wait, of all relations and both ways.
+    pub(super) fn all_held_bytes(&self) -> usize {
+        self.held_bytes + self.dispatch.held_bytes()
+    }
+
+    /// Ends the relations that hold most, where all together hold too much.
+    #[inline]
+    pub(super) fn make_room(&mut self, host: &mut impl Host) {
+        if self.all_held_bytes() > self.config.held_bytes as usize {
+            self.end_greatest_holders(host);
+        }
+    }
+
+    #[cold]
+    fn end_greatest_holders(&mut self, host: &mut impl Host) {
+        let held = |r: &Relation| (r.counted_bytes + r.link.flow.held_bytes(), r.id.index);
+        let mut holders: Vec<(usize, u32)> = self.table.iter().map(held).collect();
+        holders.sort_unstable_by(|a, b| b.cmp(a));
+        // Some more than must be, so that not everybody is looked at for each message.
+        let enough = self.config.held_bytes as usize / 8 * 7;
+        for (_, index) in holders {
+            if self.all_held_bytes() <= enough {
+                break;
+            }
+            self.end(index, Ending::OutOfMemory, host);
+        }
+    }
+}
