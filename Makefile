@@ -51,14 +51,16 @@ wasm-target:
 	  || rustup target add wasm32-unknown-unknown \
 	  || { echo "No standard library for wasm32-unknown-unknown. With rustup: rustup target add wasm32-unknown-unknown. See https://rustup.rs"; exit 1; }
 
-# tshark is the independent reader of our traffic.
+# What the tests use and a bare machine may lack: tshark is the independent reader of our traffic, ip makes networks of
+# a test's own, the documents' commands use curl.
+TOOLS     := tshark:tshark ip:iproute2 curl:curl
 check-tools: wasm-target
-	@command -v tshark >/dev/null || { \
-	  echo "tshark is missing: installing it with apt-get"; \
-	  export DEBIAN_FRONTEND=noninteractive; \
-	  SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); \
-	  $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq --no-install-recommends tshark >/dev/null; } \
-	  || { echo "Could not install tshark. Install Wireshark's command line (Debian: apt-get install tshark)."; exit 1; }
+	@missing=; for t in $(TOOLS); do command -v $${t%:*} >/dev/null || missing="$$missing $${t#*:}"; done; \
+	[ -z "$$missing" ] && exit 0; \
+	echo "Installing with apt-get:$$missing"; \
+	export DEBIAN_FRONTEND=noninteractive; sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	$$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null \
+	  || { echo "Could not install$$missing: install them with your distribution's package manager."; exit 1; }
 
 clean:           ## throw away what was built
 	$(CARGO) clean

@@ -1,7 +1,7 @@
 //! The documents' commands work, and print what the documents say.
 //!
 //! Each ```` ```console ```` block of a document is part of one session: lines that begin with `$ ` are typed into one
-//! shell, in order; the lines below are what they print. A line `...` stands for any lines. Numbers, digests and the
+//! shell, in order, those that begin with `> ` go on with the command, and the lines below are what it prints. A line `...` stands for any lines. Numbers, digests and the
 //! folders of paths may differ.
 
 use std::fmt::Write as _;
@@ -28,6 +28,10 @@ fn steps(text: &str) -> Vec<Step> {
             inside = line == "```console";
         } else if let Some(command) = line.strip_prefix("$ ").filter(|_| inside) {
             steps.push(Step { line: i + 1, command: command.to_owned(), prints: Vec::new() });
+        } else if let Some(more) = line.strip_prefix("> ").filter(|_| inside) {
+            let step = steps.last_mut().expect("a block begins with a command");
+            step.command.push('\n');
+            step.command.push_str(more);
         } else if inside {
             let step = steps.last_mut().expect("a block begins with a command");
             step.prints.push(line.to_owned());
@@ -126,4 +130,9 @@ fn run(document: &str) {
 #[test]
 fn the_readmes_tour_can_be_taken() {
     run("README.md");
+}
+
+#[test]
+fn a_node_can_be_operated_by_the_book() {
+    run("docs/operators.md");
 }

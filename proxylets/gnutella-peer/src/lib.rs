@@ -41,8 +41,10 @@ impl GnutellaPeer {
         // An empty batch lets the peer ask for its first wake-up and dial its first neighbours.
         peer.handle(at, std::iter::empty(), &mut host);
         log!(Info, "ultrapeer on {listen}");
+        let mut figures = Figures::default();
+        figures.report(peer.metrics());
         clock::set_timer(FIGURES, now + figures::PERIOD_NS);
-        Ok(Self { peer, host, listener, listen, figures: Figures::default(), now })
+        Ok(Self { peer, host, listener, listen, figures, now })
     }
 
     /// Puts a modified configuration in force; one that cannot be leaves the present one as it is.
