@@ -73,7 +73,7 @@ async fn only_the_file_itself_counts_as_the_file() {
 #[tokio::test]
 async fn a_file_that_is_too_large_is_not_begun() {
     let base = server(|_| ok(CODE_BYTES_MAX as usize + 1, b"")).await;
-    assert!(matches!(fetch(&base).await, Err(FetchError::TooLarge)));
+    assert!(matches!(fetch(&base).await, Err(FetchError::TooLarge { .. })));
 }
 
 #[tokio::test]

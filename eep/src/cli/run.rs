@@ -53,8 +53,8 @@ pub(super) struct Args {
     /// Run this proxylet under its own name, with what it asks for granted. May be given more than once.
     #[arg(long = "service", value_name = "URL|FILE")]
     services: Vec<Source>,
-    /// For developing proxylets: take over each new build of a --service file while the node runs, and show here what
-    /// all services say.
+    /// For developing proxylets: take over each new build of a --service file while the node runs, show here what all
+    /// services say, and check no signatures.
     #[arg(long)]
     dev: bool,
     /// Say in JSON what runs where.
@@ -96,7 +96,15 @@ async fn serve(args: &Args, file: &NodeFile) -> Outcome {
     let state = State::open(&data).map_err(Box::<Problem>::from)?;
     let listening = Listening::open(state.directory().path(), args.api.unwrap_or(file.listen.api)).await?;
     let name = file.node.name.as_ref().map_or_else(machine_name, ToString::to_string);
-    let node = Arc::new(Node::new(name, state)?);
+    let mut node = Node::new(name, state)?;
+    match file.trust() {
+        Some(_) if args.dev => {
+            note(&format!("{} --dev: signatures are not checked", paint(WARN, "warning:")))
+        }
+        Some(trust) => node = node.trusting(trust),
+        None => {}
+    }
+    let node = Arc::new(node);
     if let Some(address) = listening.address() {
         node.serves_api_at(address);
     }

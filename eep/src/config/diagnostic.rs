@@ -6,9 +6,8 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, NamedSource, So
 use serde_yaml::Error as Yaml;
 
 /// Keys that later versions will know. They are refused by name, so that nobody believes them to be in force.
-const NOT_YET: [(&str, &str); 5] = [
+const NOT_YET: [(&str, &str); 4] = [
     ("mesh", "nodes do not connect to each other in this version"),
-    ("trust", "signatures are not checked in this version: pin the code with `sha256`"),
     ("domain", "nodes have no domains in this version"),
     ("policy", "there are no policies in this version"),
     ("policies", "there are no policies in this version"),

@@ -5,6 +5,7 @@
 //! | [`node_file`] | the node file and manifests, read and checked |
 //! | [`service`] | one service, as files and load requests describe it |
 //! | [`name`], [`source`] | names and addresses |
+//! | [`trust`] | whose signatures code needs |
 //! | [`settings`] | a proxylet's own configuration against its JSON Schema |
 //! | [`diagnostic`] | file, line, column, caret and fix |
 //!
@@ -16,6 +17,7 @@ pub mod node_file;
 pub mod service;
 pub mod settings;
 pub mod source;
+pub mod trust;
 
 pub use diagnostic::FileError;
 pub use name::ServiceName;

@@ -10,6 +10,8 @@ use serde_yaml::Spanned;
 use crate::config::diagnostic::FileError;
 use crate::config::name::ServiceName;
 use crate::config::service::ServiceEntry;
+use crate::config::trust::TrustSection;
+use crate::proxylet::trust::Trust;
 
 /// Where a node keeps what must survive it, unless told otherwise.
 pub const DATA_DIR: &str = "eep-data";
@@ -28,6 +30,8 @@ pub struct NodeFile {
     pub node: NodeSection,
     /// Where it is reached.
     pub listen: ListenSection,
+    /// Whose signatures code needs. Without it none are asked for, and what is pinned by its digest is trusted.
+    trust: Option<TrustSection>,
     /// What runs on it.
     services: Vec<Spanned<ServiceEntry>>,
 }
@@ -90,8 +94,11 @@ impl NodeFile {
     pub fn read(path: &Path) -> Result<Self, Box<FileError>> {
         let text = read_text(path)?;
         let mut file: Self = parse(path, &text)?;
-        file.check(path, &text)?;
         let directory = std::path::absolute(path).ok().and_then(|p| p.parent().map(Path::to_owned));
+        if let (Some(trust), Some(directory)) = (&mut file.trust, &directory) {
+            trust.under(directory);
+        }
+        file.check(path, &text)?;
         if let Some(directory) = directory {
             file.node.data = file.node.data.map(|data| directory.join(data));
             for entry in &mut file.services {
@@ -101,12 +108,21 @@ impl NodeFile {
         Ok(file)
     }
 
+    /// Whom the node trusts; none where the file does not say.
+    #[must_use]
+    pub fn trust(&self) -> Option<Trust> {
+        self.trust.as_ref().map(TrustSection::trust)
+    }
+
     /// The services, in the file's order.
     pub fn services(&self) -> impl Iterator<Item = &ServiceEntry> {
         self.services.iter().map(|entry| &entry.value)
     }
 
     fn check(&self, path: &Path, text: &str) -> Result<(), Box<FileError>> {
+        if let Some(trust) = &self.trust {
+            trust.check(path, text)?;
+        }
         if let Some(extra) = self.services.get(SERVICES_MAX) {
             let words = format!("this is one service too many\na node file holds at most {SERVICES_MAX}");
             return Err(FileError::at(path, text, extra.referenced, &words));

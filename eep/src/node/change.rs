@@ -259,7 +259,7 @@ impl Node {
     /// Writes down what is wanted, with its code.
     async fn keep(&self, desired: &Desired, brought: Brought) -> Result<(), Box<Problem>> {
         let (state, desired) = (Arc::clone(&self.state), desired.clone());
-        blocking(move || state.put(&desired, &brought.bytes)).await?.map_err(Into::into)
+        blocking(move || state.put(&desired, &brought.bytes, &brought.signatures)).await?.map_err(Into::into)
     }
 
     async fn update(&self, desired: &Desired) -> Result<(), Box<Problem>> {

@@ -18,10 +18,11 @@ use crate::proxylet::digest::Digest;
 use crate::proxylet::service::{Service, ServiceSpec};
 use crate::state::desired::{Desired, Granted, Wanted};
 
-/// Code and its bytes.
+/// Code, its bytes, and the file of signatures that vouched for it; empty where none were asked for.
 pub(super) struct Brought {
     pub(super) code: Code,
     pub(super) bytes: Vec<u8>,
+    pub(super) signatures: Vec<u8>,
 }
 
 impl Node {
@@ -88,7 +89,8 @@ impl Node {
         on(Progress::Starting);
         let engine = self.start_engine(&held, &brought.code, true).await?;
         let (state, desired) = (Arc::clone(&self.state), held.desired.clone());
-        if let Err(error) = blocking(move || state.put(&desired, &brought.bytes)).await? {
+        if let Err(error) = blocking(move || state.put(&desired, &brought.bytes, &brought.signatures)).await?
+        {
             let _ = engine.stop(DRAIN).await;
             return Err(error.into());
         }
@@ -120,7 +122,7 @@ impl Node {
         let told = |bytes, total| on(Progress::Fetching { bytes, total });
         let bytes = self.fetcher.fetch(url, &told).await.map_err(|e| refusals::fetch(url, &e))?;
         on(Progress::Preparing);
-        self.prepare(url, bytes, wanted).await
+        self.prepare(url, bytes, wanted, false).await
     }
 
     /// Prepares code that is kept; none where it is not.
@@ -131,7 +133,7 @@ impl Node {
     ) -> Result<Option<Brought>, Box<Problem>> {
         let state = Arc::clone(&self.state);
         match blocking(move || state.code(&digest)).await?? {
-            Some(bytes) => self.prepare(url, bytes, Some(digest)).await.map(Some),
+            Some(bytes) => self.prepare(url, bytes, Some(digest), true).await.map(Some),
             None => Ok(None),
         }
     }
@@ -141,11 +143,13 @@ impl Node {
         url: &Source,
         bytes: Vec<u8>,
         wanted: Option<Digest>,
+        kept: bool,
     ) -> Result<Brought, Box<Problem>> {
+        let (bytes, signatures) = self.verify(url, bytes, wanted, kept).await?;
         let runtime = Arc::clone(&self.runtime);
         let (prepared, bytes) = blocking(move || (runtime.prepare(&bytes, wanted), bytes)).await?;
         match prepared {
-            Ok(code) => Ok(Brought { code, bytes }),
+            Ok(code) => Ok(Brought { code, bytes, signatures }),
             Err(error) => Err(refusals::load(url, &error)),
         }
     }

@@ -8,6 +8,7 @@
 //! | `load` | a new service: fetch, verify, check, start, and only then keep |
 //! | `change` | start, stop, modify, unload |
 //! | `restore` | what was wanted before, after the node starts |
+//! | `verify` | whether enough trusted keys vouch for code |
 //! | `rights` | what a service is granted |
 //! | [`view`], [`progress`] | what is shown |
 //! | `refusals` | what went wrong below, in the shape in which it is told |
@@ -20,6 +21,7 @@ pub mod progress;
 pub(crate) mod refusals;
 mod restore;
 pub mod rights;
+mod verify;
 pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +45,7 @@ use crate::proxylet::runtime::{Runtime, RuntimeConfig};
 use crate::proxylet::service::Service;
 use crate::proxylet::state_store::StateStore;
 use crate::proxylet::status::{State as Life, Status};
+use crate::proxylet::trust::Trust;
 use crate::state::State;
 use crate::state::desired::{Desired, Wanted};
 
@@ -59,6 +62,8 @@ pub struct Node {
     state: Arc<State>,
     runtime: Arc<Runtime>,
     fetcher: Fetcher,
+    /// Whose signatures code needs; none are asked for where it is missing.
+    trust: Option<Trust>,
     /// Where the API is served on TCP, once it is.
     api: OnceLock<SocketAddr>,
     services: Mutex<BTreeMap<ServiceName, Held>>,
@@ -132,11 +137,19 @@ impl Node {
             state,
             runtime: Arc::new(runtime),
             fetcher,
+            trust: None,
             api: OnceLock::new(),
             services: Mutex::default(),
             busy: Mutex::default(),
             ending: watch::channel(false).0,
         })
+    }
+
+    /// Runs nothing but what enough of these keys vouch for.
+    #[must_use]
+    pub fn trusting(mut self, trust: Trust) -> Self {
+        self.trust = Some(trust);
+        self
     }
 
     /// Notes where the API is served on TCP. The first call counts.

@@ -5,10 +5,11 @@ use crate::config::{ServiceName, Source};
 use crate::problem::Problem;
 use crate::proxylet::error::{ControlError, LoadError, StartError};
 use crate::proxylet::fetch::FetchError;
+use crate::proxylet::trust::TrustError;
 
 pub(crate) fn fetch(source: &Source, error: &FetchError) -> Box<Problem> {
     let (code, status) = match error {
-        FetchError::TooLarge => ("too-large", 422),
+        FetchError::TooLarge { .. } => ("too-large", 422),
         FetchError::File(_) | FetchError::NoFile => ("unreadable-file", 422),
         FetchError::Redirect { .. } => ("redirect", 422),
         _ => ("unreachable", 502),
@@ -16,6 +17,33 @@ pub(crate) fn fetch(source: &Source, error: &FetchError) -> Box<Problem> {
     Problem::new(code, status, format!("the proxylet cannot be fetched: {error}"))
         .at(source.to_string())
         .fix(error.fix())
+}
+
+pub(super) fn signatures(source: &Source, error: &FetchError) -> Box<Problem> {
+    let mut problem = fetch(source, error);
+    problem.title = format!("the signatures of the proxylet cannot be fetched: {error}");
+    problem
+}
+
+pub(super) fn trust(source: &Source, error: &TrustError) -> Box<Problem> {
+    // Signatures lie beside a file; a registry carries them with the code.
+    let file = source.to_string();
+    let name = file.rsplit('/').next().unwrap_or("proxylet.wasm");
+    let how = format!(
+        "let a trusted key sign it: eep proxylet sign {name} --key SECRET.key\nand put {name}.minisig beside it; \
+         or run the node with --dev, which checks no signatures"
+    );
+    let told = error.to_string();
+    let (code, title, fix) = match error {
+        TrustError::Unsigned(_) => ("unsigned", told, how),
+        TrustError::TooFew { .. } => ("under-signed", told, how),
+        TrustError::Signatures(_) => ("bad-signatures", told, how),
+        TrustError::Keyring(_) => {
+            let (title, fix) = told.split_once('\n').unwrap_or((&told, "correct `trust` in the node file"));
+            ("bad-keys", title.to_owned(), fix.to_owned())
+        }
+    };
+    Problem::new(code, 422, title).at(file.clone()).fix(fix)
 }
 
 pub(crate) fn load(source: &Source, error: &LoadError) -> Box<Problem> {

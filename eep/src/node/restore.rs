@@ -160,7 +160,7 @@ impl Node {
     /// # Errors
     /// It could not be loaded.
     pub async fn ensure(&self, url: &Source) -> Result<ServiceView, Box<Problem>> {
-        let Brought { code, bytes } = self.bring(url, None, &|_| {}).await?;
+        let Brought { code, bytes, signatures } = self.bring(url, None, &|_| {}).await?;
         let known = {
             let services = lock(&self.services);
             services.values().find(|held| held.desired.name.as_str() == code.manifest().name).cloned()
@@ -186,7 +186,7 @@ impl Node {
             &format!("eep modify {} --url {url}", held.desired.name),
         )?;
         next.log = Arc::clone(&held.log);
-        self.exchange(held, next, Brought { code, bytes }, &|_| {}).await
+        self.exchange(held, next, Brought { code, bytes, signatures }, &|_| {}).await
     }
 }
 

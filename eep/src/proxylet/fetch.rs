@@ -7,6 +7,7 @@ use reqwest::redirect::Policy;
 use tokio::io::AsyncReadExt as _;
 
 use crate::config::Source;
+use crate::proxylet::trust::{SIGNATURE_SUFFIX, SIGNATURES_BYTES_MAX};
 
 /// The largest proxylet that is fetched, in bytes.
 pub const CODE_BYTES_MAX: u64 = 64 << 20;
@@ -51,9 +52,12 @@ pub enum FetchError {
         /// What the network said.
         why: String,
     },
-    /// More than [`CODE_BYTES_MAX`].
-    #[error("it is larger than {CODE_BYTES_MAX} bytes, the most that a proxylet may have")]
-    TooLarge,
+    /// More than it may have.
+    #[error("it is larger than {bytes_max} bytes, the most that it may have")]
+    TooLarge {
+        /// How many it may have.
+        bytes_max: u64,
+    },
     /// The file cannot be read.
     #[error("the file cannot be read: {0}")]
     File(#[from] std::io::Error),
@@ -73,11 +77,20 @@ impl FetchError {
             Self::Status { .. } => "try again later",
             Self::Redirect { .. } => "give the address that it leads to",
             Self::BrokenOff { .. } => "try again; if it stays so, the file on the server is damaged",
-            Self::TooLarge => "is it the right file?",
+            Self::TooLarge { .. } => "is it the right file?",
             Self::File(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
                 "let the node's user read it"
             }
             Self::File(_) | Self::NoFile => "check the path",
+        }
+    }
+
+    /// Whether there is nothing at that place, and nothing else is wrong.
+    fn is_absence(&self) -> bool {
+        match self {
+            Self::Status { status } => matches!(status.as_u16(), 404 | 410),
+            Self::File(e) => e.kind() == std::io::ErrorKind::NotFound,
+            _ => false,
         }
     }
 
@@ -134,12 +147,31 @@ impl Fetcher {
     /// They cannot be had, or are too many.
     pub async fn fetch(&self, source: &Source, on_bytes: OnBytes<'_>) -> Result<Vec<u8>, FetchError> {
         match source {
-            Source::Http(url) => self.http(url, on_bytes).await,
-            Source::File(path) => file(path, on_bytes).await,
+            Source::Http(url) => self.http(url, CODE_BYTES_MAX, on_bytes).await,
+            Source::File(path) => file(path, CODE_BYTES_MAX, on_bytes).await,
         }
     }
 
-    async fn http(&self, url: &str, on_bytes: OnBytes<'_>) -> Result<Vec<u8>, FetchError> {
+    /// The signatures beside a source; empty where there are none.
+    ///
+    /// # Errors
+    /// It cannot be found out whether there are any, or they are too large.
+    pub async fn signatures(&self, source: &Source) -> Result<Vec<u8>, FetchError> {
+        let fetched = match source {
+            Source::Http(url) => self.http(&beside(url), SIGNATURES_BYTES_MAX, &|_, _| {}).await,
+            Source::File(path) => {
+                let mut beside = path.clone().into_os_string();
+                beside.push(SIGNATURE_SUFFIX);
+                file(Path::new(&beside), SIGNATURES_BYTES_MAX, &|_, _| {}).await
+            }
+        };
+        match fetched {
+            Err(error) if error.is_absence() => Ok(Vec::new()),
+            other => other,
+        }
+    }
+
+    async fn http(&self, url: &str, bytes_max: u64, on_bytes: OnBytes<'_>) -> Result<Vec<u8>, FetchError> {
         let mut answer = self.client.get(url).send().await.map_err(|e| {
             if e.is_redirect() {
                 FetchError::Redirect { why: reason(&e) }
@@ -154,8 +186,8 @@ impl Fetcher {
             return Err(FetchError::Status { status: answer.status() });
         }
         let total = answer.content_length();
-        if total.is_some_and(|total| total > CODE_BYTES_MAX) {
-            return Err(FetchError::TooLarge);
+        if total.is_some_and(|total| total > bytes_max) {
+            return Err(FetchError::TooLarge { bytes_max });
         }
         let mut bytes = Vec::with_capacity(total.map_or(0, |total| total as usize));
         loop {
@@ -165,28 +197,34 @@ impl Fetcher {
                 Err(e) if e.is_timeout() => return Err(FetchError::TimedOut),
                 Err(e) => return Err(FetchError::BrokenOff { got: bytes.len() as u64, why: reason(&e) }),
             }
-            if bytes.len() as u64 > CODE_BYTES_MAX {
-                return Err(FetchError::TooLarge);
+            if bytes.len() as u64 > bytes_max {
+                return Err(FetchError::TooLarge { bytes_max });
             }
             on_bytes(bytes.len() as u64, total);
         }
     }
 }
 
-async fn file(path: &Path, on_bytes: OnBytes<'_>) -> Result<Vec<u8>, FetchError> {
+/// The address of the signatures: the suffix belongs to the path, in front of a query.
+fn beside(url: &str) -> String {
+    let path = url.find(['?', '#']).unwrap_or(url.len());
+    format!("{}{SIGNATURE_SUFFIX}{}", &url[..path], &url[path..])
+}
+
+async fn file(path: &Path, bytes_max: u64, on_bytes: OnBytes<'_>) -> Result<Vec<u8>, FetchError> {
     // A pipe or a device might never end, and is not opened at all.
     let meta = tokio::fs::metadata(path).await?;
     if !meta.is_file() {
         return Err(FetchError::NoFile);
     }
-    if meta.len() > CODE_BYTES_MAX {
-        return Err(FetchError::TooLarge);
+    if meta.len() > bytes_max {
+        return Err(FetchError::TooLarge { bytes_max });
     }
     let mut bytes = Vec::with_capacity(meta.len() as usize);
     let file = tokio::fs::File::open(PathBuf::from(path)).await?;
-    file.take(CODE_BYTES_MAX + 1).read_to_end(&mut bytes).await?;
-    if bytes.len() as u64 > CODE_BYTES_MAX {
-        return Err(FetchError::TooLarge);
+    file.take(bytes_max + 1).read_to_end(&mut bytes).await?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(FetchError::TooLarge { bytes_max });
     }
     on_bytes(bytes.len() as u64, Some(meta.len()));
     Ok(bytes)

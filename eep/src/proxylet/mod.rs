@@ -31,5 +31,5 @@ pub mod state_store;
 pub mod status;
 mod supervisor;
 mod throttle;
-pub mod trust;
 pub mod trap;
+pub mod trust;

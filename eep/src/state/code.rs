@@ -1,4 +1,5 @@
-//! The code of wanted services, by digest, so that the node comes back where its source cannot be reached.
+//! The code of wanted services and its signatures, by digest, so that the node comes back where its source cannot be
+//! reached.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +9,7 @@ use crate::proxylet::digest::Digest;
 use crate::state::directory::write_whole;
 use crate::state::error::StateError;
 
-/// Files named by what they hold: `DIGEST.wasm`.
+/// Files named by what they hold: `DIGEST.wasm`, and `DIGEST.minisig` for who vouches for it.
 #[derive(Debug)]
 pub(crate) struct CodeStore {
     directory: PathBuf,
@@ -21,6 +22,29 @@ impl CodeStore {
 
     fn file(&self, digest: &Digest) -> PathBuf {
         self.directory.join(format!("{digest}.wasm"))
+    }
+
+    fn signature_file(&self, digest: &Digest) -> PathBuf {
+        self.directory.join(format!("{digest}.minisig"))
+    }
+
+    /// Keeps the signatures of code, in place of earlier ones.
+    pub(crate) fn put_signatures(&self, digest: &Digest, signatures: &[u8]) -> Result<(), StateError> {
+        let file = self.signature_file(digest);
+        if fs::read(&file).is_ok_and(|kept| kept == signatures) {
+            return Ok(());
+        }
+        write_whole(&file, signatures)
+    }
+
+    /// The kept signatures of code; empty where there are none. What they are worth is for the reader to find out.
+    pub(crate) fn signatures(&self, digest: &Digest) -> Result<Vec<u8>, StateError> {
+        let file = self.signature_file(digest);
+        match fs::read(&file) {
+            Ok(bytes) => Ok(bytes),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(e) => Err(StateError::new("cannot read", &file, e)),
+        }
     }
 
     /// Keeps code; whether it was not there before.
@@ -59,7 +83,8 @@ impl CodeStore {
 
 /// The digest in a file's name.
 fn named(path: &Path) -> Option<Digest> {
-    path.file_name()?.to_str()?.strip_suffix(".wasm")?.parse().ok()
+    let name = path.file_name()?.to_str()?;
+    name.strip_suffix(".wasm").or_else(|| name.strip_suffix(".minisig"))?.parse().ok()
 }
 
 #[cfg(test)]
@@ -73,8 +98,11 @@ mod tests {
         let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
         assert!(store.put(&a, b"a").unwrap() && store.put(&b, b"b").unwrap());
         assert!(!store.put(&a, b"a").unwrap());
+        store.put_signatures(&a, b"of a").unwrap();
+        assert_eq!(store.signatures(&a).unwrap(), b"of a");
         fs::write(dir.path().join("half.new"), b"x").unwrap();
         store.keep_only(&BTreeSet::from([b]));
+        assert_eq!(store.signatures(&a).unwrap(), b"");
         assert_eq!((store.get(&a).unwrap(), store.get(&b).unwrap()), (None, Some(b"b".to_vec())));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }

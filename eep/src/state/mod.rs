@@ -79,14 +79,19 @@ impl State {
             .collect()
     }
 
-    /// Wants a service, in place of what had its name. Its code is kept with it.
+    /// Wants a service, in place of what had its name. Its code is kept with it, and the code's signatures where there
+    /// are any.
     ///
     /// # Errors
     /// Nothing was changed.
-    pub fn put(&self, service: &Desired, code: &[u8]) -> Result<(), StateError> {
+    pub fn put(&self, service: &Desired, code: &[u8], signatures: &[u8]) -> Result<(), StateError> {
         let _changes = self.lock();
         let fresh = self.code.put(&service.sha256, code)?;
-        self.update(service).inspect_err(|_| {
+        let signed = match signatures {
+            [] => Ok(()),
+            signatures => self.code.put_signatures(&service.sha256, signatures),
+        };
+        signed.and_then(|()| self.update(service)).inspect_err(|_| {
             if fresh {
                 self.forget_code();
             }
@@ -141,6 +146,23 @@ impl State {
     /// The file is there but cannot be read.
     pub fn code(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StateError> {
         self.code.get(digest)
+    }
+
+    /// The kept signatures of code; empty where there are none.
+    ///
+    /// # Errors
+    /// The file is there but cannot be read.
+    pub fn signatures(&self, digest: &Digest) -> Result<Vec<u8>, StateError> {
+        self.code.signatures(digest)
+    }
+
+    /// Keeps the signatures of code that is kept.
+    ///
+    /// # Errors
+    /// Those from before are unchanged.
+    pub fn put_signatures(&self, digest: &Digest, signatures: &[u8]) -> Result<(), StateError> {
+        let _changes = self.lock();
+        self.code.put_signatures(digest, signatures)
     }
 
     fn lock(&self) -> MutexGuard<'_, ()> {

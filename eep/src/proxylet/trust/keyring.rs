@@ -216,7 +216,8 @@ const BEFORE_KEYS: &str = "before any key";
 const KEY_FIRST: &str = "`expires:` and `revoked:` stand behind the key that they are about";
 const WRITE_DATE: &str = "write it as 2027-01-01 or 2027-01-01T12:00:00Z (UTC)";
 const NO_KEY: &str = "no minisign public key";
-const WRITE_KEY: &str = "a public key is one line of 56 characters that begins with RW, as `eep proxylet keygen` writes it";
+const WRITE_KEY: &str =
+    "a public key is one line of 56 characters that begins with RW, as `eep proxylet keygen` writes it";
 
 fn public_key(encoded: &str, label: String) -> Option<TrustedKey> {
     if encoded.len() != ENCODED_LEN {
@@ -288,6 +289,8 @@ mod tests {
         assert!(told("hello").starts_with("line 1 of the keys in FILE is no minisign public key"));
         assert!(told(&format!("expires: 2027-01-01\n{KEY}")).contains("before any key"));
         assert!(told(&format!("{KEY}\nexpires: soon")).starts_with("line 2 of the keys in FILE is no date"));
-        assert!(told("untrusted comment: minisign encrypted secret key\nRWRTY0Iy").contains("is a secret key"));
+        assert!(
+            told("untrusted comment: minisign encrypted secret key\nRWRTY0Iy").contains("is a secret key")
+        );
     }
 }

@@ -151,7 +151,10 @@ mod tests {
     #[test]
     fn files_that_are_no_keys_are_refused() {
         for text in ["", "one line", "untrusted comment: x\n!!!!", "untrusted comment: x\nRWRTY0IyAAAA"] {
-            assert!(matches!(SecretKey::open(text, None), Err(SecretError::NotAKey | SecretError::Locked)), "{text}");
+            assert!(
+                matches!(SecretKey::open(text, None), Err(SecretError::NotAKey | SecretError::Locked)),
+                "{text}"
+            );
         }
     }
 }

@@ -62,7 +62,8 @@ impl Signature {
     /// When it ceases to count; the signer's words, covered by the signature.
     #[must_use]
     pub fn expires(&self) -> Option<SystemTime> {
-        let field = self.decoded.trusted_comment().split('\t').find_map(|field| field.strip_prefix(EXPIRES))?;
+        let field =
+            self.decoded.trusted_comment().split('\t').find_map(|field| field.strip_prefix(EXPIRES))?;
         // What cannot be read as a time has expired: a signer who bounds a signature is not to be ignored.
         let seconds = field.trim().parse().unwrap_or(0);
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))

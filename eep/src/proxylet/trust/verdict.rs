@@ -108,7 +108,12 @@ impl Trust {
     ///
     /// # Errors
     /// Too few do, or the signatures or keys cannot be read.
-    pub fn check(&self, code: &[u8], signatures: &[u8], now: SystemTime) -> Result<BTreeSet<KeyId>, TrustError> {
+    pub fn check(
+        &self,
+        code: &[u8],
+        signatures: &[u8],
+        now: SystemTime,
+    ) -> Result<BTreeSet<KeyId>, TrustError> {
         let keyring = Keyring::read(&self.keys)?;
         let signatures = Signatures::parse(signatures)?;
         if signatures.is_empty() {
@@ -210,7 +215,8 @@ mod tests {
         let trust = Trust { keys: public, require: 1 };
         let expires = date_of("2026-01-01");
         let text = String::from_utf8(signed(&[&secret[0]], expires)).unwrap();
-        let seconds = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().to_string();
+        let seconds =
+            |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().to_string();
         let longer = text.replace(&seconds(expires.unwrap()), &seconds(date_of("2036-01-01").unwrap()));
         assert_ne!(text, longer);
         let told = trust.check(CODE, longer.as_bytes(), now()).unwrap_err().to_string();

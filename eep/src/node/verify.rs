@@ -1,0 +1,65 @@
+//! Whether enough trusted keys vouch for code: after it was fetched, and again before each run of what is kept.
+
+use std::time::SystemTime;
+
+use crate::config::Source;
+use crate::node::{Node, blocking, refusals};
+use crate::problem::Problem;
+use crate::proxylet::digest::Digest;
+use crate::proxylet::trust::TrustError;
+
+impl Node {
+    /// Gives the bytes back with the signatures that vouch for them; without, where the node asks for none. For kept
+    /// code the kept signatures count, and where they do not suffice, those that are beside its source now.
+    pub(super) async fn verify(
+        &self,
+        url: &Source,
+        bytes: Vec<u8>,
+        wanted: Option<Digest>,
+        kept: bool,
+    ) -> Result<(Vec<u8>, Vec<u8>), Box<Problem>> {
+        if self.trust.is_none() {
+            return Ok((bytes, Vec::new()));
+        }
+        let digest = Digest::of(&bytes);
+        // Not the code that was asked for: it is refused for that, whoever signed it.
+        if wanted.is_some_and(|wanted| wanted != digest) {
+            return Ok((bytes, Vec::new()));
+        }
+        let mut bytes = bytes;
+        if kept {
+            let signatures = self.state.signatures(&digest)?;
+            let (judged, back) = self.judge(bytes, signatures).await?;
+            match judged {
+                Ok(signatures) => return Ok((back, signatures)),
+                Err(TrustError::Keyring(error)) => {
+                    return Err(refusals::trust(url, &TrustError::Keyring(error)));
+                }
+                Err(_) => bytes = back,
+            }
+        }
+        let signatures =
+            self.fetcher.signatures(url).await.map_err(|error| refusals::signatures(url, &error))?;
+        let (judged, bytes) = self.judge(bytes, signatures).await?;
+        let signatures = judged.map_err(|error| refusals::trust(url, &error))?;
+        if kept {
+            self.state.put_signatures(&digest, &signatures)?;
+        }
+        Ok((bytes, signatures))
+    }
+
+    /// What signatures are worth for these bytes, on a thread that may compute.
+    async fn judge(
+        &self,
+        bytes: Vec<u8>,
+        signatures: Vec<u8>,
+    ) -> Result<(Result<Vec<u8>, TrustError>, Vec<u8>), Box<Problem>> {
+        let trust = self.trust.clone();
+        blocking(move || {
+            let judged =
+                trust.map_or(Ok(()), |trust| trust.check(&bytes, &signatures, SystemTime::now()).map(|_| ()));
+            (judged.map(|()| signatures), bytes)
+        })
+        .await
+    }
+}
