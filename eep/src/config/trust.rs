@@ -38,13 +38,17 @@ impl TrustSection {
 
     /// What the types alone do not hold: that the keys are there, and are as many as are required.
     pub(super) fn check(&self, file: &Path, text: &str) -> Result<(), Box<FileError>> {
+        // The message stands beside the path as the operator wrote it.
+        let directory = std::path::absolute(file).ok().and_then(|file| file.parent().map(Path::to_owned));
+        let beside = directory.map(|directory| format!("{}/", directory.display())).unwrap_or_default();
+        let mut sources = Vec::new();
         for key in &self.keys {
-            Keyring::read(std::slice::from_ref(&key.value))
-                .map_err(|e| FileError::at(file, text, key.referenced, &e.to_string()))?;
+            sources.push(key.value.clone());
+            Keyring::read(&sources).map_err(|e| {
+                FileError::at(file, text, key.referenced, &e.to_string().replace(&beside, ""))
+            })?;
         }
-        let trust = self.trust();
-        let keys = Keyring::read(&trust.keys);
-        let keys = keys.map_err(|e| FileError::whole(file, e.to_string(), "correct `trust`"))?.keys().count();
+        let keys = Keyring::read(&sources).map_or(0, |keyring| keyring.keys().count());
         let Some(require) = &self.require else {
             return if keys > 0 {
                 Ok(())

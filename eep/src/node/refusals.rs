@@ -19,13 +19,13 @@ pub(crate) fn fetch(source: &Source, error: &FetchError) -> Box<Problem> {
         .fix(error.fix())
 }
 
-pub(super) fn signatures(source: &Source, error: &FetchError) -> Box<Problem> {
+pub(crate) fn signatures(source: &Source, error: &FetchError) -> Box<Problem> {
     let mut problem = fetch(source, error);
     problem.title = format!("the signatures of the proxylet cannot be fetched: {error}");
     problem
 }
 
-pub(super) fn trust(source: &Source, error: &TrustError) -> Box<Problem> {
+pub(crate) fn trust(source: &Source, error: &TrustError) -> Box<Problem> {
     // Signatures lie beside a file; a registry carries them with the code.
     let file = source.to_string();
     let name = file.rsplit('/').next().unwrap_or("proxylet.wasm");

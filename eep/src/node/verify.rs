@@ -26,20 +26,23 @@ impl Node {
         if wanted.is_some_and(|wanted| wanted != digest) {
             return Ok((bytes, Vec::new()));
         }
-        let mut bytes = bytes;
+        let (mut bytes, mut refused) = (bytes, None);
         if kept {
             let signatures = self.state.signatures(&digest)?;
             let (judged, back) = self.judge(bytes, signatures).await?;
             match judged {
                 Ok(signatures) => return Ok((back, signatures)),
-                Err(TrustError::Keyring(error)) => {
-                    return Err(refusals::trust(url, &TrustError::Keyring(error)));
-                }
-                Err(_) => bytes = back,
+                Err(error) => refused = Some(refusals::trust(url, &error)),
             }
+            bytes = back;
         }
-        let signatures =
-            self.fetcher.signatures(url).await.map_err(|error| refusals::signatures(url, &error))?;
+        let fetched = self.fetcher.signatures(url).await.map_err(|e| refusals::signatures(url, &e));
+        let signatures = match (fetched, refused) {
+            // Where the source has none, or cannot be asked, what is wrong is that the kept ones do not suffice.
+            (Err(_), Some(refused)) => return Err(refused),
+            (Ok(none), Some(refused)) if none.is_empty() => return Err(refused),
+            (fetched, _) => fetched?,
+        };
         let (judged, bytes) = self.judge(bytes, signatures).await?;
         let signatures = judged.map_err(|error| refusals::trust(url, &error))?;
         if kept {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use wasmparser::{Parser, Payload};
 
-use crate::host::grant::Grants;
+use crate::host::grant::{Grant, Grants};
 use crate::proxylet::error::LoadError;
 use crate::proxylet::manifest::{Manifest, SECTION};
 
@@ -47,6 +47,34 @@ impl std::fmt::Display for Interface {
     }
 }
 
+/// The custom section in which an SDK writes its language and version.
+pub const SDK_SECTION: &str = "eep:sdk";
+/// How much of what an SDK writes is read, in bytes.
+const SDK_BYTES_MAX: usize = 64;
+
+/// What an import needs, and what allows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Need {
+    /// The import with its version.
+    pub interface: String,
+    /// The grants that allow it in some way.
+    pub granted: Vec<String>,
+    /// What would, where nothing does.
+    pub missing: Option<&'static str>,
+}
+
+impl Need {
+    /// The same in words.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self.missing {
+            Some(missing) => format!("not granted (needs `{missing}`)"),
+            None if self.granted.is_empty() => "needs no grant".to_owned(),
+            None => format!("granted by {}", self.granted.join(", ")),
+        }
+    }
+}
+
 /// What a component says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Inspection {
@@ -56,6 +84,8 @@ pub struct Inspection {
     pub exports: Vec<Interface>,
     /// Its embedded manifest; empty where there is none.
     pub manifest: Manifest,
+    /// What it was written with, such as `rust 0.1.0`; empty where nothing says so.
+    pub sdk: String,
 }
 
 /// Reads imports, exports and manifest of a component. The code itself is not validated.
@@ -64,7 +94,12 @@ pub struct Inspection {
 /// Bytes that are not a whole component, or a manifest that is not JSON of the right shape.
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, LoadError> {
     check_preamble(bytes)?;
-    let mut found = Inspection { imports: Vec::new(), exports: Vec::new(), manifest: Manifest::default() };
+    let mut found = Inspection {
+        imports: Vec::new(),
+        exports: Vec::new(),
+        manifest: Manifest::default(),
+        sdk: String::new(),
+    };
     // How many modules and components the present payload lies in, beyond the outermost.
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(bytes) {
@@ -85,6 +120,10 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, LoadError> {
             }
             Payload::CustomSection(section) if section.name() == SECTION => {
                 found.manifest = serde_json::from_slice(section.data()).map_err(LoadError::Manifest)?;
+            }
+            Payload::CustomSection(section) if section.name() == SDK_SECTION => {
+                let data = &section.data()[..section.data().len().min(SDK_BYTES_MAX)];
+                found.sdk = String::from_utf8_lossy(data).into_owned();
             }
             _ => {}
         }
@@ -131,17 +170,39 @@ impl Inspection {
         }
     }
 
+    /// The version of the contract that it follows; none where it is no proxylet.
+    #[must_use]
+    pub fn contract(&self) -> Option<&str> {
+        self.exports.iter().find(|export| export.of_package() == Some(EXPORTED))?.version.as_deref()
+    }
+
+    /// What each import needs, under these grants.
+    #[must_use]
+    pub fn needs(&self, grants: &Grants) -> Vec<Need> {
+        let need = |import: &Interface| {
+            let serves = |grant: &&Grant| match import.of_package() {
+                Some("net") => matches!(grant, Grant::Listen(_) | Grant::Connect(_)),
+                Some("datagram") => matches!(grant, Grant::Datagram(_)),
+                _ => false,
+            };
+            let granted: Vec<String> = grants.iter().filter(serves).map(ToString::to_string).collect();
+            let missing = match import.of_package() {
+                Some("net") if !grants.any_net() => Some("net.listen:PORT` or `net.connect"),
+                Some("datagram") if !grants.any_datagram() => Some("datagram:PORT"),
+                _ => None,
+            };
+            Need { interface: import.to_string(), granted, missing }
+        };
+        self.imports.iter().map(need).collect()
+    }
+
     /// Whether every capability that the component imports is granted in some way.
     ///
     /// # Errors
     /// The first one that is not.
     pub fn check_grants(&self, grants: &Grants) -> Result<(), LoadError> {
-        for import in &self.imports {
-            let missing = match import.of_package() {
-                Some("net") if !grants.any_net() => "net.listen:PORT` or `net.connect",
-                Some("datagram") if !grants.any_datagram() => "datagram:PORT",
-                _ => continue,
-            };
+        for need in self.needs(grants) {
+            let Some(missing) = need.missing else { continue };
             let m = &self.manifest;
             let proxylet =
                 if m.name.is_empty() { "the proxylet".to_owned() } else { format!("proxylet `{}`", m.name) };
@@ -150,7 +211,7 @@ impl Inspection {
             } else {
                 format!("; it asks for {}", m.wants.join(", "))
             };
-            return Err(LoadError::NotGranted { proxylet, interface: import.to_string(), missing, wants });
+            return Err(LoadError::NotGranted { proxylet, interface: need.interface, missing, wants });
         }
         Ok(())
     }

@@ -11,4 +11,5 @@ mod guest;
 mod life;
 mod node;
 mod refusals;
+mod supply;
 mod web;

@@ -56,6 +56,10 @@ pub mod metrics;
 pub mod net;
 pub mod random;
 
+/// What `eep proxylet inspect` shows as the SDK of a proxylet.
+#[doc(hidden)]
+pub const SDK: &str = concat!("rust ", env!("CARGO_PKG_VERSION"));
+
 #[doc(hidden)]
 pub use event::Received;
 pub use event::{CloseReason, Conn, Event, Events, Instant, Listener, Socket};

@@ -107,6 +107,9 @@ macro_rules! proxylet {
             #[cfg_attr(target_arch = "wasm32", unsafe(link_section = "eep:proxylet"))]
             #[used]
             static EMBEDDED: [u8; MANIFEST.len()] = $crate::describe(MANIFEST);
+            #[cfg_attr(target_arch = "wasm32", unsafe(link_section = "eep:sdk"))]
+            #[used]
+            static SDK: [u8; $crate::SDK.len()] = $crate::describe($crate::SDK);
 
             ::std::thread_local! {
                 static SLOT: $crate::Slot<$type> = const { $crate::Slot::new() };

@@ -1,13 +1,17 @@
-//! `eep proxylet`: make proxylets, and look into them. Needs no node.
+//! `eep proxylet`: make proxylets, look into them, sign them. Needs no node.
 
 mod build;
 mod inspect;
+mod key_file;
+mod keygen;
+mod sign;
+mod verify;
 
 use clap::Subcommand;
 
 use crate::cli::output::Outcome;
 
-/// Make proxylets, and look into them.
+/// Make proxylets, look into them, sign them.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -18,6 +22,9 @@ pub(super) struct Args {
 enum Verb {
     Build(build::Args),
     Inspect(inspect::Args),
+    Keygen(keygen::Args),
+    Sign(sign::Args),
+    Verify(verify::Args),
 }
 
 impl Args {
@@ -25,6 +32,9 @@ impl Args {
         match &self.verb {
             Verb::Build(args) => args.json,
             Verb::Inspect(args) => args.json,
+            Verb::Keygen(args) => args.json,
+            Verb::Sign(args) => args.json,
+            Verb::Verify(args) => args.json,
         }
     }
 }
@@ -33,5 +43,8 @@ pub(super) fn run(args: &Args) -> Outcome {
     match &args.verb {
         Verb::Build(args) => build::run(args),
         Verb::Inspect(args) => inspect::run(args),
+        Verb::Keygen(args) => keygen::run(args),
+        Verb::Sign(args) => sign::run(args),
+        Verb::Verify(args) => verify::run(args),
     }
 }

@@ -67,10 +67,10 @@ impl Verdict {
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// There are no signatures.
-    #[error("the code is not signed, and this node runs only what {} trusted key{} vouch{} for", .0, s(*.0), es(*.0))]
+    #[error("the code is not signed, and needs the signature{} of {} trusted key{}", s(*.0), .0, s(*.0))]
     Unsigned(usize),
     /// Fewer than are required count.
-    #[error("the code needs the signatures of {require} trusted key{}, and has {}", s(*require), have(verdict))]
+    #[error("the code needs the signature{0} of {require} trusted key{0}, and has {1}", s(*require), have(verdict))]
     TooFew {
         /// How many are required.
         require: usize,
@@ -87,10 +87,6 @@ pub enum TrustError {
 
 fn s(n: usize) -> &'static str {
     if n == 1 { "" } else { "s" }
-}
-
-fn es(n: usize) -> &'static str {
-    if n == 1 { "es" } else { "" }
 }
 
 fn have(verdict: &Verdict) -> String {
