@@ -18,32 +18,65 @@ pub struct LinkId {
     pub serial: u32,
 }
 
-/// What is known about an id.
+/// What is known about a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// Where it came from.
+pub struct QueryRoute {
+    /// Where it came from, and its hits go.
     pub link: LinkId,
     /// Milliseconds from the table's beginning to its first arrival; wraps after 49 days.
     at_ms: u32,
     /// Answers that went back, at most 65,535.
     pub hits: u16,
-    /// Highest TTL with which it arrived.
+    /// Highest TTL with which it was or might have been sent on, and one more.
     pub ttl: u8,
     /// Whether the answers end at this peer, which asks on behalf of the link.
     pub dynamic: bool,
 }
 
+/// What is known about a servent. Anybody can send hits in the name of anybody, so that nobody can take the place of the
+/// first who did, nor keep a later one from being tried as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PushRoute {
+    first: LinkId,
+    latest: LinkId,
+}
+
+impl PushRoute {
+    /// A servent of which a hit has come.
+    #[must_use]
+    pub fn new(from: LinkId) -> Self {
+        Self { first: from, latest: from }
+    }
+
+    /// Another hit of it has come. `lives` tells which links are still there.
+    pub fn heard(&mut self, from: LinkId, lives: impl Fn(LinkId) -> bool) {
+        if from == self.first || from == self.latest {
+            return;
+        }
+        if !lives(self.first) {
+            self.first = self.latest;
+        }
+        self.latest = from;
+    }
+
+    /// Where its pushes go; two links, or one twice.
+    #[must_use]
+    pub fn links(&self) -> [LinkId; 2] {
+        [self.first, self.latest]
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct Entry<R> {
     guid: Guid,
-    route: Route,
+    route: R,
 }
 
 /// A bounded table of routes.
 #[derive(Debug)]
-pub struct Routes {
-    young: HashTable<Entry>,
-    old: HashTable<Entry>,
+pub struct Routes<R> {
+    young: HashTable<Entry<R>>,
+    old: HashTable<Entry<R>>,
     hasher: Hasher,
     entries_max: usize,
     age: Duration,
@@ -51,7 +84,7 @@ pub struct Routes {
     turned: Instant,
 }
 
-impl Routes {
+impl<R: Copy> Routes<R> {
     /// An empty table of twice `entries_max` entries that live for one to two `age`s.
     #[must_use]
     pub fn new(hasher: Hasher, entries_max: usize, age: Duration, now: Instant) -> Self {
@@ -64,9 +97,9 @@ impl Routes {
         (self.entries_max, self.age) = (entries_max, age);
     }
 
-    /// Finds an id, or enters it as coming from `link`. Returns what was known before: `None` where it is new.
+    /// Finds an id, or enters it with this route. Returns what was known before: `None` where it is new.
     #[inline]
-    pub fn learn(&mut self, now: Instant, guid: Guid, link: LinkId, ttl: u8) -> Option<&mut Route> {
+    pub fn learn(&mut self, now: Instant, guid: Guid, new: R) -> Option<&mut R> {
         let hash = self.hash(guid);
         // The borrow checker does not see that a returned entry ends the borrow, so it is looked up in two steps.
         if self.young.find(hash, |e| e.guid == guid).is_some() {
@@ -75,41 +108,35 @@ impl Routes {
         if self.old.find(hash, |e| e.guid == guid).is_some() {
             return self.old.find_mut(hash, |e| e.guid == guid).map(|e| &mut e.route);
         }
-        if self.young.len() >= self.entries_max {
-            self.turn(now);
-        }
-        let at_ms = self.millis(now);
-        let route = Route { link, at_ms, hits: 0, ttl, dynamic: false };
-        let hasher = &self.hasher;
-        self.young.insert_unique(hash, Entry { guid, route }, |e| hash_of(hasher, e.guid));
+        self.insert(now, hash, Entry { guid, route: new });
         None
     }
 
-    /// Enters an id as coming from `link`, whatever was known; it is as fresh as a new one.
-    pub fn refresh(&mut self, now: Instant, guid: Guid, link: LinkId) {
+    /// What is known about an id is as fresh as if it were new.
+    pub fn refresh(&mut self, now: Instant, guid: Guid) {
         let hash = self.hash(guid);
         if let Ok(old) = self.old.find_entry(hash, |e| e.guid == guid) {
-            old.remove();
+            let (entry, _) = old.remove();
+            self.insert(now, hash, entry);
         }
-        if let Some(known) = self.learn(now, guid, link, 0) {
-            known.link = link;
+    }
+
+    fn insert(&mut self, now: Instant, hash: u64, entry: Entry<R>) {
+        if self.young.len() >= self.entries_max {
+            self.turn(now);
         }
+        let hasher = &self.hasher;
+        self.young.insert_unique(hash, entry, |e| hash_of(hasher, e.guid));
     }
 
     /// What is known about an id.
     #[inline]
-    pub fn get(&mut self, guid: Guid) -> Option<&mut Route> {
+    pub fn get(&mut self, guid: Guid) -> Option<&mut R> {
         let hash = self.hash(guid);
         match self.young.find_mut(hash, |e| e.guid == guid) {
             Some(e) => Some(&mut e.route),
             None => self.old.find_mut(hash, |e| e.guid == guid).map(|e| &mut e.route),
         }
-    }
-
-    /// The time since a route was entered.
-    #[must_use]
-    pub fn since(&self, route: &Route, now: Instant) -> Duration {
-        Duration::from_millis(self.millis(now).wrapping_sub(route.at_ms).into())
     }
 
     /// Lets the old generation go where the young one has its age. Call about once a second.
@@ -146,6 +173,37 @@ impl Routes {
     }
 }
 
+impl Routes<QueryRoute> {
+    /// Finds a query, or enters it as coming from `link`. Returns what was known before: `None` where it is new.
+    #[inline]
+    pub fn learn_query(
+        &mut self,
+        now: Instant,
+        guid: Guid,
+        link: LinkId,
+        ttl: u8,
+    ) -> Option<&mut QueryRoute> {
+        let at_ms = self.millis(now);
+        self.learn(now, guid, QueryRoute { link, at_ms, hits: 0, ttl, dynamic: false })
+    }
+
+    /// The time since a query was entered.
+    #[must_use]
+    pub fn since(&self, route: &QueryRoute, now: Instant) -> Duration {
+        Duration::from_millis(self.millis(now).wrapping_sub(route.at_ms).into())
+    }
+}
+
+impl Routes<PushRoute> {
+    /// A hit of this servent has come from `link`.
+    pub fn hit(&mut self, now: Instant, servent: Guid, link: LinkId, lives: impl Fn(LinkId) -> bool) {
+        self.refresh(now, servent);
+        if let Some(known) = self.learn(now, servent, PushRoute::new(link)) {
+            known.heard(link, lives);
+        }
+    }
+}
+
 fn hash_of(hasher: &Hasher, guid: Guid) -> u64 {
     // One number is hashed faster than 16 bytes and their length.
     hasher.hash_one(u128::from_le_bytes(guid.0))
@@ -165,15 +223,15 @@ mod tests {
         LinkId { index, serial: 0 }
     }
 
-    fn table(entries: usize) -> Routes {
+    fn table(entries: usize) -> Routes<QueryRoute> {
         Routes::new(Hasher::with_seeds(1, 2, 3, 4), entries, Duration::from_secs(300), Instant(0))
     }
 
     #[test]
     fn the_first_link_is_kept_and_repeats_are_known() {
         let mut routes = table(8);
-        assert_eq!(routes.learn(Instant(0), guid(1), link(3), 4), None);
-        let known = routes.learn(Instant(0), guid(1), link(9), 7).unwrap();
+        assert_eq!(routes.learn_query(Instant(0), guid(1), link(3), 4), None);
+        let known = routes.learn_query(Instant(0), guid(1), link(9), 7).unwrap();
         assert_eq!((known.link, known.ttl), (link(3), 4));
         assert_eq!(routes.get(guid(1)).unwrap().link, link(3));
         assert_eq!(routes.get(guid(2)), None);
@@ -183,7 +241,7 @@ mod tests {
     fn the_table_never_holds_more_than_two_generations() {
         let mut routes = table(100);
         for n in 0..10_000 {
-            routes.learn(Instant(n), guid(n), link(0), 1);
+            routes.learn_query(Instant(n), guid(n), link(0), 1);
             assert!(routes.len() <= 200);
         }
         assert!(routes.get(guid(9_999)).is_some() && routes.get(guid(9_900)).is_some());
@@ -194,7 +252,7 @@ mod tests {
     fn entries_are_forgotten_after_two_ages() {
         let mut routes = table(100);
         let at = |s| Instant(0) + Duration::from_secs(s);
-        routes.learn(at(299), guid(1), link(0), 1);
+        routes.learn_query(at(299), guid(1), link(0), 1);
         routes.tick(at(300));
         assert!(routes.get(guid(1)).is_some());
         assert_eq!(routes.since(&routes.old.iter().next().unwrap().route, at(301)).as_secs(), 2);
@@ -205,14 +263,20 @@ mod tests {
     }
 
     #[test]
-    fn a_refreshed_entry_is_young_again_and_points_to_its_latest_link() {
-        let mut routes = table(100);
+    fn pushes_follow_the_first_and_the_latest_hit_and_the_entry_stays_young() {
+        let mut routes: Routes<PushRoute> =
+            Routes::new(Hasher::with_seeds(1, 2, 3, 4), 100, Duration::from_secs(300), Instant(0));
         let at = |s| Instant(0) + Duration::from_secs(s);
-        routes.refresh(at(0), guid(1), link(1));
+        let all = |_| true;
+        routes.hit(at(0), guid(1), link(1), all);
+        assert_eq!(routes.get(guid(1)).unwrap().links(), [link(1), link(1)]);
         routes.tick(at(300));
-        routes.refresh(at(301), guid(1), link(2));
+        routes.hit(at(301), guid(1), link(2), all);
         routes.tick(at(600));
-        assert_eq!(routes.get(guid(1)).unwrap().link, link(2));
+        routes.hit(at(601), guid(1), link(3), all);
+        assert_eq!(routes.get(guid(1)).unwrap().links(), [link(1), link(3)], "the first keeps its place");
         assert_eq!(routes.len(), 1);
+        routes.hit(at(602), guid(1), link(4), |l| l != link(1));
+        assert_eq!(routes.get(guid(1)).unwrap().links(), [link(3), link(4)], "while it lives");
     }
 }

@@ -43,9 +43,11 @@ impl Admissions<'_> {
         self.taken(role) < limit
     }
 
-    /// Whether a peer is connected already, as far as it can be recognised.
+    /// Whether a peer is connected already, as far as it can be recognised. A servent's id alone says nothing: it stands in
+    /// each of its hits, for everybody to use.
     fn is_duplicate(&self, proposal: &Proposal<'_>) -> bool {
-        let servent = proposal.hello.guid.is_some_and(|guid| self.table.by_servent(guid).is_some());
+        let twin = proposal.hello.guid.and_then(|guid| self.table.get(self.table.by_servent(guid)?.index));
+        let servent = twin.is_some_and(|r| r.link.remote.ip() == proposal.remote.ip());
         let port = if proposal.dialled { Some(proposal.remote.port()) } else { None };
         let port = port.or(proposal.hello.listen.map(|l| l.port())).filter(|p| *p != 0);
         servent || port.is_some_and(|p| self.table.has_address(SocketAddr::new(proposal.remote.ip(), p)))

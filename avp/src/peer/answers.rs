@@ -7,11 +7,11 @@ use crate::application::routes::LinkId;
 use crate::gnutella::hit::QueryHit;
 use crate::gnutella::push::Push;
 use crate::gnutella::{Guid, HEADER_LEN, Header, Kind};
+use crate::link::Role;
 use crate::link::dispatch::{Outgoing, Sent};
-use crate::link::{Ending, Role};
 
-/// TTL that a leaf's hit leaves with: some leaves give too little for the way back.
-const LEAF_HIT_TTL: u8 = 7;
+/// TTL that a leaf's answer leaves with: some leaves give too little for the way back.
+const LEAF_ANSWER_TTL: u8 = 7;
 
 /// A hit without files.
 const HIT_BYTES_MIN: usize = 27;
@@ -20,17 +20,17 @@ const RECORD_BYTES_MIN: usize = 10;
 
 impl VirtualPeer {
     /// A query hit came in: back to where the query came from.
-    pub(super) fn hit(&mut self, index: u32, header: Header, payload: &[u8]) -> Result<(), Ending> {
-        let Some(relation) = self.table.get(index) else { return Ok(()) };
+    pub(super) fn hit(&mut self, index: u32, header: Header, payload: &[u8]) {
+        let Some(relation) = self.table.get(index) else { return };
         let (id, role) = (relation.id, relation.link.terms.role);
-        let Some(header) = self.answer_header(role, header, LEAF_HIT_TTL)? else { return Ok(()) };
+        let Some(header) = self.answer_header(role, header) else { return };
         let Some(hit) = QueryHit::parse(payload) else {
             self.monitor.dropped(Kind::QUERY_HIT, DropReason::Malformed);
-            return Ok(());
+            return;
         };
-        let Some(route) = self.query_routes.get(header.guid) else {
+        let Some(route) = self.query_routes.get(header.guid).filter(|route| route.link != id) else {
             self.monitor.dropped(Kind::QUERY_HIT, DropReason::NoRoute);
-            return Ok(());
+            return;
         };
         // A hit that says more than it has ends no search.
         let files = usize::from(hit.count).min((payload.len() - HIT_BYTES_MIN) / RECORD_BYTES_MIN) as u16;
@@ -45,47 +45,47 @@ impl VirtualPeer {
         {
             query.found(files.into());
         }
-        if hit.servent != Guid::ZERO && self.table.by_servent(hit.servent).is_none() {
-            self.push_routes.refresh(self.now, hit.servent, id);
+        if hit.servent != Guid::ZERO && self.table.by_servent(hit.servent) != Some(id) {
+            let table = &self.table;
+            self.push_routes.hit(self.now, hit.servent, id, |link| table.lives(link));
         }
         self.answer(route.link, header, payload);
-        Ok(())
     }
 
-    /// A push came in: on to the servent that it names.
-    pub(super) fn push(&mut self, index: u32, header: Header, payload: &[u8]) -> Result<(), Ending> {
-        let Some(relation) = self.table.get(index) else { return Ok(()) };
-        let role = relation.link.terms.role;
-        let Some(header) = self.answer_header(role, header, LEAF_HIT_TTL)? else { return Ok(()) };
+    /// A push came in: on to the servent that it names, by each way that is known.
+    pub(super) fn push(&mut self, index: u32, header: Header, payload: &[u8]) {
+        let Some(relation) = self.table.get(index) else { return };
+        let (id, role) = (relation.id, relation.link.terms.role);
+        let Some(header) = self.answer_header(role, header) else { return };
         let Some(push) = Push::parse(payload) else {
             self.monitor.dropped(Kind::PUSH, DropReason::Malformed);
-            return Ok(());
+            return;
         };
-        let route = self
-            .table
-            .by_servent(push.servent)
-            .or_else(|| self.push_routes.get(push.servent).map(|r| r.link))
-            .filter(|to| to.index != index);
-        match route {
-            Some(to) => self.answer(to, header, payload),
-            None => self.monitor.dropped(Kind::PUSH, DropReason::NoRoute),
+        let known = self.push_routes.get(push.servent).map(|route| route.links().map(Some));
+        let [first, latest] = known.unwrap_or_default();
+        let mut ways = [self.table.by_servent(push.servent), first, latest];
+        let mut found = false;
+        for i in 0..ways.len() {
+            let Some(way) = ways[i].take() else { continue };
+            if way != id && !ways[i..].contains(&Some(way)) && self.table.lives(way) {
+                found = true;
+                self.answer(way, header, payload);
+            }
         }
-        Ok(())
+        if !found {
+            self.monitor.dropped(Kind::PUSH, DropReason::NoRoute);
+        }
     }
 
-    /// Checks hops and TTL, and raises a leaf's TTL.
-    fn answer_header(&mut self, role: Role, header: Header, leaf_ttl: u8) -> Result<Option<Header>, Ending> {
-        if role == Role::Leaf {
-            if header.hops > 0 {
-                return Err(Ending::Violation);
-            }
-            return Ok(Some(Header { ttl: header.ttl.max(leaf_ttl).min(HOPS_HARD_MAX), ..header }));
-        }
-        if header.ttl == 0 || header.ttl > HOPS_HARD_MAX || header.hops > HOPS_HARD_MAX {
+    /// The header of an answer that may travel on; a leaf's TTL is raised. A TTL that is used up is enough for a leaf, and
+    /// one beyond all bounds is cut: an answer goes one way only.
+    fn answer_header(&mut self, role: Role, header: Header) -> Option<Header> {
+        if header.hops >= HOPS_HARD_MAX {
             self.monitor.dropped(header.kind, DropReason::Hops);
-            return Ok(None);
+            return None;
         }
-        Ok(Some(header))
+        let least = if role == Role::Leaf { LEAF_ANSWER_TTL } else { 0 };
+        Some(Header { ttl: header.ttl.max(least).min(HOPS_HARD_MAX - header.hops), ..header })
     }
 
     /// Sends an answer one hop on.
@@ -94,7 +94,7 @@ impl VirtualPeer {
             self.monitor.dropped(header.kind, DropReason::NoRoute);
             return;
         };
-        let mut ttl = header.ttl - 1;
+        let mut ttl = header.ttl.saturating_sub(1);
         if relation.link.terms.role == Role::Leaf {
             // It has arrived; no TTL is too low for that.
             ttl = ttl.max(1);

@@ -43,6 +43,7 @@ mod work;
 pub use saved::RestoreError;
 pub use status::{LinkStatus, Slots, Status};
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rand_chacha::ChaCha12Rng;
@@ -58,7 +59,7 @@ use crate::application::door::Door;
 use crate::application::dynamic_query::{Active, Ask, Candidate};
 use crate::application::monitoring::Monitor;
 use crate::application::query_routing::{Matrix, Published};
-use crate::application::routes::Routes;
+use crate::application::routes::{PushRoute, QueryRoute, Routes};
 use crate::application::topology::Topology;
 use crate::cache::hosts::HostCache;
 use crate::cache::pong::PongCache;
@@ -103,9 +104,9 @@ pub struct VirtualPeer {
     door: Door,
 
     /// Where the hits of a query go.
-    query_routes: Routes,
+    query_routes: Routes<QueryRoute>,
     /// Where the pushes for a servent go.
-    push_routes: Routes,
+    push_routes: Routes<PushRoute>,
     /// What the leaves have.
     leaf_tables: Matrix,
     /// What the neighbours and their leaves have.
@@ -139,7 +140,6 @@ impl VirtualPeer {
         let guid = Guid::random(&mut rng);
         let hasher = tables::hasher(&mut rng);
         let route_age = Duration::from_secs(config.route_seconds.into());
-        let routes = |entries: u32| Routes::new(hasher.clone(), entries as usize, route_age, now);
         Self {
             access: Access::new(&config),
             guid,
@@ -165,8 +165,8 @@ impl VirtualPeer {
             schedule: Schedule::default(),
             topology: Topology::new(&config.connect, &hasher),
             door: Door::new(&hasher),
-            query_routes: routes(config.query_routes),
-            push_routes: routes(config.push_routes),
+            query_routes: Routes::new(hasher.clone(), config.query_routes as usize, route_age, now),
+            push_routes: Routes::new(hasher.clone(), config.push_routes as usize, route_age, now),
             leaf_tables: Matrix::new(config.large_table_bytes as usize),
             neighbour_tables: Matrix::new(NEIGHBOUR_LARGE_TABLE_BYTES_MAX),
             published: Published::default(),
@@ -213,8 +213,10 @@ impl VirtualPeer {
                     self.dispatch.writable(&mut relation.link);
                 }
             }
-            Event::Accepted { conn, remote, local } => self.accepted(conn, remote, local, host),
-            Event::Established { conn, remote, local } => self.established(conn, remote, local, host),
+            Event::Accepted { conn, remote, local } => self.accepted(conn, canonical(remote), local, host),
+            Event::Established { conn, remote, local } => {
+                self.established(conn, canonical(remote), local, host);
+            }
             Event::Failed { conn, reason } => self.opening_closed(conn, reason),
             Event::Closed { conn, reason } => match self.table.find(conn) {
                 Some(index) => self.end(index, Ending::Lost(reason), host),
@@ -286,6 +288,11 @@ impl VirtualPeer {
         self.close_openings(host);
         self.dispatch.flush(self.now, host, &mut self.table);
     }
+}
+
+/// A peer with an IPv4 address is one, even where the shell's socket speaks IPv6.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// Bytes for neighbours' query routing tables with more than 65,536 slots. Neighbours in use send 131,072 at most, which

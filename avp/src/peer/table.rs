@@ -214,6 +214,11 @@ impl Table {
         self.get_mut(id.index).filter(|r| r.id == id)
     }
 
+    /// Whether the relation with this id is still there.
+    pub(super) fn lives(&self, id: LinkId) -> bool {
+        self.get(id.index).is_some_and(|r| r.id == id)
+    }
+
     pub(super) fn by_servent(&self, servent: Guid) -> Option<LinkId> {
         self.by_servent.get(&servent).copied()
     }
