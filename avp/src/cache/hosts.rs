@@ -51,7 +51,7 @@ struct Known {
     /// Not to be dialled before.
     rests_until: Instant,
     failures: u8,
-    /// A handshake with it has succeeded.
+    /// A relation with it has lasted.
     proven: bool,
 }
 
@@ -111,7 +111,7 @@ impl HostCache {
         )
     }
 
-    /// A handshake with this ultrapeer has succeeded, whoever dialled.
+    /// A relation with this ultrapeer lasts, whoever dialled.
     pub fn connected(&mut self, now: Instant, address: SocketAddr, rng: &mut ChaCha12Rng) {
         if self.heard(now, address, Report::default(), rng)
             && let Some(known) = self.get_mut(address)

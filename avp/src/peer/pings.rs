@@ -12,7 +12,7 @@ use crate::gnutella::ping::{self, CachedPongs, Ping};
 use crate::gnutella::pong::{Extensions, Pong};
 use crate::gnutella::{Guid, HEADER_LEN, Header, Kind};
 use crate::link::dispatch::{Outgoing, Sent};
-use crate::link::{Ending, Features, Role};
+use crate::link::{Features, Role};
 
 /// From one ping of a peer that is answered from the cache to the next.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
@@ -22,23 +22,21 @@ const PONG_WAY: u8 = 7;
 const CRAWL_PONGS_MAX: usize = 64;
 /// Hosts packed into one pong.
 const PACKED_HOSTS: usize = 10;
+
 impl VirtualPeer {
     /// A ping came in.
-    pub(super) fn ping(&mut self, index: u32, header: Header, payload: &[u8]) -> Result<(), Ending> {
-        let Some(relation) = self.table.get_mut(index) else { return Ok(()) };
-        if relation.link.terms.role == Role::Leaf && header.hops > 0 {
-            return Err(Ending::Violation);
-        }
+    pub(super) fn ping(&mut self, index: u32, header: Header, payload: &[u8]) {
+        let Some(relation) = self.table.get_mut(index) else { return };
         if header.ttl == 0 || header.ttl > HOPS_HARD_MAX || header.hops > HOPS_HARD_MAX {
             self.monitor.dropped(Kind::PING, DropReason::Hops);
-            return Ok(());
+            return;
         }
         // An alive ping is answered whatever came before it.
         let alive = header.ttl == 1 && header.hops == 0;
         if !alive {
             if relation.pongs_from > self.now {
                 self.monitor.dropped(Kind::PING, DropReason::Throttled);
-                return Ok(());
+                return;
             }
             relation.pongs_from = self.now + PING_INTERVAL;
         }
@@ -53,7 +51,6 @@ impl VirtualPeer {
             (2, 0) => self.answer_crawler(index, header.guid),
             _ => self.answer_from_cache(index, header, address),
         }
-        Ok(())
     }
 
     fn answer_from_cache(&mut self, index: u32, header: Header, address: Option<SocketAddr>) {
@@ -123,22 +120,19 @@ impl VirtualPeer {
     }
 
     /// A pong came in.
-    pub(super) fn pong(&mut self, index: u32, header: Header, payload: &[u8]) -> Result<(), Ending> {
-        let Some(relation) = self.table.get_mut(index) else { return Ok(()) };
+    pub(super) fn pong(&mut self, index: u32, header: Header, payload: &[u8]) {
+        let Some(relation) = self.table.get_mut(index) else { return };
         let role = relation.link.terms.role;
-        if role == Role::Leaf && header.hops > 0 {
-            return Err(Ending::Violation);
-        }
         relation.link.pong(self.now, header.guid);
         let Some(pong) = Pong::parse(payload) else {
             self.monitor.dropped(Kind::PONG, DropReason::Malformed);
-            return Ok(());
+            return;
         };
         for host in pong.packed_hosts() {
             self.hosts.heard(self.now, host.into(), Report::default(), &mut self.rng);
         }
         if role == Role::Leaf || !self.hosts.is_usable(pong.addr.into()) {
-            return Ok(());
+            return;
         }
         if let Some(up) = pong.ultrapeer() {
             let report = Report {
@@ -149,7 +143,6 @@ impl VirtualPeer {
             self.hosts.heard(self.now, pong.addr.into(), report, &mut self.rng);
         }
         self.pongs.learn(self.now, header.hops, pong.addr, payload);
-        Ok(())
     }
 
     /// Asks a neighbour for pongs of others.

@@ -7,94 +7,93 @@ use crate::application::routes::LinkId;
 use crate::gnutella::qrp::Hashes;
 use crate::gnutella::query::{Flags, Query};
 use crate::gnutella::{HEADER_LEN, Header, Kind};
+use crate::link::Role;
 use crate::link::dispatch::{Outgoing, Sent};
-use crate::link::{Ending, Role};
 
 /// No message has made, or may yet make, more hops.
 pub(super) const HOPS_HARD_MAX: u8 = 15;
 
 impl VirtualPeer {
     /// A query came in.
-    pub(super) fn query(&mut self, index: u32, header: Header, payload: &[u8]) -> Result<(), Ending> {
-        let Some(relation) = self.table.get(index) else { return Ok(()) };
+    pub(super) fn query(&mut self, index: u32, header: Header, payload: &[u8]) {
+        let Some(relation) = self.table.get(index) else { return };
         let (id, role) = (relation.id, relation.link.terms.role);
-        if role == Role::Leaf && header.hops > 0 {
-            return Err(Ending::Violation);
-        }
         if relation.link.flow.is_controlled() {
             // Its hits could not be taken back.
             self.monitor.dropped(Kind::QUERY, DropReason::Congested);
-            return Ok(());
+            return;
         }
         if header.ttl == 0 || header.ttl > HOPS_HARD_MAX || header.hops > HOPS_HARD_MAX {
             self.monitor.dropped(Kind::QUERY, DropReason::Hops);
-            return Ok(());
+            return;
         }
         let Some(query) = Query::parse(payload) else {
             self.monitor.dropped(Kind::QUERY, DropReason::Malformed);
-            return Ok(());
+            return;
         };
         if query.is_index() {
             // It asks for all that we share ourselves, which is nothing.
             self.monitor.dropped(Kind::QUERY, DropReason::Unknown);
-            return Ok(());
+            return;
         }
-        let repeated = match self.query_routes.learn(self.now, header.guid, id, header.ttl) {
-            None => false,
-            // The neighbour extends its search (X-Ext-Probes).
-            Some(known) if role.is_neighbour() && known.link == id && header.ttl > known.ttl => {
-                known.ttl = header.ttl;
-                true
+        // How far a leaf's query goes is not for its TTL to say, nor for those to whom it is put.
+        let reach = if role == Role::Leaf { u8::MAX } else { self.hops_left(&header) + 1 };
+        let extended = match self.query_routes.learn_query(self.now, header.guid, id, reach) {
+            None => None,
+            // It goes farther than before (X-Ext-Probes).
+            Some(known) if role.is_neighbour() && reach > known.ttl => {
+                known.ttl = reach;
+                Some(known.link)
             }
             Some(_) => {
                 self.monitor.dropped(Kind::QUERY, DropReason::Duplicate);
-                return Ok(());
+                return;
             }
         };
-        let hashes = Hashes::of(&query);
-        if role == Role::Leaf {
-            self.leaf_query(id, header, payload, query.flags, &hashes);
-        } else {
-            if !repeated {
-                self.offer_to_leaves(id, &header, payload, &hashes);
-            }
-            self.offer_to_neighbours(id, &header, payload, &hashes);
-        }
-        Ok(())
-    }
-
-    /// A leaf's own query: the flags are put right before it goes anywhere.
-    fn leaf_query(&mut self, leaf: LinkId, header: Header, payload: &[u8], flags: Flags, hashes: &Hashes) {
-        let right = leaf_flags(flags);
-        if right == flags {
-            self.offer_to_leaves(leaf, &header, payload, hashes);
-            self.begin_dynamic(leaf, header.guid, payload, flags, hashes);
-            return;
+        let (hashes, flags) = (Hashes::of(&query), flags_to_pass_on(query.flags, role));
+        if flags == query.flags {
+            return self
+                .pass_on(&Asked { from: id, extended, header, flags, payload, hashes: &hashes }, role);
         }
         let mut changed = std::mem::take(&mut self.scratch);
         changed.clear();
-        changed.extend_from_slice(&right.0.to_be_bytes());
+        changed.extend_from_slice(&flags.0.to_be_bytes());
         changed.extend_from_slice(payload.get(2..).unwrap_or_default());
-        self.offer_to_leaves(leaf, &header, &changed, hashes);
-        self.begin_dynamic(leaf, header.guid, &changed, right, hashes);
+        let asked = Asked { from: id, extended, header, flags, payload: &changed, hashes: &hashes };
+        self.pass_on(&asked, role);
         self.scratch = changed;
     }
 
+    fn pass_on(&mut self, asked: &Asked<'_>, role: Role) {
+        if asked.extended.is_none() {
+            self.offer_to_leaves(asked);
+        }
+        if role == Role::Leaf {
+            self.begin_dynamic(asked.from, asked.header.guid, asked.payload, asked.flags, asked.hashes);
+        } else {
+            self.offer_to_neighbours(asked);
+        }
+    }
+
+    /// With which TTL a query of a neighbour goes on; 0 where it has arrived. The hop from a leaf to its ultrapeer does not
+    /// count.
+    fn hops_left(&self, header: &Header) -> u8 {
+        (header.ttl - 1).min(self.config.max_ttl.saturating_sub(header.hops))
+    }
+
     /// To the leaves that may answer, whatever the TTL.
-    fn offer_to_leaves(&mut self, from: LinkId, header: &Header, payload: &[u8], hashes: &Hashes) {
+    fn offer_to_leaves(&mut self, asked: &Asked<'_>) {
         let mut targets = std::mem::take(&mut self.targets);
         targets.clear();
-        self.leaf_tables.matching(hashes, |leaf| targets.push(leaf));
+        self.leaf_tables.matching(asked.hashes, |leaf| targets.push(leaf));
         targets.extend_from_slice(self.table.blind_leaves());
-        let header = Header { ttl: header.ttl.saturating_sub(1).max(1), hops: header.hops + 1, ..*header };
-        self.relay(from, &targets, &header, payload);
+        self.relay(asked, (asked.header.ttl - 1).max(1), &targets);
         self.targets = targets;
     }
 
     /// To the neighbours, while there are hops left; as the last hop only to those that may answer.
-    fn offer_to_neighbours(&mut self, from: LinkId, header: &Header, payload: &[u8], hashes: &Hashes) {
-        // The hop from a leaf to its ultrapeer does not count.
-        let left = (header.ttl - 1).min((self.config.max_ttl + 1).saturating_sub(header.hops + 1));
+    fn offer_to_neighbours(&mut self, asked: &Asked<'_>) {
+        let left = self.hops_left(&asked.header);
         if left == 0 {
             return;
         }
@@ -103,21 +102,23 @@ impl VirtualPeer {
         if left > 1 {
             targets.extend_from_slice(self.table.neighbours());
         } else {
-            self.neighbour_tables.matching(hashes, |neighbour| targets.push(neighbour));
+            self.neighbour_tables.matching(asked.hashes, |neighbour| targets.push(neighbour));
             let blind = |i: &u32| self.table.get(*i).is_some_and(|r| r.column.is_none());
             targets.extend(self.table.neighbours().iter().copied().filter(blind));
         }
-        let header = Header { ttl: left, hops: header.hops + 1, ..*header };
-        self.relay(from, &targets, &header, payload);
+        self.relay(asked, left, &targets);
         self.targets = targets;
     }
 
     /// One message to many links, but not back to where it came from.
-    fn relay(&mut self, from: LinkId, targets: &[u32], header: &Header, payload: &[u8]) {
-        let mut message = Outgoing::relayed(header, payload);
+    fn relay(&mut self, asked: &Asked<'_>, ttl: u8, targets: &[u32]) {
+        let Asked { from, extended, ref header, payload, .. } = *asked;
+        let header = Header { ttl, hops: header.hops + 1, ..*header };
+        let before = extended.filter(|link| self.table.lives(*link)).unwrap_or(from);
+        let mut message = Outgoing::relayed(&header, payload);
         let mut copies = 0;
         for target in targets {
-            if *target == from.index {
+            if *target == from.index || *target == before.index {
                 continue;
             }
             let Some(relation) = self.table.get_mut(*target) else { continue };
@@ -134,10 +135,29 @@ impl VirtualPeer {
     }
 }
 
-/// A leaf's flags, as they are passed on. Without the mark they were a minimum speed, which nobody heeds and strict peers
-/// drop. Hits come back over this peer, so none are to be sent to an address that is in the GUID only by chance.
-fn leaf_flags(flags: Flags) -> Flags {
-    if flags.is_marked() { Flags(flags.0 & !Flags::OUT_OF_BAND) } else { Flags(Flags::MARK) }
+/// A query on its way through.
+struct Asked<'a> {
+    /// Where it comes from.
+    from: LinkId,
+    /// Where it came from at first, if it has come before and now goes farther.
+    extended: Option<LinkId>,
+    /// As it arrived.
+    header: Header,
+    flags: Flags,
+    /// As it goes on.
+    payload: &'a [u8],
+    hashes: &'a Hashes,
+}
+
+/// The flags with which a query goes on. Without the mark they were a minimum speed, which nobody heeds and strict peers
+/// drop. Hits for a leaf come back over this peer, so none are to be sent to an address that is in the GUID only by
+/// chance.
+fn flags_to_pass_on(flags: Flags, from: Role) -> Flags {
+    match from {
+        _ if !flags.is_marked() => Flags(Flags::MARK),
+        Role::Leaf => Flags(flags.0 & !Flags::OUT_OF_BAND),
+        Role::Ultrapeer | Role::Old => flags,
+    }
 }
 
 #[cfg(test)]
@@ -145,10 +165,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_of_old_leaves_are_marked_and_out_of_band_hits_declined() {
-        assert_eq!(leaf_flags(Flags(0x0000)), Flags(0x8000));
-        assert_eq!(leaf_flags(Flags(0x0040)), Flags(0x8000));
-        assert_eq!(leaf_flags(Flags(0xbc00)), Flags(0xb800));
-        assert_eq!(leaf_flags(Flags(0xb900)), Flags(0xb900));
+    fn flags_of_old_peers_are_marked_and_out_of_band_hits_declined_for_leaves() {
+        let leaf = |flags| flags_to_pass_on(Flags(flags), Role::Leaf).0;
+        assert_eq!((leaf(0x0000), leaf(0x0040)), (0x8000, 0x8000));
+        assert_eq!((leaf(0xbc00), leaf(0xb900)), (0xb800, 0xb900));
+        let ultrapeer = |flags| flags_to_pass_on(Flags(flags), Role::Ultrapeer).0;
+        assert_eq!((ultrapeer(0x0000), ultrapeer(0xbc00)), (0x8000, 0xbc00));
     }
 }

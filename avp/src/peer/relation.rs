@@ -8,6 +8,7 @@ use super::{USER_AGENT, VirtualPeer};
 use crate::application::monitoring::DropReason;
 use crate::application::routes::LinkId;
 use crate::application::topology::Failure as DialFailure;
+use crate::cache::hosts::Report;
 use crate::gnutella::{Guid, HEADER_LEN, Header, Kind, bye};
 use crate::host::{ConnId, Host, Level};
 use crate::link::dispatch::Outgoing;
@@ -29,7 +30,10 @@ impl VirtualPeer {
             self.own.seen_as(ip);
         }
         let role = terms.role;
-        let twin = terms.guid.and_then(|servent| Some((servent, self.table.by_servent(servent)?)));
+        let same_host =
+            |id: &LinkId| self.table.get(id.index).is_some_and(|first| first.link.remote.ip() == remote.ip());
+        let twin =
+            terms.guid.and_then(|servent| Some((servent, self.table.by_servent(servent).filter(same_host)?)));
         let link = Link::new(self.now, conn, remote, terms, Guid::random(&mut self.rng));
         let index = self.table.insert(self.now, link);
         self.topology.joined(conn);
@@ -42,7 +46,7 @@ impl VirtualPeer {
             );
         }
         if let (Role::Ultrapeer, Some(address)) = (role, relation.address) {
-            self.hosts.connected(self.now, address, &mut self.rng);
+            self.hosts.heard(self.now, address, Report::default(), &mut self.rng);
         }
         self.introduce(index);
         if let Some((servent, first)) = twin {
@@ -162,6 +166,11 @@ impl VirtualPeer {
         payload: &[u8],
         host: &mut impl Host,
     ) -> Result<(), Ending> {
+        let Some(relation) = self.table.get(index) else { return Ok(()) };
+        if header.hops > 0 && relation.link.terms.role == Role::Leaf {
+            // A leaf speaks for itself alone.
+            return Err(Ending::Violation);
+        }
         match header.kind {
             Kind::QUERY => self.query(index, header, payload),
             Kind::QUERY_HIT => self.hit(index, header, payload),
@@ -171,19 +180,13 @@ impl VirtualPeer {
             // What follows is between two neighbours, and travels no further.
             _ if header.hops > 0 || header.ttl > 1 => {
                 self.monitor.dropped(header.kind, DropReason::Hops);
-                Ok(())
             }
-            Kind::QRP => self.table_update(index, payload),
-            Kind::VENDOR | Kind::STANDARD_VENDOR => {
-                self.vendor(index, header, payload, host);
-                Ok(())
-            }
-            Kind::BYE => Err(Ending::ByeReceived),
-            _ => {
-                self.monitor.dropped(header.kind, DropReason::Unknown);
-                Ok(())
-            }
+            Kind::QRP => return self.table_update(index, payload),
+            Kind::VENDOR | Kind::STANDARD_VENDOR => self.vendor(index, header, payload, host),
+            Kind::BYE => return Err(Ending::ByeReceived),
+            _ => self.monitor.dropped(header.kind, DropReason::Unknown),
         }
+        Ok(())
     }
 
     /// The time has come to look whether a peer still lives.
@@ -196,6 +199,10 @@ impl VirtualPeer {
             }
             Tick::Ping(header) => {
                 self.dispatch.send(&mut relation.link, &mut Outgoing::signal(&header, &[]));
+                if let (Role::Ultrapeer, Some(address)) = (relation.link.terms.role, relation.address) {
+                    // It has kept us, and not only to send us away.
+                    self.hosts.connected(self.now, address, &mut self.rng);
+                }
             }
             Tick::End(ending) => return self.end(index, ending, host),
         }
@@ -235,6 +242,10 @@ impl VirtualPeer {
             );
             if let Some(address) = relation.address {
                 self.topology.avoid(self.now, address, DialFailure::Refused);
+                if link.terms.dialled && link.age(self.now) < TIME_MAX {
+                    // It let us in to send us away: as a leaf it might have kept us.
+                    self.hosts.refused(self.now, address);
+                }
             }
         }
         self.counters.ended(ending);

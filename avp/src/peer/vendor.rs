@@ -53,7 +53,7 @@ impl VirtualPeer {
                 host.datagram(SocketAddr::new(remote.ip(), port), &ping.encode());
             }
             Message::QueryStatus { hits } if role == Role::Leaf => self.query_status(id, header.guid, hits),
-            Message::PushProxyRequest { .. } => self.push_proxy(index, header.guid),
+            Message::PushProxyRequest { version } => self.push_proxy(index, header.guid, version),
             Message::PushProxyCancel => self.push_proxy_cancel(index),
             _ => self.monitor.dropped(header.kind, DropReason::Unknown),
         }
@@ -71,7 +71,7 @@ impl VirtualPeer {
     }
 
     /// A firewalled peer wants pushes passed on, and says so in its hits.
-    fn push_proxy(&mut self, index: u32, servent: Guid) {
+    fn push_proxy(&mut self, index: u32, servent: Guid, version: u16) {
         let own = self.own.get(self.config.advertise, self.config.listen);
         if servent == Guid::ZERO || !self.table.set_servent(index, servent) {
             self.monitor.dropped(Kind::VENDOR, DropReason::NoRoute);
@@ -80,7 +80,9 @@ impl VirtualPeer {
         let Some(relation) = self.table.get_mut(index) else { return };
         relation.push_proxy = true;
         if let Some(own) = own {
-            let ack = Message::PushProxyAck { at: ProxyAddr::Full(own) }.encode();
+            // In the first version the address is understood.
+            let at = if version < 2 { ProxyAddr::Port(own.port()) } else { ProxyAddr::Full(own) };
+            let ack = Message::PushProxyAck { at }.encode();
             self.dispatch.send(&mut relation.link, &mut Outgoing::signal(&vendor_header(servent), &ack));
         }
     }

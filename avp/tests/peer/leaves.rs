@@ -53,6 +53,40 @@ fn an_old_leafs_query_without_flags_and_hops_is_served() {
 }
 
 #[test]
+fn an_old_neighbours_query_is_marked_on_its_way_too() {
+    let mut net = Net::new();
+    let up = net.peer(config());
+    let old = net.connect(crate::raw::address(1), up);
+    net.send(old, b"GNUTELLA CONNECT/0.4\n\n");
+    net.run();
+    net.take(old);
+    let (sharer, neighbour) = (net.sharing_leaf(2, up, "walrus concerto.mp3"), net.ultrapeer(3, up));
+    net.message(old, Kind::QUERY, 5, 0, guid(1), b"\0\0concerto\0");
+    net.run();
+    for raw in [sharer, neighbour] {
+        assert_eq!(net.of_kind(raw, Kind::QUERY)[0].1, b"\x80\0concerto\0");
+    }
+}
+
+#[test]
+fn a_hit_whose_hops_are_used_up_still_reaches_a_leaf() {
+    let mut net = Net::new();
+    let up = net.peer(config());
+    let (asker, neighbour, other) = (net.leaf(1, up), net.ultrapeer(2, up), net.ultrapeer(3, up));
+    net.query(asker, 4, 0, guid(1), "walrus");
+    net.query(other, 3, 1, guid(2), "walrus");
+    for query in [1, 2] {
+        net.hit(neighbour, 0, 5, guid(query), guid(50), "walrus.mp3");
+    }
+    let hits = net.of_kind(asker, Kind::QUERY_HIT);
+    assert_eq!((hits.len(), hits[0].0.ttl), (1, 1));
+    assert!(net.of_kind(other, Kind::QUERY_HIT).is_empty(), "a neighbour is not the end of the way");
+    net.hit(neighbour, 200, 3, guid(2), guid(50), "walrus.mp3");
+    let hits = net.of_kind(other, Kind::QUERY_HIT);
+    assert_eq!((hits[0].0.ttl, hits[0].0.hops), (11, 4), "the bound on hops and TTL together");
+}
+
+#[test]
 fn a_leaf_without_query_routing_gets_every_query() {
     let mut net = Net::new();
     let up = net.peer(config());

@@ -111,7 +111,7 @@ fn pongs_of_others_come_from_the_cache_with_the_hops_they_have_made() {
 fn a_leaf_that_relays_is_sent_away() {
     let mut net = Net::new();
     let up = net.peer(config());
-    for kind in [Kind::QUERY, Kind::QUERY_HIT, Kind::PUSH, Kind::PING, Kind::PONG] {
+    for kind in [Kind::QUERY, Kind::QUERY_HIT, Kind::PUSH, Kind::PING, Kind::PONG, Kind::QRP, Kind::VENDOR] {
         let leaf = net.leaf(1, up);
         let payload = match kind {
             Kind::QUERY => b"\x80\0walrus\0".to_vec(),

@@ -59,8 +59,10 @@ fn duplicates_are_dropped_unless_their_ttl_is_higher() {
     );
     assert_eq!(net.of_kind(leaf, Kind::QUERY).len(), 1);
     assert_eq!(net.of_kind(c, Kind::QUERY).len(), 1);
-    net.query(a, 3, 1, guid(1), "walrus");
+    net.messages(a);
+    net.query(b, 3, 1, guid(1), "walrus");
     assert_eq!(net.of_kind(c, Kind::QUERY).len(), 1, "an extended search goes on");
+    assert_eq!(net.of_kind(a, Kind::QUERY).len(), 0, "but not to where it came from at first");
     assert_eq!(net.of_kind(leaf, Kind::QUERY).len(), 0, "but leaves have seen it");
 }
 
@@ -116,6 +118,11 @@ fn a_push_proxy_acknowledges_and_knows_the_way_before_any_hit() {
     let acks = net.of_kind(firewalled, Kind::VENDOR);
     assert_eq!(acks.len(), 1);
     assert_eq!(acks[0].0.guid, guid(50));
+    net.message(firewalled, Kind::VENDOR, 1, 0, guid(50), &Message::PushProxyRequest { version: 1 }.encode());
+    net.run();
+    let old = net.of_kind(firewalled, Kind::VENDOR);
+    let port = avp::gnutella::vendor::ProxyAddr::Port(net.address(up).port());
+    assert_eq!(Message::parse(&old[0].1), Some(Message::PushProxyAck { at: port }));
     let at = match Message::parse(&acks[0].1) {
         Some(Message::PushProxyAck { at: avp::gnutella::vendor::ProxyAddr::Full(at) }) => at,
         other => panic!("{other:?}"),

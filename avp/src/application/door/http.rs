@@ -5,7 +5,7 @@ use std::net::{SocketAddr, SocketAddrV4};
 use rand_chacha::ChaCha12Rng;
 
 use super::{Door, Presence};
-use crate::cache::hosts::Report;
+use crate::cache::hosts::{Report, is_public};
 use crate::gnutella::Guid;
 use crate::gnutella::gwc;
 use crate::gnutella::handshake::{Block, Method, Start};
@@ -63,6 +63,10 @@ impl Door {
                 let Some(to) = node else {
                     return answer(400, "X-Node with a public IP:PORT is missing").into_reply(method);
                 };
+                if is_public(from.ip()) && from.ip().to_canonical() != *to.ip() {
+                    // Nobody is to be connected to who has not asked.
+                    return answer(403, "X-Node is not the address of the request").into_reply(method);
+                }
                 if !reaches(servent) {
                     return answer(410, "Servent not connected").into_reply(method);
                 }

@@ -123,6 +123,7 @@ fn a_push_is_passed_on_to_a_neighbour_and_nobody_else() {
         (proxy(Guid([1; 16]), "", "X-Node: 9.8.7.1:6347"), "410"),
         (proxy(neighbour(), "", "Host: h"), "400"),
         (proxy(neighbour(), "", "X-Node: 127.0.0.1:6347"), "400"),
+        (proxy(neighbour(), "", "X-Node: 9.8.7.2:6347"), "403"),
         (proxy(neighbour(), "&file=x", "X-Node: 9.8.7.1:6347"), "400"),
         ("GET /gnutella/push-proxy HTTP/1.0\r\n\r\n".into(), "400"),
     ] {

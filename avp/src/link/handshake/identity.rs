@@ -91,6 +91,8 @@ impl Identity {
         head.push("User-Agent", &self.user_agent);
         head.push("Remote-IP", remote);
         head.push("X-Ultrapeer", "True");
+        // Peers of before ultrapeers read the shorter name.
+        add_addresses(&mut head, "X-Try", tries, TRY_HOSTS_MAX);
         add_addresses(&mut head, "X-Try-Ultrapeers", tries, TRY_HOSTS_MAX);
         out.extend_from_slice(&head.finish());
     }

@@ -189,7 +189,7 @@ impl Handshake {
             let progress = match std::mem::replace(&mut self.stage, Stage::Over) {
                 Stage::Request => self.request(head, chunk, identity, gate, out),
                 Stage::Reply => self.reply(&head, chunk, identity, gate, out),
-                Stage::Confirmation(agreed) => self.confirmation(&head, chunk, *agreed),
+                Stage::Confirmation(agreed) => self.confirmation(&head, chunk, *agreed, identity),
                 Stage::Over => fail(Ending::HandshakeMalformed),
             };
             if !matches!(progress, Progress::Waiting) {
@@ -259,13 +259,22 @@ impl Handshake {
     }
 
     /// The third leg of somebody whom we let in.
-    fn confirmation<'b>(&mut self, head: &Block, rest: &'b [u8], mut deal: Agreed) -> Progress<'b> {
+    fn confirmation<'b>(
+        &mut self,
+        head: &Block,
+        rest: &'b [u8],
+        mut deal: Agreed,
+        identity: &Identity,
+    ) -> Progress<'b> {
         let Start::Status { code, .. } = head.start else { return fail(Ending::HandshakeMalformed) };
         self.learn(&head.headers);
         if !is_success(code) {
             return declined(code);
         }
         let confirmed = Hello::read(&head.headers);
+        if confirmed.sends_deflate && !identity.compression {
+            return fail(Ending::HandshakeMalformed);
+        }
         let proposed = deal.hello.role();
         if proposed == Role::Ultrapeer && confirmed.ultrapeer == Some(false) {
             // It was asked to become a leaf, or chose to.
@@ -291,6 +300,9 @@ impl Handshake {
             return declined(code);
         }
         let hello = Hello::read(&head.headers);
+        if hello.sends_deflate && !identity.compression {
+            return fail(Ending::HandshakeMalformed);
+        }
         match gate.judge(&self.proposal(true, &hello)) {
             Ok(Admission { role, .. }) => {
                 let deflate = identity.compression && hello.accepts_deflate;

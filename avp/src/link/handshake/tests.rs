@@ -268,6 +268,18 @@ fn a_gtk_gnutella_leaf_comes_in_compressed_both_ways() {
 }
 
 #[test]
+fn who_compresses_unasked_does_not_come_in() {
+    let plain = Identity { compression: false, ..identity() };
+    let mut handshake = Handshake::accept(Instant(0), remote());
+    let mut out = Vec::new();
+    let stream = format!("{GTK_LEAF}GNUTELLA/0.6 200 OK\r\nContent-Encoding: deflate\r\n\r\n");
+    let progress = handshake.receive(stream.as_bytes(), &plain, &mut Door::open(), &mut out);
+    let Progress::Ended(failure) = progress else { panic!("{progress:?}") };
+    assert_eq!(failure.ending, Ending::HandshakeMalformed);
+    assert!(!String::from_utf8(out).unwrap().contains("-Encoding"));
+}
+
+#[test]
 fn an_mldonkey_leaf_comes_in_uncompressed_and_is_answered_in_its_version() {
     let stream = [MLDONKEY_LEAF, "GNUTELLA/0.6 200 OK\r\nX-Ultrapeer: False\r\n\r\n\x01\x02"].concat();
     let (outcome, reply) = accept(&stream, &mut Door::open());
