@@ -32,7 +32,7 @@ Grants:
   net.connect  net.connect:CIDR           connect by TCP
   datagram:PORT  datagram:ADDR:PORT       send and receive UDP")]
 pub(super) struct Args {
-    /// Where the proxylet is: an https:// or http:// address, or a file.
+    /// Where the proxylet is: an https://, http:// or oci:// address, or a file.
     #[arg(value_name = "URL", required_unless_present = "manifest", value_parser = one_line::<Source>)]
     url: Option<Source>,
     /// What to call the service; the proxylet's own name unless given.

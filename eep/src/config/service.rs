@@ -47,7 +47,7 @@ pub struct ServiceEntry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ProxyletSource {
-    /// `https://…`, `http://…`, `file://…` or the path of a file on the node.
+    /// `https://…`, `http://…`, `oci://HOST/NAME:TAG`, `file://…` or the path of a file on the node.
     #[schema(value_type = String, examples("https://repo.example/gnutella-peer.wasm"))]
     pub url: Source,
     /// The SHA-256 that the fetched bytes must have.

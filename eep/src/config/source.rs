@@ -5,15 +5,19 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::proxylet::registry::address::ImageAddress;
+
 /// The longest address, in bytes; what HTTP servers commonly take.
 pub const URL_BYTES_MAX: usize = 8 * 1024;
 
-/// A place that a proxylet is fetched from: `https://…`, `http://…`, or a file.
+/// A place that a proxylet is fetched from: `https://…`, `http://…`, `oci://…`, or a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Source {
     /// Fetched with GET.
     Http(String),
+    /// Pulled from an OCI registry.
+    Oci(ImageAddress),
     /// Read from this machine.
     File(PathBuf),
 }
@@ -48,7 +52,7 @@ impl TryFrom<String> for Source {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let fix = "give an https://, http:// or file:// address, or the path of a file";
+        let fix = "give an https://, http://, oci:// or file:// address, or the path of a file";
         if text.is_empty() {
             return Err(format!("the address of the proxylet is empty\n{fix}"));
         }
@@ -69,6 +73,7 @@ impl TryFrom<String> for Source {
                 Ok(_) => Ok(Self::Http(text)),
                 Err(reason) => Err(format!("the address {text:?} cannot be read: {reason}\n{fix}")),
             },
+            "oci" => rest.parse().map(Self::Oci),
             "file" => match rest.strip_prefix("localhost").unwrap_or(rest) {
                 path if path.starts_with('/') => Ok(Self::File(PathBuf::from(path))),
                 _ => Err(format!(
@@ -98,6 +103,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Http(url) => f.write_str(url),
+            Self::Oci(image) => write!(f, "{image}"),
             Self::File(path) => write!(f, "{}", path.display()),
         }
     }
@@ -116,7 +122,9 @@ mod tests {
         assert_eq!(read("a/b.wasm"), Ok(Source::File("a/b.wasm".into())));
         assert_eq!(read("file:///a/b.wasm"), Ok(Source::File("/a/b.wasm".into())));
         assert_eq!(read("HTTPS://h/x"), Ok(Source::Http("HTTPS://h/x".into())));
-        assert!(read("oci://h/x").unwrap_err().starts_with("oci:// is not supported"));
+        assert_eq!(read("oci://h:1/x:2").map(|s| s.to_string()), Ok("oci://h:1/x:2".to_owned()));
+        assert!(read("oci://h/x").unwrap_err().contains("names no registry"));
+        assert!(read("ftp://h/x").unwrap_err().starts_with("ftp:// is not supported"));
         assert!(read("http:///x").unwrap_err().contains("names no host"));
         assert!(read("file://host/x").unwrap_err().contains("not the address of a file"));
         assert!(read("").is_err() && read("a\0b").is_err());

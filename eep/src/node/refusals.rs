@@ -12,6 +12,7 @@ pub(crate) fn fetch(source: &Source, error: &FetchError) -> Box<Problem> {
         FetchError::TooLarge { .. } => ("too-large", 422),
         FetchError::File(_) | FetchError::NoFile => ("unreadable-file", 422),
         FetchError::Redirect { .. } => ("redirect", 422),
+        FetchError::Registry(error) if !error.is_elsewhere() => ("bad-image", 422),
         _ => ("unreachable", 502),
     };
     Problem::new(code, status, format!("the proxylet cannot be fetched: {error}"))
@@ -26,13 +27,21 @@ pub(crate) fn signatures(source: &Source, error: &FetchError) -> Box<Problem> {
 }
 
 pub(crate) fn trust(source: &Source, error: &TrustError) -> Box<Problem> {
-    // Signatures lie beside a file; a registry carries them with the code.
     let file = source.to_string();
-    let name = file.rsplit('/').next().unwrap_or("proxylet.wasm");
-    let how = format!(
-        "let a trusted key sign it: eep proxylet sign {name} --key SECRET.key\nand put {name}.minisig beside it; \
-         or run the node with --dev, which checks no signatures"
-    );
+    let how = match source {
+        Source::Oci(image) => format!(
+            "let a trusted key sign it and publish it again: eep proxylet sign FILE --key SECRET.key\n\
+             and then eep proxylet publish FILE {image}"
+        ),
+        Source::Http(_) | Source::File(_) => {
+            let name = file.rsplit('/').next().unwrap_or("FILE");
+            format!(
+                "let a trusted key sign it: eep proxylet sign {name} --key SECRET.key\n\
+                 and put {name}.minisig beside it"
+            )
+        }
+    };
+    let how = format!("{how}; or run the node with --dev, which checks no signatures");
     let told = error.to_string();
     let (code, title, fix) = match error {
         TrustError::Unsigned(_) => ("unsigned", told, how),
@@ -43,7 +52,7 @@ pub(crate) fn trust(source: &Source, error: &TrustError) -> Box<Problem> {
             ("bad-keys", title.to_owned(), fix.to_owned())
         }
     };
-    Problem::new(code, 422, title).at(file.clone()).fix(fix)
+    Problem::new(code, 422, title).at(file).fix(fix)
 }
 
 pub(crate) fn load(source: &Source, error: &LoadError) -> Box<Problem> {

@@ -1,4 +1,4 @@
-//! Bringing a proxylet's bytes here: over HTTP(S), or from a file of this machine.
+//! Bringing a proxylet's bytes here: over HTTP(S), from an OCI registry, or from a file of this machine.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,6 +7,8 @@ use reqwest::redirect::Policy;
 use tokio::io::AsyncReadExt as _;
 
 use crate::config::Source;
+use crate::proxylet::registry::Registry;
+use crate::proxylet::registry::error::RegistryError;
 use crate::proxylet::trust::{SIGNATURE_SUFFIX, SIGNATURES_BYTES_MAX};
 
 /// The largest proxylet that is fetched, in bytes.
@@ -61,6 +63,9 @@ pub enum FetchError {
     /// The file cannot be read.
     #[error("the file cannot be read: {0}")]
     File(#[from] std::io::Error),
+    /// The registry did not give it.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// Something else than a file.
     #[error("this is not a file")]
     NoFile,
@@ -81,6 +86,7 @@ impl FetchError {
             Self::File(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
                 "let the node's user read it"
             }
+            Self::Registry(error) => error.fix(),
             Self::File(_) | Self::NoFile => "check the path",
         }
     }
@@ -97,10 +103,11 @@ impl FetchError {
     /// Whether the fault lies with the server or the network, so that trying again later may help.
     #[must_use]
     pub fn is_elsewhere(&self) -> bool {
-        matches!(
-            self,
-            Self::Unreachable { .. } | Self::TimedOut | Self::Status { .. } | Self::BrokenOff { .. }
-        )
+        match self {
+            Self::Unreachable { .. } | Self::TimedOut | Self::Status { .. } | Self::BrokenOff { .. } => true,
+            Self::Registry(error) => error.is_elsewhere(),
+            _ => false,
+        }
     }
 }
 
@@ -149,6 +156,10 @@ impl Fetcher {
         match source {
             Source::Http(url) => self.http(url, CODE_BYTES_MAX, on_bytes).await,
             Source::File(path) => file(path, CODE_BYTES_MAX, on_bytes).await,
+            Source::Oci(image) => {
+                let registry = Registry::of(image)?;
+                Ok(in_time(registry.code(on_bytes)).await??)
+            }
         }
     }
 
@@ -163,6 +174,10 @@ impl Fetcher {
                 let mut beside = path.clone().into_os_string();
                 beside.push(SIGNATURE_SUFFIX);
                 file(Path::new(&beside), SIGNATURES_BYTES_MAX, &|_, _| {}).await
+            }
+            Source::Oci(image) => {
+                let registry = Registry::of(image)?;
+                Ok(in_time(registry.signatures()).await??)
             }
         };
         match fetched {
@@ -203,6 +218,10 @@ impl Fetcher {
             on_bytes(bytes.len() as u64, total);
         }
     }
+}
+
+async fn in_time<T>(work: impl Future<Output = T>) -> Result<T, FetchError> {
+    tokio::time::timeout(TOTAL, work).await.map_err(|_| FetchError::TimedOut)
 }
 
 /// The address of the signatures: the suffix belongs to the path, in front of a query.

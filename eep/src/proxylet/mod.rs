@@ -25,6 +25,7 @@ pub mod manifest;
 #[doc(hidden)]
 pub mod measure;
 pub(crate) mod memory;
+pub mod registry;
 pub mod runtime;
 pub mod service;
 pub mod state_store;

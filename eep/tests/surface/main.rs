@@ -10,6 +10,8 @@ mod golden;
 mod guest;
 mod life;
 mod node;
+mod oci;
 mod refusals;
+mod registry;
 mod supply;
 mod web;

@@ -164,6 +164,7 @@ fn wrong_usage_has_a_status_of_its_own() {
         &["load", "x.wasm", "--sha256", "abc"],
         &["load", "x.wasm", "--grant", "everything"],
         &["load", "oci://repo.example/probe"],
+        &["load", "eep://repo.example/probe"],
         &["load", "x.wasm", "--name", "Big"],
         &["load", "x.wasm", "--set", "novalue"],
         &["modify", "x"],

@@ -1,9 +1,10 @@
-//! `eep proxylet`: make proxylets, look into them, sign them. Needs no node.
+//! `eep proxylet`: make proxylets, look into them, sign and publish them. Needs no node.
 
 mod build;
 mod inspect;
 mod key_file;
 mod keygen;
+mod publish;
 mod sign;
 mod verify;
 
@@ -11,7 +12,7 @@ use clap::Subcommand;
 
 use crate::cli::output::Outcome;
 
-/// Make proxylets, look into them, sign them.
+/// Make proxylets, look into them, sign and publish them.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -25,6 +26,7 @@ enum Verb {
     Keygen(keygen::Args),
     Sign(sign::Args),
     Verify(verify::Args),
+    Publish(publish::Args),
 }
 
 impl Args {
@@ -35,6 +37,7 @@ impl Args {
             Verb::Keygen(args) => args.json,
             Verb::Sign(args) => args.json,
             Verb::Verify(args) => args.json,
+            Verb::Publish(args) => args.json,
         }
     }
 }
@@ -46,5 +49,6 @@ pub(super) fn run(args: &Args) -> Outcome {
         Verb::Keygen(args) => keygen::run(args),
         Verb::Sign(args) => sign::run(args),
         Verb::Verify(args) => verify::run(args),
+        Verb::Publish(args) => publish::run(args),
     }
 }

@@ -81,7 +81,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     }
     line(&format!("{}: {} of {} required keys vouch for it", args.url, verdict.len(), trust.require));
     for (key, standing) in &standings {
-        line(&format!("  {key} {standing}  {}", printable(&label(*key))).trim_end().to_owned());
+        line(format!("  {key} {standing}  {}", printable(&label(*key))).trim_end());
     }
     Ok(())
 }
