@@ -6,7 +6,7 @@ const MULTIPLIER: u32 = 0x4f1b_bcdc;
 /// The 32-bit hash of a word whose ASCII letters are taken as small. Its top bits are the slot in a table of any
 /// size, so that a query is hashed once for all tables.
 ///
-/// Letters outside ASCII must be small already.
+/// Words with other letters: [`hash_letters`].
 #[must_use]
 #[inline]
 pub fn hash(word: &[u8]) -> u32 {
@@ -19,6 +19,13 @@ pub fn hash(word: &[u8]) -> u32 {
         xor ^= u32::from(byte.to_ascii_lowercase()) << (8 * n);
     }
     finish(xor)
+}
+
+/// The hash of a word in small letters of any kind: of the lower byte of each of its UTF-16 units, as peers in use have it.
+#[must_use]
+pub fn hash_letters(word: &str) -> u32 {
+    let bytes = word.encode_utf16().map(|unit| u32::from(unit & 0xff));
+    finish(bytes.enumerate().fold(0, |xor, (n, byte)| xor ^ byte << (8 * (n & 3))))
 }
 
 /// The hash of a word whose small letters were joined in fours by XOR.
@@ -74,7 +81,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn letters_beyond_ascii_count_by_their_lower_byte() {
+        // U+043D U+043E U+0447 U+044C: a word of one character each byte.
+        assert_eq!(hash_letters("ночь"), finish(0x4c47_3e3d));
+        // Beyond the first plane a character has two units: U+D834 and U+DD1E.
+        assert_eq!(hash_letters("𝄞"), finish(0x1e34));
+    }
+
     proptest! {
+        #[test]
+        fn ascii_is_hashed_alike(word in "[a-z0-9]{0,20}") {
+            prop_assert_eq!(hash_letters(&word), hash(word.as_bytes()));
+        }
+
+
         #[test]
         fn case_does_not_matter_and_slots_nest(word in vec(any::<u8>(), 0..40), log2 in 2..=31_u8) {
             let h = hash(&word);

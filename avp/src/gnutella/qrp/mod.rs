@@ -4,6 +4,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | [`hash`] | a word's slot |
+//! | `letters` | texts with letters beyond ASCII |
 //! | [`words`] | which words a name or a query has |
 //! | [`table`] | slots, and whether a query's words are all present |
 //! | [`message`] | RESET and PATCH |
@@ -11,13 +12,14 @@
 //! | [`sender`] | changes of a table to messages |
 
 pub mod hash;
+mod letters;
 pub mod message;
 pub mod receiver;
 pub mod sender;
 pub mod table;
 pub mod words;
 
-pub use hash::{hash, slot};
+pub use hash::{hash, hash_letters, slot};
 pub use message::{Compressor, RouteUpdate};
 pub use receiver::{Change, Progress, Receiver, Slots};
 pub use table::Table;

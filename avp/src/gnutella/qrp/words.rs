@@ -4,13 +4,12 @@
 //! word without its last one, two and three letters, as long as three remain (QRP 1.0, section 3.1), so that a
 //! query for `walk` finds `walks`.
 
-use std::borrow::Cow;
-
-use super::hash::{finish, hash};
+use super::hash::{finish, hash, hash_letters};
+use super::letters::{Canonical, canonical};
 use crate::gnutella::query::Query;
 
-/// Shortest word in letters.
-pub const WORD_LETTERS_MIN: usize = 3;
+/// Shortest word in bytes: three letters of ASCII, or one of those that have no shorter words.
+pub const WORD_BYTES_MIN: usize = 3;
 /// Most words of one query that are looked at. More can only narrow the answer further.
 pub const QUERY_WORDS_MAX: usize = 16;
 /// Most names of contents in one query that are looked at.
@@ -18,57 +17,31 @@ pub const QUERY_URNS_MAX: usize = 4;
 /// How many trailing letters are left out at most.
 const TRIM_LETTERS_MAX: usize = 3;
 
-/// The words of a text, as they are written there. Bytes over 0x7f count as letters: they are parts of UTF-8.
-pub fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|b| SMALL[usize::from(*b)] == 0).filter(|w| letters(w) >= WORD_LETTERS_MIN)
-}
-
-/// Each byte's small letter where it is part of a word, zero where it is not.
+/// Each byte's small letter where it is part of a word of ASCII, zero where it is not.
 const SMALL: [u8; 256] = {
     let mut table = [0; 256];
     let mut byte = 0_u8;
-    loop {
-        if byte.is_ascii_alphanumeric() || byte >= 0x80 {
+    while byte < 0x80 {
+        if byte.is_ascii_alphanumeric() {
             table[byte as usize] = byte.to_ascii_lowercase();
-        }
-        if byte == u8::MAX {
-            break table;
         }
         byte += 1;
     }
+    table
 };
-
-/// Letters, not bytes: those that are not continuations in UTF-8.
-fn letters(word: &[u8]) -> usize {
-    if word.len() < WORD_LETTERS_MIN {
-        return 0;
-    }
-    word.iter().filter(|b| **b & 0xc0 != 0x80).count()
-}
-
-/// The hash of a word in its small letters.
-fn word_hash(word: &[u8]) -> u32 {
-    if word.is_ascii() {
-        return hash(word);
-    }
-    let small = match String::from_utf8_lossy(word) {
-        Cow::Borrowed(text) => text.to_lowercase(),
-        // Not UTF-8: the bytes are all that there is to compare.
-        Cow::Owned(_) => return hash(word),
-    };
-    hash(small.as_bytes())
-}
 
 /// Calls `add` with the hash of each word of a shared file's name, and of each word less its last letters.
 pub fn name_hashes(name: &[u8], mut add: impl FnMut(u32)) {
-    for word in words(name) {
-        add(word_hash(word));
-        let starts: Vec<usize> = (0..word.len()).filter(|at| word[*at] & 0xc0 != 0x80).collect();
-        let kept = starts.len().saturating_sub(TRIM_LETTERS_MAX).max(WORD_LETTERS_MIN)..starts.len();
-        for at in kept {
-            add(word_hash(&word[..starts[at]]));
-        }
+    let Canonical { sure, doubtful } = canonical(name);
+    for word in long_words(&sure).chain(long_words(&doubtful)) {
+        add(hash_letters(word));
+        let shorter = word.char_indices().rev().map(|(end, _)| &word[..end]).take(TRIM_LETTERS_MAX);
+        shorter.take_while(|word| word.len() >= WORD_BYTES_MIN).for_each(|word| add(hash_letters(word)));
     }
+}
+
+fn long_words(canonical: &str) -> impl Iterator<Item = &str> {
+    canonical.split(' ').filter(|word| word.len() >= WORD_BYTES_MIN)
 }
 
 /// The hashes of a query, for tables of every size.
@@ -93,29 +66,37 @@ impl Hashes {
 
     /// Hashes the words of a text.
     ///
-    /// One pass over the bytes, as each query that arrives is hashed: what [`words`] and [`hash`] do one after the
-    /// other, for words of ASCII.
+    /// One pass over the bytes, as each query that arrives is hashed; texts with other letters than ASCII's are rare.
     #[must_use]
     pub fn of_text(text: &[u8]) -> Self {
+        if !text.is_ascii() {
+            return Self::of_letters(text);
+        }
         let mut hashes = Self::default();
-        let (mut xor, mut start, mut all) = (0_u32, 0, 0_u8);
+        let (mut xor, mut start) = (0_u32, 0);
         // A part behind the last byte ends the last word.
         for (at, byte) in text.iter().chain(&[0]).enumerate() {
             let small = SMALL[usize::from(*byte)];
             if small != 0 {
                 xor ^= u32::from(small) << (8 * ((at - start) & 3));
-                all |= small;
                 continue;
             }
-            if at - start >= WORD_LETTERS_MIN {
-                let word = &text[start..at];
-                if all < 0x80 {
-                    hashes.push_word(finish(xor));
-                } else if letters(word) >= WORD_LETTERS_MIN {
-                    hashes.push_word(word_hash(word));
-                }
+            if at - start >= WORD_BYTES_MIN {
+                hashes.push_word(finish(xor));
             }
-            (xor, start, all) = (0, at + 1, 0);
+            (xor, start) = (0, at + 1);
+        }
+        hashes
+    }
+
+    /// Where peers differ over what a word is, it is asked for only if there is no other.
+    #[cold]
+    fn of_letters(text: &[u8]) -> Self {
+        let Canonical { sure, doubtful } = canonical(text);
+        let mut hashes = Self::default();
+        long_words(&sure).for_each(|word| hashes.push_word(hash_letters(word)));
+        if hashes.words_len == 0 {
+            long_words(&doubtful).for_each(|word| hashes.push_word(hash_letters(word)));
         }
         hashes
     }
@@ -169,29 +150,35 @@ mod tests {
     use crate::gnutella::huge::Sha1;
     use crate::gnutella::query;
 
+    /// The hashes of words.
+    fn of(words: &[&str]) -> Vec<u32> {
+        words.iter().map(|word| hash_letters(word)).collect()
+    }
+
     #[test]
     fn words_are_cut_at_what_is_no_letter() {
-        let read: Vec<_> = words(b"Walrus Band - 01_nocturne.in-C (live).mp3").collect();
-        let expected: [&[u8]; 5] = [b"Walrus", b"Band", b"nocturne", b"live", b"mp3"];
-        assert_eq!(read, expected);
-        assert_eq!(words("zoë été à".as_bytes()).count(), 2);
-        assert_eq!(words(b"a bc - ..").count(), 0);
+        let hashes = Hashes::of_text(b"Walrus Band - 01_nocturne.in-C (live).mp3");
+        assert_eq!(hashes.words(), of(&["walrus", "band", "nocturne", "live", "mp3"]));
+        assert!(Hashes::of_text(b"a bc - ..").is_empty());
     }
 
     #[test]
     fn a_name_is_found_by_its_words_less_some_letters() {
         let mut hashes = Vec::new();
         name_hashes(b"Walruses mp3", |h| hashes.push(h));
-        for word in ["walruses", "walruse", "walrus", "walru", "mp3"] {
-            assert!(hashes.contains(&hash(word.as_bytes())), "{word}");
-        }
-        assert!(!hashes.contains(&hash(b"walr")));
-        assert_eq!(hashes.len(), 5);
+        assert_eq!(hashes, of(&["walruses", "walruse", "walrus", "walru", "mp3"]));
     }
 
     #[test]
-    fn case_folds_outside_ascii() {
-        assert_eq!(Hashes::of_text("ÉTÉ".as_bytes()), Hashes::of_text("été".as_bytes()));
+    fn other_letters_than_those_of_ascii() {
+        let words = |text: &str| Hashes::of_text(text.as_bytes()).words().to_vec();
+        assert_eq!(words("ÉTÉ à Zoë"), of(&["ete", "zoe"]));
+        assert_eq!(words("東京の夜"), of(&["東京", "の", "夜"]));
+        assert_eq!(words("smørbrød nacht"), of(&["nacht"]), "what some peers part does not narrow a search");
+        assert_eq!(words("smørbrød"), of(&["rbr"]));
+        let mut hashes = Vec::new();
+        name_hashes("Ночь smørbrød.mp3".as_bytes(), |h| hashes.push(h));
+        assert_eq!(hashes, of(&["ночь", "ноч", "но", "mp3", "rbr"]));
     }
 
     #[test]
@@ -210,21 +197,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn one_pass_hashes_what_words_and_hash_do(text in "[a-zA-Z0-9 é.ü_]{0,80}") {
-            let one_by_one: Vec<_> = words(text.as_bytes()).take(QUERY_WORDS_MAX).map(word_hash).collect();
-            let hashes = Hashes::of_text(text.as_bytes());
-            prop_assert_eq!(hashes.words(), one_by_one);
+        fn one_pass_hashes_what_the_canonical_form_has(text in "[ -~]{0,80}") {
+            prop_assert_eq!(Hashes::of_text(text.as_bytes()), Hashes::of_letters(text.as_bytes()));
         }
 
         #[test]
-        fn any_text_is_read_without_panic_and_within_bounds(text in vec(any::<u8>(), 0..300)) {
+        fn any_text_is_read_without_panic_and_its_name_is_found(text in vec(any::<u8>(), 0..300)) {
             let hashes = Hashes::of_text(&text);
-            let one_by_one: Vec<_> = words(&text).take(QUERY_WORDS_MAX).map(word_hash).collect();
-            prop_assert_eq!(hashes.words(), one_by_one);
-            let mut n = 0;
-            name_hashes(&text, |_| n += 1);
-            prop_assert!(n <= 4 * words(&text).count());
-            // Whatever the name, its own words find it.
             let mut table = Vec::new();
             name_hashes(&text, |h| table.push(h));
             prop_assert!(hashes.is_empty() || hashes.matches(|h| table.contains(&h)));
