@@ -1,0 +1,168 @@
+//! Each published result against ours.
+//!
+//! An experiment runs small networks with several seeds and gives rows (a published number, ours with its confidence
+//! interval) and curves. What it cannot show because a part of the product is missing is in [`ABSENT`].
+
+mod crowd;
+mod life;
+mod locality;
+mod pings;
+mod relations;
+mod search;
+mod tables;
+
+use serde::Serialize;
+
+use crate::measure::{Estimate, estimate};
+use crate::world::{Setup, World};
+
+/// How large and how often.
+#[derive(Clone, Copy, Debug)]
+pub struct Scale {
+    /// Seeds of each run.
+    pub seeds: u64,
+    /// Peers are divided by this.
+    pub smaller: usize,
+    /// Worlds that are run at the same time.
+    pub threads: usize,
+}
+
+impl Scale {
+    /// So many peers at this scale.
+    #[must_use]
+    pub fn peers(&self, full: usize) -> usize {
+        (full / self.smaller).max(20)
+    }
+
+    /// Runs `one` for each seed and estimates each of the numbers that it gives.
+    pub fn estimates(&self, one: impl Fn(u64) -> Vec<f64> + Sync) -> Vec<Estimate> {
+        let seeds: Vec<u64> = (1..=self.seeds).collect();
+        let mut runs: Vec<Vec<f64>> = Vec::new();
+        for some in seeds.chunks(self.threads.max(1)) {
+            std::thread::scope(|scope| {
+                let one = &one;
+                let started: Vec<_> = some.iter().map(|seed| scope.spawn(move || one(*seed))).collect();
+                runs.extend(started.into_iter().filter_map(|run| run.join().ok()));
+            });
+        }
+        let columns = runs.first().map_or(0, Vec::len);
+        (0..columns)
+            .map(|c| estimate(&runs.iter().map(|r| r[c]).filter(|x| x.is_finite()).collect::<Vec<_>>()))
+            .collect()
+    }
+}
+
+/// A published number and ours.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// What is measured.
+    pub what: String,
+    /// As published, or `-`.
+    pub published: &'static str,
+    /// Where.
+    pub source: &'static str,
+    /// Ours.
+    pub ours: Estimate,
+    /// Its unit.
+    pub unit: &'static str,
+}
+
+/// A curve of estimates.
+#[derive(Clone, Debug, Serialize)]
+pub struct Curve {
+    /// Its name in the legend.
+    pub name: String,
+    /// Its points.
+    pub points: Vec<(f64, Estimate)>,
+}
+
+/// A plot.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plot {
+    /// Name of its file, without ending.
+    pub name: &'static str,
+    /// What its axes are.
+    pub axes: (&'static str, &'static str),
+    /// What it shows.
+    pub curves: Vec<Curve>,
+}
+
+/// What an experiment has given.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// How it was set up, in a sentence or two.
+    pub setup: String,
+    /// Numbers.
+    pub rows: Vec<Row>,
+    /// Plots.
+    pub plots: Vec<Plot>,
+}
+
+/// An experiment.
+#[derive(Clone, Copy, Debug)]
+pub struct Experiment {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// Its heading.
+    pub title: &'static str,
+    /// Runs it.
+    pub run: fn(&Scale) -> Result<Outcome, String>,
+}
+
+/// All that today's code allows.
+pub const ALL: &[Experiment] = &[
+    Experiment { name: "life", title: "How long relations last", run: life::run },
+    Experiment {
+        name: "relations",
+        title: "Relations over time, with and without virtual peers",
+        run: relations::run,
+    },
+    Experiment { name: "mix", title: "What flat networks carried", run: pings::mix },
+    Experiment { name: "pong-caching", title: "Pong caching", run: pings::caching },
+    Experiment { name: "flood-reach", title: "How far a flood reaches", run: search::flood_reach },
+    Experiment { name: "dynamic", title: "Dynamic queries against flooding", run: search::dynamic },
+    Experiment {
+        name: "search-time",
+        title: "Search time against size, with and without churn",
+        run: search::time,
+    },
+    Experiment { name: "locality", title: "Locality of links and bytes", run: locality::run },
+    Experiment { name: "tables", title: "Sizes of the virtual peer's tables", run: tables::run },
+    Experiment { name: "flash-crowd", title: "Virtual peers under a flash crowd", run: crowd::run },
+];
+
+/// What is absent, and the part that it waits for.
+pub const ABSENT: &[(&str, &str)] = &[
+    (
+        "Lookup time against size, with and without churn (S1, figure 2: below 200 ms for 1,000 peers)",
+        "Kademlia, in `topology`",
+    ),
+    (
+        "Neighbour correctness against online time (S1, figure 3: above 4.5 of 5 after 30 minutes)",
+        "Kademlia, in `topology`",
+    ),
+    ("Maintenance traffic against size and online time (S1, figures 4 and 5)", "Kademlia, in `topology`"),
+    ("A million peers for lookups", "Kademlia, in `topology`"),
+    (
+        "Query traffic with and without a cache of hits; content cache",
+        "the hit and content caches of the virtual control cache layer; pongs and hosts are cached, see \"Pong caching\"",
+    ),
+    (
+        "Locality by regions: neighbours chosen by the topology plane",
+        "SOAR clustering, in `topology`; the comparison has random, an oracle, and one virtual peer a system",
+    ),
+    (
+        "Placement of virtual peers under a flash crowd",
+        "`deploy` and placement; the experiment has virtual peers that are there from the beginning",
+    ),
+];
+
+/// Builds a world whose setup cannot be wrong.
+fn world(setup: Setup) -> Result<World, String> {
+    setup.build()
+}
+
+/// Not a number for each column of a world that could not be built: the estimates leave it out.
+fn missing(columns: usize) -> Vec<f64> {
+    vec![f64::NAN; columns]
+}

@@ -1,0 +1,91 @@
+//! What flat networks carried, and what pong caching saves.
+
+use super::{Outcome, Row, Scale, missing, world};
+use crate::measure::ledger::Class;
+use crate::workload::Preset;
+use crate::world::Setup;
+
+const PEERS: usize = 400;
+/// From when on traffic is counted, and until when, in seconds.
+const FROM_S: u64 = 120;
+const UNTIL_S: u64 = 600;
+
+/// Share of queries and hits' bytes, share of pings' and pongs', and kbit/s of a relation.
+fn traffic(preset: &Preset, peers: usize, seed: u64) -> Vec<f64> {
+    let Ok(mut world) = world(Setup::new(preset.clone(), peers, seed)) else { return missing(5) };
+    world.run_until(FROM_S);
+    let before = world.ledger.clone();
+    world.run_until(UNTIL_S);
+    let ledger = world.ledger.since(&before);
+    let bytes = |classes: &[Class]| classes.iter().map(|c| ledger.of(*c).bytes as f64).sum::<f64>();
+    let (queries, pings) = (bytes(&[Class::Query]), bytes(&[Class::Ping, Class::Pong]));
+    let seconds = (UNTIL_S - FROM_S) as f64;
+    let relations = world.light().map(|(_, l)| l.degree()).sum::<usize>() as f64 / 2.0;
+    let messages = ledger.of(Class::Ping).messages + ledger.of(Class::Pong).messages;
+    vec![
+        queries / ledger.sent_bytes as f64 * 100.0,
+        pings / ledger.sent_bytes as f64 * 100.0,
+        ledger.sent_bytes as f64 * 8.0 / 1_000.0 / seconds / relations,
+        pings * 8.0 / seconds / peers as f64,
+        messages as f64 / seconds / peers as f64,
+    ]
+}
+
+pub(super) fn mix(scale: &Scale) -> Result<Outcome, String> {
+    let peers = scale.peers(PEERS);
+    let of_2000 = scale.estimates(|seed| traffic(&Preset::flood_2000(), peers, seed));
+    let of_2001 = scale.estimates(|seed| traffic(&Preset::flood_2001(), peers, seed));
+    let row =
+        |what: &str, published, source, ours, unit| Row { what: what.into(), published, source, ours, unit };
+    const NOV: &str = "traffic of November 2000 (workloads)";
+    const JUN: &str = "traffic of June 2001 (workloads)";
+    Ok(Outcome {
+        setup: format!(
+            "{peers} peers of the presets flood-2000 and flood-2001: flat, TTL 7, two-state lives, a search in two minutes; \
+             in flood-2001 pongs come from caches. Traffic from minute {} to {}. The network measured had 50,000 nodes: \
+             only the kind of the mix can be compared.",
+            FROM_S / 60,
+            UNTIL_S / 60
+        ),
+        rows: vec![
+            row("flood-2000: bytes of queries", "36", NOV, of_2000[0], "%"),
+            row("flood-2000: bytes of pings and pongs", "55", NOV, of_2000[1], "%"),
+            row(
+                "flood-2000: rate of a relation",
+                "6",
+                "volume of 170,000 connections (workloads)",
+                of_2000[2],
+                "kbit/s",
+            ),
+            row("flood-2001: bytes of queries", "92", JUN, of_2001[0], "%"),
+            row("flood-2001: bytes of pings and pongs", "8 with all others", JUN, of_2001[1], "%"),
+        ],
+        plots: Vec::new(),
+    })
+}
+
+pub(super) fn caching(scale: &Scale) -> Result<Outcome, String> {
+    let peers = scale.peers(PEERS);
+    let without = scale.estimates(|seed| traffic(&Preset::flood_2000(), peers, seed));
+    let with =
+        scale.estimates(|seed| traffic(&Preset { pong_caching: true, ..Preset::flood_2000() }, peers, seed));
+    let saved = scale.estimates(|seed| {
+        let cost = |pong_caching| traffic(&Preset { pong_caching, ..Preset::flood_2000() }, peers, seed)[3];
+        vec![(1.0 - cost(true) / cost(false)) * 100.0]
+    });
+    let row = |what: &str, ours, unit| Row { what: what.into(), published: "-", source: "-", ours, unit };
+    Ok(Outcome {
+        setup: format!(
+            "{peers} peers of flood-2000, each asking for pongs every 90 s: passed on to everybody, or answered from the \
+             product's pong cache (10 pongs a ping)."
+        ),
+        rows: vec![
+            row("pings and pongs a peer sends, passed on", without[4], "messages/s"),
+            row("pings and pongs a peer sends, from caches", with[4], "messages/s"),
+            row("their rate, passed on", without[3], "bit/s a peer"),
+            row("their rate, from caches", with[3], "bit/s a peer"),
+            row("bytes saved, same seeds", saved[0], "%"),
+        ],
+        plots: Vec::new(),
+    })
+}

@@ -1,0 +1,321 @@
+//! Searches of its own and of others.
+
+use avp::Instant;
+use avp::application::dynamic_query::{Ask, Candidate, DynamicQuery};
+use avp::application::routes::LinkId;
+use avp::gnutella::hit::{self, QueryHit};
+use avp::gnutella::qrp::Hashes;
+use avp::gnutella::query::{self, Query};
+use avp::gnutella::{Guid, Header, Kind};
+
+use super::links::Other;
+use super::messages::message;
+use super::{Light, Role, SEARCHES_MAX, Timer, seconds};
+use crate::engine::{SECOND, START};
+use crate::internet::place::{NodeId, address};
+use crate::workload::content::{FileId, Words};
+use crate::workload::preset::Reach;
+use crate::world::{SearchRecord, World};
+
+/// A search is over after this time.
+const SEARCH_LIFE: u64 = 120 * SECOND;
+/// Files in one hit.
+const HIT_FILES_MAX: usize = 10;
+/// Answers that end a dynamic query.
+const RESULTS_WANTED: u32 = 150;
+/// Where the hits of an ultrapeer's own searches go.
+const OURSELVES: LinkId = LinkId { index: u32::MAX, serial: 0 };
+const VENDOR: [u8; 4] = *b"LITE";
+const SPEED_KBIT_S: u32 = 1_000;
+/// Size of every file, in bytes.
+const FILE_BYTES: u64 = 4_000_000;
+
+/// A search of its own.
+#[derive(Clone, Debug)]
+pub struct Search {
+    guid: Guid,
+    at: Instant,
+    first: Option<Instant>,
+    hits: u32,
+}
+
+impl Search {
+    pub(super) fn record(&self, node: NodeId) -> SearchRecord {
+        let seconds = |from: Instant, to: Instant| (to.0 - from.0) as f64 / SECOND as f64;
+        SearchRecord {
+            node,
+            at_s: seconds(START, self.at),
+            first_s: self.first.map(|first| seconds(self.at, first)),
+            hits: self.hits,
+        }
+    }
+}
+
+impl Light {
+    /// Looks for something.
+    pub(super) fn search(&mut self, world: &mut World) {
+        self.searches_left = self.searches_left.saturating_sub(1);
+        if self.searches_left > 0 {
+            let pause = self.pause_s(world);
+            world.timer(self.node, seconds(pause).max(SECOND / 10), Timer::Search);
+        }
+        if self.searches.len() >= SEARCHES_MAX {
+            return;
+        }
+        let file = world.catalogue.draw(&mut world.dice);
+        let text = world.catalogue.search_for(file, &mut world.dice);
+        let guid = Guid::random(world.dice.rng());
+        self.searches.push(Search { guid, at: world.now(), first: None, hits: 0 });
+        world.timer(self.node, SEARCH_LIFE, Timer::SearchOver);
+        let payload = query::Builder::new(&text).finish();
+        let header = Header { guid, kind: Kind::QUERY, ttl: world.setup.preset.ttl, hops: 0, len: 0 };
+        match self.role {
+            Role::Leaf | Role::Flat => {
+                if let Some(router) = &mut self.router {
+                    router.queries.learn(world.now(), guid, OURSELVES, header.ttl);
+                }
+                let bytes = message(header, &payload);
+                let all = (0..self.links.len()).filter(|n| self.links[*n].is_up());
+                self.send_to(world, all, &bytes);
+            }
+            Role::Ultrapeer => {
+                if let Some(router) = &mut self.router {
+                    router.queries.learn(world.now(), guid, OURSELVES, header.ttl);
+                }
+                let hashes = Query::parse(&payload).map(|q| Hashes::of(&q)).unwrap_or_default();
+                self.to_leaves(world, usize::MAX, &header, &payload, &hashes);
+                self.begin_search(world, OURSELVES, header, &payload, &hashes);
+            }
+        }
+    }
+
+    /// The oldest searches are over.
+    pub(super) fn search_over(&mut self, world: &mut World) {
+        let now = world.now();
+        while let Some(oldest) = self.searches.first().filter(|s| now.0 - s.at.0 >= SEARCH_LIFE) {
+            world.records.search(oldest.record(self.node));
+            self.searches.remove(0);
+        }
+    }
+
+    /// A search has come in.
+    pub(super) fn query(&mut self, world: &mut World, n: usize, header: Header, payload: &[u8]) {
+        let Some(query) = Query::parse(payload) else { return };
+        let id = self.link_id(n);
+        let what = self.links[n].what;
+        let mut repeated = false;
+        match &mut self.router {
+            None => {
+                let id = u128::from_le_bytes(header.guid.0);
+                if self.answered.again(world.now(), (id as u64, (id >> 64) as u64)) {
+                    return;
+                }
+            }
+            Some(router) => match router.queries.learn(world.now(), header.guid, id, header.ttl) {
+                None => {}
+                Some(known) if what == Other::Neighbour && known.link == id && header.ttl > known.ttl => {
+                    known.ttl = header.ttl;
+                    repeated = true;
+                }
+                Some(_) => return,
+            },
+        }
+        if !repeated {
+            world.records.reached += 1;
+            self.answer(world, n, &header, query.text);
+        }
+        if self.role == Role::Flat {
+            if let Some(next) = header.forwarded() {
+                let bytes = message(next, payload);
+                let others = (0..self.links.len()).filter(|m| *m != n && self.links[*m].is_up());
+                self.send_to(world, others, &bytes);
+            }
+        } else if self.role == Role::Ultrapeer {
+            let hashes = Hashes::of(&query);
+            if !repeated {
+                self.to_leaves(world, n, &header, payload, &hashes);
+            }
+            match what {
+                Other::Leaf => self.begin_search(world, id, header, payload, &hashes),
+                _ => self.to_neighbours(world, n, &header, payload, &hashes),
+            }
+        }
+    }
+
+    fn answer(&mut self, world: &mut World, n: usize, header: &Header, text: &[u8]) {
+        if self.files.is_empty() {
+            return;
+        }
+        let Some(words) = Words::read(text) else { return };
+        let found: Vec<FileId> = self
+            .files
+            .iter()
+            .copied()
+            .filter(|f| world.catalogue.matches(*f, &words))
+            .take(HIT_FILES_MAX)
+            .collect();
+        if found.is_empty() {
+            return;
+        }
+        let mut builder = hit::Builder::new(VENDOR, address(self.node), SPEED_KBIT_S);
+        for file in found {
+            builder = builder.file(file, FILE_BYTES, &world.catalogue.name(file), None);
+        }
+        let header = Header { kind: Kind::QUERY_HIT, ttl: header.hops + 2, hops: 0, ..*header };
+        world.send(self.links[n].end, &message(header, &builder.finish(self.guid)));
+    }
+
+    /// An answer has come in: it is ours, or goes back.
+    pub(super) fn hit(&mut self, world: &mut World, n: usize, header: Header, payload: &[u8]) {
+        let Some(hit) = QueryHit::parse(payload) else { return };
+        if let Some(own) = self.searches.iter_mut().find(|s| s.guid == header.guid) {
+            own.hits += u32::from(hit.count);
+            own.first.get_or_insert(world.now());
+        }
+        let Some(router) = &mut self.router else { return };
+        if let Some(query) = router.dynamic.iter_mut().find(|q| q.guid == header.guid) {
+            query.found(hit.count.into());
+        }
+        let Some(route) = router.queries.get(header.guid).map(|r| r.link) else { return };
+        let Some(to) = self.by_id(route).filter(|to| *to != n) else { return };
+        // The last hop is made whatever the TTL says.
+        let ttl = if self.links[to].what == Other::Leaf { header.ttl.max(2) } else { header.ttl };
+        if let Some(next) = (Header { ttl, ..header }).forwarded() {
+            world.send(self.links[to].end, &message(next, payload));
+        }
+    }
+
+    fn to_leaves(&self, world: &mut World, from: usize, header: &Header, payload: &[u8], hashes: &Hashes) {
+        if !self.router.as_ref().is_some_and(|r| r.leaves.matches(hashes)) {
+            return;
+        }
+        let header = Header { ttl: header.ttl.saturating_sub(1).max(1), hops: header.hops + 1, ..*header };
+        let bytes = message(header, payload);
+        let may = |n: &usize| {
+            let link = &self.links[*n];
+            let matches = || link.table.as_ref().is_some_and(|t| t.matches(hashes));
+            *n != from && link.what == Other::Leaf && link.is_up() && matches()
+        };
+        self.send_to(world, (0..self.links.len()).filter(may), &bytes);
+    }
+
+    fn to_neighbours(
+        &self,
+        world: &mut World,
+        from: usize,
+        header: &Header,
+        payload: &[u8],
+        hashes: &Hashes,
+    ) {
+        // The hop from a leaf to its ultrapeer does not count.
+        let left = (header.ttl - 1).min((world.setup.preset.ttl + 1).saturating_sub(header.hops + 1));
+        if left == 0 || header.ttl == 0 {
+            return;
+        }
+        let bytes = message(Header { ttl: left, hops: header.hops + 1, ..*header }, payload);
+        let may = |n: &usize| {
+            let link = &self.links[*n];
+            let last_hop = || link.table.as_ref().is_none_or(|t| t.matches(hashes));
+            *n != from && link.what == Other::Neighbour && link.is_up() && (left > 1 || last_hop())
+        };
+        self.send_to(world, (0..self.links.len()).filter(may), &bytes);
+    }
+
+    /// A search of a leaf, or its own, goes to the neighbours.
+    fn begin_search(
+        &mut self,
+        world: &mut World,
+        from: LinkId,
+        header: Header,
+        payload: &[u8],
+        hashes: &Hashes,
+    ) {
+        if world.setup.preset.reach == Reach::Flood {
+            let header = Header { ttl: world.setup.preset.ttl + 1, hops: header.hops, ..header };
+            let leaf = self.by_id(from).unwrap_or(usize::MAX);
+            self.to_neighbours(world, leaf, &header, payload, hashes);
+            return;
+        }
+        if !self.router.as_ref().is_some_and(|r| r.has_room_for_dynamic()) {
+            return;
+        }
+        let now = world.now();
+        let candidates = self.candidates(world, hashes);
+        let mut query = DynamicQuery::new(header.guid, from, payload, false, RESULTS_WANTED, now);
+        let mut asks = Vec::new();
+        query.probe(now, &candidates, &mut asks);
+        for ask in asks {
+            self.put(world, ask, header.guid, payload);
+        }
+        let due = query.due;
+        if let Some(router) = &mut self.router {
+            router.dynamic.push(query);
+        }
+        self.wake_for_dynamic(world, due);
+    }
+
+    fn candidates(&self, world: &mut World, hashes: &Hashes) -> Vec<Candidate> {
+        let neighbours =
+            self.links.iter().enumerate().filter(|(_, l)| l.what == Other::Neighbour && l.is_up());
+        let mut candidates: Vec<Candidate> = neighbours
+            .map(|(n, link)| Candidate {
+                link: self.link_id(n),
+                degree: link.degree,
+                ttl_max: link.max_ttl.min(world.setup.preset.ttl),
+                matches: link.table.as_ref().is_some_and(|t| t.matches(hashes)),
+                again: true,
+            })
+            .collect();
+        if !candidates.is_empty() {
+            let first = world.dice.below(candidates.len());
+            candidates.rotate_left(first);
+        }
+        candidates
+    }
+
+    fn put(&self, world: &mut World, ask: Ask, guid: Guid, payload: &[u8]) {
+        let Some(n) = self.by_id(ask.link) else { return };
+        let header = Header { guid, kind: Kind::QUERY, ttl: ask.ttl, hops: 1, len: 0 };
+        world.send(self.links[n].end, &message(header, payload));
+    }
+
+    fn wake_for_dynamic(&mut self, world: &mut World, due: Instant) {
+        let Some(router) = &mut self.router else { return };
+        if router.dynamic_timer.is_none_or(|at| at > due) {
+            router.dynamic_timer = Some(due);
+            world.timer(self.node, due.0.saturating_sub(world.now().0), Timer::Dynamic);
+        }
+    }
+
+    /// Takes the steps that are due.
+    pub(super) fn dynamic_due(&mut self, world: &mut World) {
+        let now = world.now();
+        let Some(router) = &mut self.router else { return };
+        router.dynamic_timer = None;
+        let mut queries = std::mem::take(&mut router.dynamic);
+        queries.retain_mut(|query| {
+            if query.due > now {
+                return true;
+            }
+            if query.leaf != OURSELVES && self.by_id(query.leaf).is_none() {
+                return false;
+            }
+            let hashes = Query::parse(&query.payload).map(|q| Hashes::of(&q)).unwrap_or_default();
+            let candidates = self.candidates(world, &hashes);
+            match query.step(now, &candidates) {
+                Ok(ask) => {
+                    self.put(world, ask, query.guid, &query.payload);
+                    true
+                }
+                Err(_) => false,
+            }
+        });
+        let next = queries.iter().map(|q| q.due).min();
+        if let Some(router) = &mut self.router {
+            router.dynamic = queries;
+        }
+        if let Some(due) = next {
+            self.wake_for_dynamic(world, due);
+        }
+    }
+}

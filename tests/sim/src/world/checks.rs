@@ -1,0 +1,248 @@
+//! What must hold all the time.
+//!
+//! - **No message is answered twice**: no peer sends the same hit twice on a connection, and none sends a search on a
+//!   connection again, unless it asks for more hops than before (`X-Ext-Probes`).
+//! - **No route loop**: hops and TTL of what is passed on stay within the hard limit; a hit passes a connection in one
+//!   direction once.
+//! - **No unbounded table**: every table of every peer is within its bound.
+//! - **No leaf lost**: a relation that one side has for longer than a dead one can go unnoticed, the other has too.
+//! - **Bytes are conserved**: what was sent has arrived, was lost, came too late, or is under way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use avp::Instant;
+use avp::application::topology::DIALS_MAX;
+use avp::cache::{hosts::HOSTS_MAX, pong};
+use avp::gnutella::{HEADER_LEN, Header, Kind};
+
+use super::{End, Peer, World};
+use crate::engine::SECOND;
+use crate::internet::place::NodeId;
+use crate::measure::ledger::text_len;
+use crate::measure::seen::Seen;
+use crate::workload::content::mix;
+
+/// Hops that a message may have made, or may make yet.
+const HOPS_MAX: u8 = 15;
+/// How long what was sent is remembered.
+const MEMORY: u64 = 600 * SECOND;
+/// Most things remembered; in large worlds a sample of the messages is looked at.
+const MEMORY_MAX: usize = 400_000;
+/// Worlds with more places look at one in so many messages.
+const ALL_UP_TO: usize = 3_000;
+const SAMPLE: u64 = 64;
+/// Violations that are kept; a run ends at the first.
+const VIOLATIONS_MAX: usize = 16;
+/// How long one side may believe in a relation that the other has ended: alive pings are 120 s apart, four may fail.
+pub const HALF_OPEN_MAX: u64 = 700 * SECOND;
+/// Connections that a virtual peer may be opening (a bound of its own, that it does not publish).
+const OPENINGS_MAX: f64 = 4_096.0;
+
+/// Something that must not be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// What must hold.
+    pub rule: &'static str,
+    /// What was seen, and where.
+    pub seen: String,
+}
+
+impl std::fmt::Display for Violation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.rule, self.seen)
+    }
+}
+
+/// Looks at everything that is sent, and keeps what must not be.
+#[derive(Debug)]
+pub struct Checks {
+    seen: Seen,
+    one_in: u64,
+    byzantine: BTreeSet<NodeId>,
+    weather_changed: Instant,
+    violations: Vec<Violation>,
+}
+
+impl Checks {
+    /// For a world of so many places.
+    #[must_use]
+    pub fn new(places: usize) -> Self {
+        Self {
+            seen: Seen::new(MEMORY, MEMORY_MAX),
+            one_in: if places <= ALL_UP_TO { 1 } else { SAMPLE },
+            byzantine: BTreeSet::new(),
+            weather_changed: Instant(0),
+            violations: Vec::new(),
+        }
+    }
+
+    /// What was found.
+    #[must_use]
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    /// From now on this peer is not expected to keep to any rule.
+    pub fn excuse(&mut self, node: NodeId) {
+        self.byzantine.insert(node);
+    }
+
+    /// Whether it is one of those.
+    #[must_use]
+    pub fn is_excused(&self, node: NodeId) -> bool {
+        self.byzantine.contains(&node)
+    }
+
+    pub(super) fn weather_changed(&mut self, now: Instant) {
+        self.weather_changed = now;
+    }
+
+    /// Writes down what must not be.
+    pub fn violate(&mut self, rule: &'static str, seen: String) {
+        if self.violations.len() < VIOLATIONS_MAX {
+            self.violations.push(Violation { rule, seen });
+        }
+    }
+
+    /// A peer sends.
+    pub(super) fn sent(&mut self, now: Instant, from: End, sender: NodeId, bytes: &[u8]) {
+        if !self.byzantine.is_empty() && self.byzantine.contains(&sender) {
+            return;
+        }
+        let mut rest = &bytes[text_len(bytes)..];
+        while let Some(header) = Header::parse(rest) {
+            let len = HEADER_LEN + header.len as usize;
+            let Some((message, next)) = rest.split_at_checked(len) else {
+                self.violate("whole messages are sent", format!("peer {sender}: {header:?}"));
+                return;
+            };
+            rest = next;
+            self.message(now, from, sender, &header, &message[HEADER_LEN..]);
+        }
+    }
+
+    fn message(&mut self, now: Instant, from: End, sender: NodeId, header: &Header, payload: &[u8]) {
+        if header.hops > HOPS_MAX || header.ttl > HOPS_MAX {
+            self.violate("no route loop", format!("peer {sender} at {}: {header:?}", now.0));
+        }
+        let id = u128::from_le_bytes(header.guid.0);
+        let id = mix(id as u64 ^ mix((id >> 64) as u64));
+        if self.one_in > 1 && !id.is_multiple_of(self.one_in) {
+            return;
+        }
+        let way = mix(from.conn_number() << 1 | u64::from(from.side));
+        let (what, content) = match header.kind {
+            Kind::QUERY => ("a query", u64::from(header.ttl)),
+            Kind::QUERY_HIT => ("a hit", digest(payload)),
+            _ => return,
+        };
+        if self.seen.again(now, (id ^ mix(content), way)) {
+            self.violate(
+                "no message is answered twice",
+                format!("peer {sender} sends {what} again on the same connection: {header:?}"),
+            );
+        }
+    }
+}
+
+/// A number for a payload.
+fn digest(payload: &[u8]) -> u64 {
+    payload.chunks(8).fold(0, |hash, chunk| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        mix(hash ^ u64::from_le_bytes(word))
+    })
+}
+
+/// Looks at everybody. Costs time in proportion to the world's size.
+pub fn inspect(world: &mut World) {
+    let mut found = Vec::new();
+    let (books, queued) = (world.ledger.under_way(), world.queued_bytes());
+    if books != queued {
+        found.push((
+            "bytes are conserved",
+            format!("{books} are under way by the books, {queued} in the queue"),
+        ));
+    }
+    for (node, peer) in world.peers() {
+        match peer {
+            Peer::Light(light) => {
+                if let Some(table) = light.overfull() {
+                    found.push(("no unbounded table", format!("peer {node}: {table}")));
+                }
+            }
+            Peer::Virtual(avp) => {
+                for (name, value, bound) in bounds(avp) {
+                    if value > bound {
+                        found.push((
+                            "no unbounded table",
+                            format!("virtual peer {node}: {name} is {value}, bound {bound}"),
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    found.extend(half_open(world).into_iter().map(|seen| ("no leaf is lost", seen)));
+    for (rule, seen) in found {
+        world.checks.violate(rule, seen);
+    }
+}
+
+/// Tables of a virtual peer: name, entries, bound.
+pub fn bounds(avp: &super::virtual_peer::Avp) -> Vec<(&'static str, f64, f64)> {
+    let limits = avp.limits();
+    let gauge = |name, labels: &[(&str, &str)]| avp.metric(name, labels);
+    let pongs = (usize::from(pong::HOPS_MAX) + 1) * pong::PONGS_PER_HOP;
+    vec![
+        ("query routes", gauge("avp_routes", &[("kind", "query")]), 2.0 * f64::from(limits.query_routes)),
+        ("push routes", gauge("avp_routes", &[("kind", "push")]), 2.0 * f64::from(limits.push_routes)),
+        ("known hosts", gauge("avp_known_hosts", &[]), HOSTS_MAX as f64),
+        ("cached pongs", gauge("avp_cached_pongs", &[]), pongs as f64),
+        ("dynamic queries", gauge("avp_dynamic_queries", &[]), limits.dynamic_queries.into()),
+        ("openings", gauge("avp_openings", &[]), OPENINGS_MAX),
+        ("dials", gauge("avp_dialling", &[]), DIALS_MAX as f64),
+        ("leaves", gauge("avp_links", &[("role", "leaf")]), limits.leaves.into()),
+        (
+            "ultrapeers",
+            gauge("avp_links", &[("role", "ultrapeer")]),
+            f64::from(limits.ultrapeers) + DIALS_MAX as f64,
+        ),
+    ]
+}
+
+/// Relations of virtual peers that only one side believes in, for longer than that may be.
+fn half_open(world: &World) -> Vec<String> {
+    let now = world.now();
+    if now.0.saturating_sub(world.checks.weather_changed.0) < HALF_OPEN_MAX {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    // Both sides' relations, by node of the virtual peer and node of the other.
+    let mut of_virtual: BTreeMap<(NodeId, NodeId), u64> = BTreeMap::new();
+    for (node, avp) in world.virtual_peers() {
+        for link in avp.peer().status().links {
+            let remote = std::net::SocketAddr::new(link.remote.ip(), avp::config::GNUTELLA_PORT);
+            if let Some(other) = crate::internet::place::node_at(remote, world.len()) {
+                of_virtual.insert((node, other), link.age_seconds);
+            }
+        }
+    }
+    let mut of_light = BTreeSet::new();
+    let virtual_nodes: BTreeSet<NodeId> = world.virtual_peers().map(|(n, _)| n).collect();
+    for (node, light) in world.light().filter(|(n, _)| !world.checks.is_excused(*n)) {
+        for (other, age) in light.relations(now).filter(|(other, _)| virtual_nodes.contains(other)) {
+            of_light.insert((other, node));
+            if age.0 > HALF_OPEN_MAX && !of_virtual.contains_key(&(other, node)) {
+                found.push(format!("peer {node} believes in virtual peer {other}, which has forgotten it"));
+            }
+        }
+    }
+    for ((node, other), age_s) in of_virtual {
+        let excused = world.checks.is_excused(other) || virtual_nodes.contains(&other);
+        if !excused && age_s > HALF_OPEN_MAX / SECOND && !of_light.contains(&(node, other)) {
+            found.push(format!("virtual peer {node} believes in peer {other}, which is not there"));
+        }
+    }
+    found
+}

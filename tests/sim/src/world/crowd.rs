@@ -1,0 +1,154 @@
+//! Peers come and go.
+
+use avp::Instant;
+
+use super::virtual_peer::Avp;
+use super::{Event, Peer, World};
+use crate::engine::SECOND;
+use crate::internet::place::NodeId;
+use crate::peer::{Light, Timer};
+use crate::workload::Life;
+use crate::workload::life::Span;
+use crate::workload::preset::{Choice, Style};
+
+/// Most hosts that newcomers are told of at a time.
+pub const TOLD_MAX: usize = 10;
+/// Times that a host is looked for among those who have announced themselves.
+const TELL_TRIES: usize = 30;
+
+impl World {
+    /// Seconds for which a place stays empty: so that, in the mean, as many places are taken as there are peers.
+    pub(super) fn pause_s(&mut self) -> f64 {
+        let life = self.setup.preset.life;
+        if life == Life::Forever {
+            return f64::INFINITY;
+        }
+        let empty = (self.setup.places_percent - 100) as f64 / 100.0;
+        self.crowd_dice.exponential(life.mean_s() * empty)
+    }
+
+    pub(super) fn come(&mut self, node: NodeId, span: Option<Span>) {
+        let now = self.now();
+        let slot = &mut self.slots[node as usize];
+        if slot.online {
+            return;
+        }
+        slot.online = true;
+        slot.epoch += 1;
+        slot.uplink_free = now;
+        let epoch = slot.epoch;
+        self.records.lives += 1;
+        if let Some(config) = slot.config.clone() {
+            let avp = Avp::new(*config, node, now, self.dice.seed(), self.weather.skew_ppm(node));
+            self.slots[node as usize].peer = Some(Peer::Virtual(Box::new(avp)));
+            self.announce(node);
+            self.timer(node, 0, Timer::Wake);
+            return;
+        }
+        let life = self.setup.preset.life;
+        // Who is here at the beginning is in the middle of a life.
+        let first = epoch == 1 && now.0 - crate::engine::START.0 <= self.setup.ramp_s * SECOND;
+        let span = span.unwrap_or_else(|| match first {
+            true => life.draw_rest(&mut self.crowd_dice),
+            false => life.draw(&mut self.crowd_dice),
+        });
+        if span.seconds.is_finite() {
+            let at = Instant(now.0 + (span.seconds * SECOND as f64) as u64);
+            self.queue.push(at, Event::Go(node, epoch));
+        }
+        let mut light = Light::new(self, node, span);
+        light.begin(self);
+        self.slots[node as usize].peer = Some(Peer::Light(Box::new(light)));
+    }
+
+    /// A peer leaves and says so.
+    pub(super) fn go(&mut self, node: NodeId) {
+        let Some(peer) = self.slots[node as usize].peer.take() else { return };
+        match peer {
+            Peer::Light(light) => light.leave(self),
+            Peer::Virtual(avp) => avp.leave(self),
+        }
+        self.gone(node);
+    }
+
+    /// A peer is gone without a word.
+    pub(super) fn kill(&mut self, node: NodeId) {
+        let Some(peer) = self.slots[node as usize].peer.take() else { return };
+        let ends = match &peer {
+            Peer::Light(light) => light.ends(),
+            Peer::Virtual(avp) => avp.ends(),
+        };
+        ends.into_iter().for_each(|end| self.vanish(end));
+        self.gone(node);
+    }
+
+    fn gone(&mut self, node: NodeId) {
+        self.slots[node as usize].online = false;
+        self.slots[node as usize].epoch += 1;
+        self.withdraw(node);
+        let pause = if self.slots[node as usize].config.is_some() { f64::INFINITY } else { self.pause_s() };
+        if pause.is_finite() {
+            let at = Instant(self.now().0 + (pause * SECOND as f64) as u64);
+            self.queue.push(at, Event::Come(node));
+        }
+    }
+
+    /// Lets newcomers be told of a host that takes relations.
+    pub fn announce(&mut self, node: NodeId) {
+        let slot = &mut self.slots[node as usize];
+        if slot.announced.is_none() {
+            slot.announced = Some(self.announced.len() as u32);
+            self.announced.push(node);
+        }
+    }
+
+    /// Newcomers are not told of it any more.
+    pub fn withdraw(&mut self, node: NodeId) {
+        let Some(place) = self.slots[node as usize].announced.take() else { return };
+        self.announced.swap_remove(place as usize);
+        if let Some(moved) = self.announced.get(place as usize) {
+            self.slots[*moved as usize].announced = Some(place);
+        }
+    }
+
+    /// Hosts that a newcomer is told of, by a web cache or, as the preset says, by somebody who knows more.
+    pub fn tell_hosts(&mut self, asker: NodeId, into: &mut Vec<NodeId>) {
+        let system = self.places.system(asker);
+        match self.setup.preset.choice {
+            Choice::Domain => {
+                let own =
+                    self.domain_peers.iter().filter(|(s, n)| *s == system && *n != asker).map(|(_, n)| *n);
+                into.extend(own);
+                if !into.is_empty() {
+                    return;
+                }
+            }
+            Choice::Oracle => {
+                let members = self.places.members(system);
+                for _ in 0..TELL_TRIES {
+                    let one = members.start + self.dice.below(members.len()) as NodeId;
+                    let takes = self.slots[one as usize].announced.is_some();
+                    if takes && one != asker && !into.contains(&one) && into.len() < TOLD_MAX {
+                        into.push(one);
+                    }
+                }
+            }
+            Choice::Random => {}
+        }
+        for _ in 0..TELL_TRIES {
+            let Some(one) = self.dice.pick(&self.announced).copied() else { break };
+            if into.len() >= TOLD_MAX {
+                break;
+            }
+            if one != asker && !into.contains(&one) {
+                into.push(one);
+            }
+        }
+    }
+
+    /// Peers that take relations and are not virtual.
+    #[must_use]
+    pub fn is_flat(&self) -> bool {
+        self.setup.preset.style == Style::Flat
+    }
+}

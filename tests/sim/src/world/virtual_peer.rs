@@ -1,0 +1,232 @@
+//! The shell of the product's virtual peer: the crate `avp` exactly as it is shipped, under virtual time.
+//!
+//! Bytes are not compressed here, so links are never zlib streams; the shell refuses to pretend otherwise.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use avp::host::{CloseReason, Level};
+use avp::{Config, ConnId, Event, Host, Instant, SendBatch, VirtualPeer};
+
+use super::transport::{CONGESTED_AFTER, UPLINK_WAIT_MAX};
+use super::{Bytes, End, World};
+use crate::engine::START;
+use crate::internet::place::{NodeId, address, node_at};
+use crate::peer::Timer;
+
+/// 2023-11-14T22:13:20Z, when every simulation begins.
+const WALL_START_S: u64 = 1_700_000_000;
+/// Port from which a virtual peer dials.
+const DIAL_PORT: u16 = 50_000;
+
+/// A virtual peer and its shell.
+#[derive(Debug)]
+pub struct Avp {
+    peer: VirtualPeer,
+    node: NodeId,
+    /// Its clock gains so many nanoseconds each millisecond.
+    skew_ppm: i64,
+    wake: Option<Instant>,
+    ends: BTreeSet<End>,
+    limits: Config,
+}
+
+impl Avp {
+    /// A new one at this place.
+    #[must_use]
+    pub fn new(config: Config, node: NodeId, now: Instant, seed: [u8; 32], skew_ppm: i64) -> Self {
+        let limits = config.clone();
+        let peer = VirtualPeer::new(config, seed, skewed(now, skew_ppm));
+        Self { peer, node, skew_ppm, wake: None, ends: BTreeSet::new(), limits }
+    }
+
+    /// The peer itself.
+    #[must_use]
+    pub fn peer(&self) -> &VirtualPeer {
+        &self.peer
+    }
+
+    /// Its configuration.
+    #[must_use]
+    pub fn limits(&self) -> &Config {
+        &self.limits
+    }
+
+    /// Its open ends.
+    #[must_use]
+    pub fn ends(&self) -> Vec<End> {
+        self.ends.iter().copied().collect()
+    }
+
+    /// A figure of the product, all series with these labels together.
+    #[must_use]
+    pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        use avp::application::monitoring::{Sample, Value};
+        let has = |s: &&Sample| s.name == name && labels.iter().all(|l| s.labels().contains(l));
+        let number = |s: &Sample| match s.value {
+            Value::Counter(n) | Value::Gauge(n) => n,
+            Value::Histogram { ref counts, .. } => counts.iter().sum::<u64>() as f64,
+        };
+        self.peer.metrics().iter().filter(has).map(number).sum()
+    }
+
+    fn handle<'a>(&mut self, world: &mut World, event: Event<'a>) {
+        let now = skewed(world.now(), self.skew_ppm);
+        let mut shell = Shell { world, node: self.node, ends: &mut self.ends, now, wake: None };
+        self.peer.handle(now, [event], &mut shell);
+        if let Some(wake) = shell.wake {
+            self.wake = Some(wake);
+            let after = unskewed(wake, self.skew_ppm).0.saturating_sub(world.now().0);
+            world.timer(self.node, after, Timer::Wake);
+        }
+    }
+
+    pub(super) fn timer(&mut self, world: &mut World, timer: Timer) {
+        let now = skewed(world.now(), self.skew_ppm);
+        if timer == Timer::Wake && self.wake.is_none_or(|at| at <= now) {
+            self.handle(world, Event::Timer);
+        }
+    }
+
+    pub(super) fn accepted(&mut self, world: &mut World, end: End, from: NodeId) {
+        self.ends.insert(end);
+        let remote = SocketAddr::new((*address(from).ip()).into(), DIAL_PORT);
+        let local = address(self.node).into();
+        self.handle(world, Event::Accepted { conn: end.id(), remote, local });
+    }
+
+    pub(super) fn established(&mut self, world: &mut World, end: End) {
+        let Some(other) = world.other_node(end) else { return };
+        let (remote, local) =
+            (address(other).into(), SocketAddr::new((*address(self.node).ip()).into(), DIAL_PORT));
+        self.handle(world, Event::Established { conn: end.id(), remote, local });
+    }
+
+    pub(super) fn received(&mut self, world: &mut World, end: End, bytes: &Bytes) {
+        self.handle(world, Event::Received { conn: end.id(), bytes });
+    }
+
+    pub(super) fn closed(&mut self, world: &mut World, end: End, reason: CloseReason, failed: bool) {
+        self.ends.remove(&end);
+        let conn = end.id();
+        let event = if failed { Event::Failed { conn, reason } } else { Event::Closed { conn, reason } };
+        self.handle(world, event);
+    }
+
+    pub(super) fn writable(&mut self, world: &mut World, end: End) {
+        self.handle(world, Event::Writable { conn: end.id() });
+    }
+
+    pub(super) fn datagram(&mut self, world: &mut World, from: NodeId, bytes: &Bytes) {
+        self.handle(world, Event::Datagram { from: address(from).into(), bytes });
+    }
+
+    pub(super) fn leave(mut self, world: &mut World) {
+        let now = skewed(world.now(), self.skew_ppm);
+        let mut shell = Shell { world, node: self.node, ends: &mut self.ends, now, wake: None };
+        self.peer.stop(now, &mut shell);
+        for end in std::mem::take(&mut self.ends) {
+            world.close(end);
+        }
+    }
+}
+
+/// What a clock that is wrong shows.
+fn skewed(now: Instant, ppm: i64) -> Instant {
+    let passed = i128::from(now.0 - START.0);
+    Instant((i128::from(now.0) + passed * i128::from(ppm) / 1_000_000) as u64)
+}
+
+/// When a clock that is wrong will show this; never too early.
+fn unskewed(shown: Instant, ppm: i64) -> Instant {
+    let passed = i128::from(shown.0.saturating_sub(START.0));
+    let true_passed = passed * 1_000_000 / (1_000_000 + i128::from(ppm));
+    let late = u64::from(ppm != 0) * 1_000;
+    Instant(START.0 + true_passed as u64 + late)
+}
+
+/// What the virtual peer sees of the world.
+struct Shell<'a> {
+    world: &'a mut World,
+    node: NodeId,
+    ends: &'a mut BTreeSet<End>,
+    now: Instant,
+    wake: Option<Instant>,
+}
+
+impl Host for Shell<'_> {
+    fn connect(&mut self, to: SocketAddr) -> Result<ConnId, CloseReason> {
+        let node =
+            node_at(to, self.world.len()).filter(|n| *n != self.node).ok_or(CloseReason::Unreachable)?;
+        let end = self.world.connect(self.node, node);
+        self.ends.insert(end);
+        Ok(end.id())
+    }
+
+    fn send(&mut self, batch: &SendBatch, congested: &mut Vec<ConnId>) {
+        for (targets, bytes) in batch.runs() {
+            let bytes: Bytes = bytes.into();
+            for target in targets {
+                let conn = ConnId(*target);
+                let Some(waits) = self.world.send(End::of(conn), &bytes) else { continue };
+                if waits > CONGESTED_AFTER && !congested.contains(&conn) {
+                    congested.push(conn);
+                    self.world.tell_when_writable(End::of(conn), waits.min(UPLINK_WAIT_MAX));
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, conn: ConnId) {
+        let end = End::of(conn);
+        self.ends.remove(&end);
+        self.world.close(end);
+    }
+
+    fn abort(&mut self, conn: ConnId) {
+        self.close(conn);
+    }
+
+    fn inflate(&mut self, conn: ConnId, _rest: &[u8]) {
+        // Compression is off in every configuration here; who offers it all the same is cut off.
+        self.close(conn);
+    }
+
+    fn deflate(&mut self, conn: ConnId) {
+        self.close(conn);
+    }
+
+    fn datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
+        if let Some(node) = node_at(to, self.world.len()) {
+            self.world.datagram(self.node, node, bytes);
+        }
+    }
+
+    fn wake_at(&mut self, at: Instant) {
+        self.wake = Some(at.max(self.now));
+    }
+
+    fn wall_seconds(&mut self) -> u64 {
+        WALL_START_S + (self.now.0 - START.0) / crate::engine::SECOND
+    }
+
+    fn log(&mut self, _: Level, _: &str) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::SECOND;
+
+    #[test]
+    fn a_wrong_clock_is_asked_after_the_time_that_it_was_asked_for() {
+        for ppm in [-100_000, -50, 0, 50, 100_000] {
+            for seconds in [0, 1, 59, 3_600] {
+                let shown = Instant(START.0 + seconds * SECOND + 7);
+                let at = unskewed(shown, ppm);
+                assert!(skewed(at, ppm) >= shown, "{ppm} {seconds}");
+                assert!(skewed(at, ppm).0 - shown.0 < 2_000);
+            }
+        }
+    }
+}
