@@ -1,6 +1,7 @@
 # make run    builds everything and starts a node with a Gnutella peer on it
 # make test   the whole suite: format, lints, dependency rules, unit, property, end-to-end tests
 # make bench  the figures, in one run
+# make scoreboard  published results against the simulator's, into docs/
 # Everything else is a step of these.
 
 SHELL     := /bin/bash
@@ -11,7 +12,7 @@ GUEST_OF   = $(TARGET)/proxylets/$(1).wasm
 # Guests are built for wasm alone; their crates are not part of a native build.
 NATIVE    := --workspace $(foreach g,$(GUESTS),--exclude $(g))
 
-.PHONY: help run build test lint fmt deny check-tools wasm-target bench clean
+.PHONY: help run build test lint fmt deny check-tools wasm-target bench scoreboard clean
 .DEFAULT_GOAL := help
 
 help:            ## this list
@@ -44,6 +45,10 @@ deny:            ## licences, sources and bans of all dependencies
 bench: build     ## the load generator's suite against a release node
 	$(CARGO) build --release --locked -p eep-tests --bins
 	$(TARGET)/release/eep-bench suite --eep $(TARGET)/release/eep --proxylet $(call GUEST_OF,gnutella-peer)
+
+scoreboard:      ## every experiment of the simulator, into docs/scoreboard.md
+	$(CARGO) build --release --locked -p eep-sim
+	$(TARGET)/release/eep-sim scoreboard --into docs
 
 # The standard library for guests.
 wasm-target:
