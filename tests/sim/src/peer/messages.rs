@@ -163,7 +163,7 @@ impl Light {
         if let Some(router) = &mut self.router
             && !preset_caching
             && header.ttl > 1
-            && router.pings.learn(now, header.guid, id, header.ttl).is_some()
+            && router.pings.learn_query(now, header.guid, id, header.ttl).is_some()
         {
             return;
         }

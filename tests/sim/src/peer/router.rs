@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use avp::Instant;
 use avp::application::dynamic_query::DynamicQuery;
-use avp::application::routes::Routes;
+use avp::application::routes::{QueryRoute, Routes};
 use avp::cache::pong::PongCache;
 use avp::gnutella::qrp::Table;
 use avp::tables;
@@ -28,9 +28,9 @@ pub(super) const PUBLISH_INTERVAL: u64 = 240 * SECOND;
 #[derive(Debug)]
 pub(super) struct Router {
     /// Where answers to searches go.
-    pub(super) queries: Routes,
+    pub(super) queries: Routes<QueryRoute>,
     /// Where pongs go, where they are not cached.
-    pub(super) pings: Routes,
+    pub(super) pings: Routes<QueryRoute>,
     pub(super) pongs: PongCache,
     pub(super) leaves: Together,
     /// What neighbours were told.

@@ -72,7 +72,7 @@ impl Light {
         match self.role {
             Role::Leaf | Role::Flat => {
                 if let Some(router) = &mut self.router {
-                    router.queries.learn(world.now(), guid, OURSELVES, header.ttl);
+                    router.queries.learn_query(world.now(), guid, OURSELVES, header.ttl);
                 }
                 let bytes = message(header, &payload);
                 let all = (0..self.links.len()).filter(|n| self.links[*n].is_up());
@@ -80,7 +80,7 @@ impl Light {
             }
             Role::Ultrapeer => {
                 if let Some(router) = &mut self.router {
-                    router.queries.learn(world.now(), guid, OURSELVES, header.ttl);
+                    router.queries.learn_query(world.now(), guid, OURSELVES, header.ttl);
                 }
                 let hashes = Query::parse(&payload).map(|q| Hashes::of(&q)).unwrap_or_default();
                 self.to_leaves(world, usize::MAX, &header, &payload, &hashes);
@@ -111,7 +111,7 @@ impl Light {
                     return;
                 }
             }
-            Some(router) => match router.queries.learn(world.now(), header.guid, id, header.ttl) {
+            Some(router) => match router.queries.learn_query(world.now(), header.guid, id, header.ttl) {
                 None => {}
                 Some(known) if what == Other::Neighbour && known.link == id && header.ttl > known.ttl => {
                     known.ttl = header.ttl;
