@@ -5,7 +5,6 @@
 
 use super::VirtualPeer;
 use super::table::Relation;
-use crate::host::Host;
 use crate::link::Ending;
 
 impl VirtualPeer {
@@ -29,14 +28,14 @@ impl VirtualPeer {
 
     /// Ends the relations that hold most, where all together hold too much.
     #[inline]
-    pub(super) fn make_room(&mut self, host: &mut impl Host) {
+    pub(super) fn make_room(&mut self) {
         if self.all_held_bytes() > self.config.held_bytes as usize {
-            self.end_greatest_holders(host);
+            self.end_greatest_holders();
         }
     }
 
     #[cold]
-    fn end_greatest_holders(&mut self, host: &mut impl Host) {
+    fn end_greatest_holders(&mut self) {
         let held = |r: &Relation| (r.counted_bytes + r.link.flow.held_bytes(), r.id.index);
         let mut holders: Vec<(usize, u32)> = self.table.iter().map(held).collect();
         holders.sort_unstable_by(|a, b| b.cmp(a));
@@ -46,7 +45,15 @@ impl VirtualPeer {
             if self.all_held_bytes() <= enough {
                 break;
             }
-            self.end(index, Ending::OutOfMemory, host);
+            self.end(index, Ending::OutOfMemory);
         }
+        let max = self.config.held_bytes;
+        self.journal.warn(
+            self.now,
+            "held",
+            format_args!(
+                "peers made us hold more than held-bytes ({max}): those who did most were sent away"
+            ),
+        );
     }
 }

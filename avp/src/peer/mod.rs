@@ -16,6 +16,7 @@
 //! | `vendor` | vendor messages |
 //! | `work` | how much one call may do, and who has to wait |
 //! | `memory` | what all relations make us hold, and whose end it is when that is too much |
+//! | `journal` | what the operator is told in words |
 //! | `upkeep` | what is done once a second: dials, routes that age, tables that are published |
 //! | `address` | under which address others see this peer |
 //! | `saved` | what outlives the instance |
@@ -25,6 +26,7 @@ mod address;
 mod admission;
 mod answers;
 mod dynamic;
+mod journal;
 mod memory;
 mod opening;
 mod pings;
@@ -43,13 +45,14 @@ mod work;
 pub use saved::RestoreError;
 pub use status::{LinkStatus, Slots, Status};
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use self::address::OwnAddress;
+use self::journal::Journal;
 use self::opening::Openings;
 use self::report::Counters;
 use self::table::Table;
@@ -122,6 +125,9 @@ pub struct VirtualPeer {
 
     monitor: Monitor,
     counters: Counters,
+    journal: Journal,
+    /// The address that the operator was told.
+    told_address: Option<SocketAddrV4>,
 
     /// The links that the message at hand goes to; kept for its memory.
     targets: Vec<u32>,
@@ -177,6 +183,8 @@ impl VirtualPeer {
             pongs: PongCache::default(),
             monitor: Monitor::default(),
             counters: Counters::default(),
+            journal: Journal::new(&hasher),
+            told_address: None,
             targets: Vec::new(),
             scratch: Vec::new(),
             candidates: Vec::new(),
@@ -219,7 +227,7 @@ impl VirtualPeer {
             }
             Event::Failed { conn, reason } => self.opening_closed(conn, reason),
             Event::Closed { conn, reason } => match self.table.find(conn) {
-                Some(index) => self.end(index, Ending::Lost(reason), host),
+                Some(index) => self.end(index, Ending::Lost(reason)),
                 None => self.opening_closed(conn, reason),
             },
             Event::Datagram { from, bytes } => self.datagram(from, bytes, host),
@@ -232,7 +240,7 @@ impl VirtualPeer {
         self.go_on(host);
         while let Some(conn) = self.schedule.pop_due(self.now) {
             match self.table.find(conn) {
-                Some(index) => self.relation_due(index, host),
+                Some(index) => self.relation_due(index),
                 None => self.opening_due(conn),
             }
         }
@@ -248,11 +256,12 @@ impl VirtualPeer {
         self.dispatch.flush(self.now, host, &mut self.table);
         while let Some(conn) = self.dispatch.take_overflowed() {
             if let Some(index) = self.table.find(conn) {
-                self.end(index, Ending::QueueOverflow, host);
+                self.end(index, Ending::QueueOverflow);
             }
         }
         self.dispatch.flush(self.now, host, &mut self.table);
         self.begin_inflating(host);
+        self.journal.flush(host);
         let go_on_at = self.work.has_waiting().then_some(self.now + PAUSE);
         let next = [Some(self.upkeep_at), go_on_at, self.schedule.next_at(), self.dynamic.next_at()];
         if let Some(at) = next.into_iter().flatten().min()
@@ -283,7 +292,7 @@ impl VirtualPeer {
         self.now = self.now.max(now);
         self.stopping = true;
         for index in self.table.indices() {
-            self.end(index, Ending::Shutdown, host);
+            self.end(index, Ending::Shutdown);
         }
         self.close_openings(host);
         self.dispatch.flush(self.now, host, &mut self.table);

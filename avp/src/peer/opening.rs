@@ -8,7 +8,7 @@ use super::admission::Admissions;
 use crate::application::topology::Failure as DialFailure;
 use crate::host::{CloseReason, ConnId, Host, Instant};
 use crate::link::handshake::{CRAWL_INTERVAL, Failure, Handshake, Progress, TIME_MAX};
-use crate::link::{Ending, Role};
+use crate::link::{Ending, Refusal, Role};
 use crate::network::rate::OncePer;
 use crate::tables::{Hasher, Map};
 
@@ -162,6 +162,19 @@ impl VirtualPeer {
                 self.open(conn, Opening::Dialled { deadline: self.now + TIME_MAX });
             }
             Err(reason) => {
+                match reason {
+                    CloseReason::NotGranted => self.journal.warn(
+                        self.now,
+                        "not granted",
+                        format_args!("may not connect to {to}: grant net.connect for it"),
+                    ),
+                    CloseReason::Limit => self.journal.warn(
+                        self.now,
+                        "limit",
+                        format_args!("no more connections: raise the limit of connections"),
+                    ),
+                    _ => {}
+                }
                 self.counters.ended(Ending::Lost(reason));
                 self.topology.avoid(self.now, to, DialFailure::Unreached);
                 self.hosts.failed(self.now, to);
@@ -248,6 +261,7 @@ impl VirtualPeer {
         self.counters.ended(why.ending);
         if let Some(refusal) = why.refusal {
             self.counters.refused(refusal);
+            self.warn_of_refusal(refusal);
         }
         let failure = if reached { DialFailure::Refused } else { DialFailure::Unreached };
         if let Some(address) = self.topology.failed(self.now, conn, failure) {
@@ -255,6 +269,20 @@ impl VirtualPeer {
                 Some(_) => self.hosts.refused(self.now, address),
                 None => self.hosts.failed(self.now, address),
             }
+        }
+    }
+
+    /// Peers that are refused because the configuration leaves no room for them.
+    fn warn_of_refusal(&mut self, refusal: Refusal) {
+        let (what, limit) = match refusal {
+            Refusal::LeavesFull => ("leaves", self.config.leaves),
+            Refusal::UltrapeersFull => ("ultrapeers", self.config.ultrapeers.into()),
+            _ => return,
+        };
+        if limit > 0 {
+            let full =
+                format_args!("all {limit} slots for {what} are taken and more want to join: raise `{what}`");
+            self.journal.warn(self.now, what, full);
         }
     }
 
@@ -298,7 +326,7 @@ impl VirtualPeer {
                     self.dispatch.deflate(conn, host);
                 }
                 let inflate = terms.inflate;
-                let index = self.join(conn, remote, *terms, host);
+                let index = self.join(conn, remote, *terms);
                 if inflate {
                     // What comes in the same batch belongs to the stream as well.
                     self.openings.inflating.push((conn, rest.to_vec()));

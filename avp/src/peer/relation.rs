@@ -10,7 +10,7 @@ use crate::application::routes::LinkId;
 use crate::application::topology::Failure as DialFailure;
 use crate::cache::hosts::Report;
 use crate::gnutella::{Guid, HEADER_LEN, Header, Kind, bye};
-use crate::host::{ConnId, Host, Level};
+use crate::host::{ConnId, Host};
 use crate::link::dispatch::Outgoing;
 use crate::link::framing::Frame;
 use crate::link::handshake::TIME_MAX;
@@ -19,13 +19,7 @@ use crate::link::{Ending, Features, Link, Role, Terms};
 
 impl VirtualPeer {
     /// A handshake has succeeded: a relation begins. Answers its place.
-    pub(super) fn join(
-        &mut self,
-        conn: ConnId,
-        remote: SocketAddr,
-        terms: Terms,
-        host: &mut impl Host,
-    ) -> u32 {
+    pub(super) fn join(&mut self, conn: ConnId, remote: SocketAddr, terms: Terms) -> u32 {
         if let Some(ip) = terms.seen_as {
             self.own.seen_as(ip);
         }
@@ -39,34 +33,30 @@ impl VirtualPeer {
         self.topology.joined(conn);
         self.counters.joined[role as usize] += 1;
         let Some(relation) = self.table.get(index) else { return index };
-        if role.is_neighbour() {
-            host.log(
-                Level::Info,
-                &format!("{} {remote} joined: {}", role.name(), relation.link.terms.user_agent),
-            );
-        }
+        let user_agent = relation.link.terms.user_agent.escape_debug();
+        self.journal.of_peer(self.now, role, format_args!("{remote} joined: {user_agent}"));
         if let (Role::Ultrapeer, Some(address)) = (role, relation.address) {
             self.hosts.heard(self.now, address, Report::default(), &mut self.rng);
         }
         self.introduce(index);
         if let Some((servent, first)) = twin {
-            self.settle_twins(index, first, servent, host);
+            self.settle_twins(index, first, servent);
         }
         index
     }
 
     /// Two relations with one servent, which come about when both dial at once. Both ends keep the one that the servent
     /// with the lower GUID has dialled.
-    fn settle_twins(&mut self, second: u32, first: LinkId, servent: Guid, host: &mut impl Host) {
+    fn settle_twins(&mut self, second: u32, first: LinkId, servent: Guid) {
         let dialled = |r: Option<&Relation>| r.is_some_and(|r| r.link.terms.dialled);
         let (of_first, of_second) = (dialled(self.table.get(first.index)), dialled(self.table.get(second)));
         let age = self.table.get(first.index).map(|r| r.link.age(self.now));
         let at_once = age.is_some_and(|age| age < TIME_MAX);
         if at_once && of_first != of_second && of_second == (self.guid < servent) {
-            self.end(first.index, Ending::Replaced, host);
+            self.end(first.index, Ending::Replaced);
             self.table.set_servent(second, servent);
         } else {
-            self.end(second, Ending::Replaced, host);
+            self.end(second, Ending::Replaced);
         }
     }
 
@@ -139,7 +129,7 @@ impl VirtualPeer {
                 break;
             }
             self.dispatch.spill(self.now, host, &mut self.table);
-            self.make_room(host);
+            self.make_room();
         }
         if let Some(relation) = self.table.get_mut(index) {
             relation.link.keep(input);
@@ -150,9 +140,9 @@ impl VirtualPeer {
         }
         match result {
             Ok(()) => self.count_held(index),
-            Err(ending) => self.end(index, ending, host),
+            Err(ending) => self.end(index, ending),
         }
-        self.make_room(host);
+        self.make_room();
     }
 
     /// One message.
@@ -190,12 +180,12 @@ impl VirtualPeer {
     }
 
     /// The time has come to look whether a peer still lives.
-    pub(super) fn relation_due(&mut self, index: u32, host: &mut impl Host) {
+    pub(super) fn relation_due(&mut self, index: u32) {
         let Some(relation) = self.table.get_mut(index) else { return };
         match relation.link.tick(self.now) {
             Tick::Idle => {}
             Tick::Ping(_) if relation.is_table_unfinished() => {
-                return self.end(index, Ending::BadRoutingTable, host);
+                return self.end(index, Ending::BadRoutingTable);
             }
             Tick::Ping(header) => {
                 self.dispatch.send(&mut relation.link, &mut Outgoing::signal(&header, &[]));
@@ -204,13 +194,13 @@ impl VirtualPeer {
                     self.hosts.connected(self.now, address, &mut self.rng);
                 }
             }
-            Tick::End(ending) => return self.end(index, ending, host),
+            Tick::End(ending) => return self.end(index, ending),
         }
         self.schedule.put(relation.link.next_tick(), relation.link.conn);
     }
 
     /// Ends a relation: with a Bye where the peer should know why, and can.
-    pub(super) fn end(&mut self, index: u32, ending: Ending, host: &mut impl Host) {
+    pub(super) fn end(&mut self, index: u32, ending: Ending) {
         let Some(relation) = self.table.remove(index) else { return };
         let (link, id) = (&relation.link, relation.id);
         match ending.bye().filter(|_| link.terms.features.has(Features::BYE)) {
@@ -233,19 +223,15 @@ impl VirtualPeer {
             };
             tables.remove(column);
         }
+        let (remote, why) = (link.remote, ending.name());
+        self.journal.of_peer(self.now, link.terms.role, format_args!("{remote} left: {why}"));
         if link.terms.role == Role::Leaf {
             self.dynamic.leaf_left(id);
-        } else {
-            host.log(
-                Level::Info,
-                &format!("{} {} left: {}", link.terms.role.name(), link.remote, ending.name()),
-            );
-            if let Some(address) = relation.address {
-                self.topology.avoid(self.now, address, DialFailure::Refused);
-                if link.terms.dialled && link.age(self.now) < TIME_MAX {
-                    // It let us in to send us away: as a leaf it might have kept us.
-                    self.hosts.refused(self.now, address);
-                }
+        } else if let Some(address) = relation.address {
+            self.topology.avoid(self.now, address, DialFailure::Refused);
+            if link.terms.dialled && link.age(self.now) < TIME_MAX {
+                // It let us in to send us away: as a leaf it might have kept us.
+                self.hosts.refused(self.now, address);
             }
         }
         self.counters.ended(ending);

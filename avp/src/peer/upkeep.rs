@@ -21,6 +21,26 @@ impl VirtualPeer {
         self.refresh_pongs();
         if !self.stopping {
             self.dial_more(host);
+            self.tell_whereabouts();
+        }
+    }
+
+    /// Whether this peer is part of an overlay, and where others find it.
+    fn tell_whereabouts(&mut self) {
+        let own = self.own.get(self.config.advertise, self.config.listen);
+        if let Some(address) = own.filter(|_| own != self.told_address) {
+            self.told_address = own;
+            self.journal.tell(
+                self.now,
+                "address",
+                format_args!("others are told to find this peer at {address}"),
+            );
+        }
+        let alone = self.table.neighbours().is_empty() && self.topology.dialling() == 0;
+        if alone && self.config.ultrapeers > 0 && self.config.connect.is_empty() && self.hosts.is_empty() {
+            let line =
+                "no other ultrapeer is known, so searches stay among the leaves here: name some in `connect`";
+            self.journal.tell(self.now, "alone", format_args!("{line}"));
         }
     }
 

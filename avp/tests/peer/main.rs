@@ -3,6 +3,7 @@
 mod hostile;
 mod leaves;
 mod limits;
+mod log;
 mod net;
 mod overlay;
 mod raw;

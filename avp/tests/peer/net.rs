@@ -51,7 +51,7 @@ struct Node {
     other: BTreeMap<ConnId, End>,
     /// Connections that take nothing more until they are released.
     full: Vec<ConnId>,
-    log: Vec<String>,
+    log: Vec<(Level, String)>,
 }
 
 #[derive(Default)]
@@ -81,7 +81,7 @@ struct FakeHost<'a> {
     actions: Vec<Action>,
     wake: Option<Instant>,
     full: &'a [ConnId],
-    log: &'a mut Vec<String>,
+    log: &'a mut Vec<(Level, String)>,
 }
 
 impl Host for FakeHost<'_> {
@@ -130,8 +130,8 @@ impl Host for FakeHost<'_> {
         1_700_000_000 + self.now.0 / 1_000_000_000
     }
 
-    fn log(&mut self, _: Level, line: &str) {
-        self.log.push(line.to_owned());
+    fn log(&mut self, level: Level, line: &str) {
+        self.log.push((level, line.to_owned()));
     }
 }
 
@@ -195,6 +195,11 @@ impl Net {
 
     pub(crate) fn virtual_peer(&self, peer: PeerId) -> &VirtualPeer {
         &self.nodes[peer.0].peer
+    }
+
+    /// What a virtual peer has told its operator.
+    pub(crate) fn log(&self, peer: PeerId) -> Vec<String> {
+        self.nodes[peer.0].log.iter().map(|(level, line)| format!("{level:?}: {line}")).collect()
     }
 
     /// The value of a counter or a gauge, or the observations of a histogram, all series with these labels taken
