@@ -1,6 +1,7 @@
 //! gtk-gnutella, the strictest peer in use, where one is installed: see `eep_tests::gtkg`.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::Path;
 use std::time::Duration;
 
 use eep_tests::gtkg::{self, GtkGnutella, Mode, Options};
@@ -32,9 +33,13 @@ fn node(host: u8, config: &serde_json::Value) -> Subject {
     Subject::start_at(Shell::Node, &Loopback::claim(), ip(host), config)
 }
 
-fn gtk(variable: &str, host: u8, options: &Options) -> Option<GtkGnutella> {
-    gtkg::binary(variable).map(|binary| GtkGnutella::start(&binary, at(host), options))
+/// The real peer at a host.
+fn gtk(binary: &Path, host: u8, options: &Options) -> GtkGnutella {
+    GtkGnutella::start(binary, at(host), options)
 }
+
+const BINARY: &str = "EEP_TEST_GTK_GNUTELLA";
+const BINARY_GUI: &str = "EEP_TEST_GTK_GNUTELLA_GUI";
 
 /// Searches until there is a hit. Repeats of a text on one link are ignored by it, so only a few are made.
 fn search(peer: &Peer, link: &Link, text: &str) -> Hit {
@@ -54,10 +59,11 @@ fn fetch(hit: &Hit, file: &SharedFile) {
 
 #[test]
 fn as_a_leaf_it_joins_a_raw_ultrapeer_and_shares() {
+    let Some(binary) = gtkg::binary(BINARY) else { return };
     let _network = network();
     let file = SharedFile::filled("zebra quartet symphony.mp3", 300_000);
     let options = Options { files: vec![file.clone()], ..Options::new(Mode::Leaf) };
-    let Some(leaf) = gtk("EEP_TEST_GTK_GNUTELLA", 1, &options) else { return };
+    let leaf = gtk(&binary, 1, &options);
     let ultrapeer = Peer::start(Config::ultrapeer(ip(2))).expect("a port");
 
     leaf.connect(ultrapeer.address());
@@ -68,10 +74,11 @@ fn as_a_leaf_it_joins_a_raw_ultrapeer_and_shares() {
 
 #[test]
 fn as_a_leaf_it_joins_a_node_and_is_found_there() {
+    let Some(binary) = gtkg::binary(BINARY) else { return };
     let _network = network();
     let file = SharedFile::filled("walrus nocturne.mp3", 200_000);
     let options = Options { files: vec![file.clone()], ..Options::new(Mode::Leaf) };
-    let Some(leaf) = gtk("EEP_TEST_GTK_GNUTELLA", 1, &options) else { return };
+    let leaf = gtk(&binary, 1, &options);
     let subject = node(2, &json!({}));
 
     let neighbour = leaf.connect(subject.address_v4());
@@ -98,8 +105,9 @@ fn search_both_ways(subject: &Subject, ultrapeer: &GtkGnutella) {
 
 #[test]
 fn as_an_ultrapeer_it_dials_a_node_and_they_search_both_ways() {
+    let Some(binary) = gtkg::binary(BINARY) else { return };
     let _network = network();
-    let Some(ultrapeer) = gtk("EEP_TEST_GTK_GNUTELLA", 1, &Options::new(Mode::Ultrapeer)) else { return };
+    let ultrapeer = gtk(&binary, 1, &Options::new(Mode::Ultrapeer));
     let subject = node(2, &json!({}));
     let neighbour = ultrapeer.connect(subject.address_v4());
     assert!(neighbour.flags.starts_with('U'), "a link between ultrapeers: {neighbour:?}");
@@ -109,8 +117,9 @@ fn as_an_ultrapeer_it_dials_a_node_and_they_search_both_ways() {
 
 #[test]
 fn as_an_ultrapeer_it_is_dialled_by_a_node_and_they_search_both_ways() {
+    let Some(binary) = gtkg::binary(BINARY) else { return };
     let _network = network();
-    let Some(ultrapeer) = gtk("EEP_TEST_GTK_GNUTELLA", 1, &Options::new(Mode::Ultrapeer)) else { return };
+    let ultrapeer = gtk(&binary, 1, &Options::new(Mode::Ultrapeer));
     let subject = node(2, &json!({ "connect": [ultrapeer.address().to_string()] }));
     subject.expect_figure("avp_links", &[("role", "ultrapeer")], 1.0);
     search_both_ways(&subject, &ultrapeer);
@@ -118,12 +127,14 @@ fn as_an_ultrapeer_it_is_dialled_by_a_node_and_they_search_both_ways() {
 
 #[test]
 fn it_searches_through_a_node_and_downloads_what_another_one_shares() {
+    let Some(binary) = gtkg::binary(BINARY) else { return };
+    let Some(gui) = gtkg::binary(BINARY_GUI) else { return };
     let _network = network();
     let file = SharedFile::filled("ostrich fugue waltz.mp3", 150_000);
     let sharing = Options { files: vec![file.clone()], ..Options::new(Mode::Leaf) };
     let searching = Options { gui: true, ..Options::new(Mode::Leaf) };
-    let Some(here) = gtk("EEP_TEST_GTK_GNUTELLA_GUI", 1, &searching) else { return };
-    let Some(there) = gtk("EEP_TEST_GTK_GNUTELLA", 3, &sharing) else { return };
+    let here = gtk(&gui, 1, &searching);
+    let there = gtk(&binary, 3, &sharing);
     let subject = node(2, &json!({}));
 
     there.connect(subject.address_v4());
