@@ -4,7 +4,8 @@
 //!
 //! | path | what |
 //! | --- | --- |
-//! | `shapes` | what is done to the ultrapeer: relay, fan-out, idle leaves, joins |
+//! | `shapes` | what is done to the ultrapeer: relay, fan-out, idle leaves, joins, loading |
+//! | `suite` | all of them against a node, and against the virtual peer without one |
 //! | `swarm` | many peers in few threads: connections, handshakes, framing |
 //! | `words` | query words that select exactly one leaf |
 //! | `native` | the virtual peer without a node, to compare with |
@@ -17,6 +18,7 @@ mod native;
 mod process;
 mod report;
 mod shapes;
+mod suite;
 mod swarm;
 mod words;
 
@@ -46,8 +48,12 @@ enum Shape {
     Idle(shapes::idle::Args),
     /// Leaves that join and leave at once: joins a second
     Join(shapes::join::Args),
+    /// From a URL to the first byte that the proxylet serves, uncompiled and from the compile cache
+    Load(shapes::load::Args),
     /// Be the ultrapeer: the virtual peer without a node, to compare a node with
     Native(native::Args),
+    /// Start a node, run all shapes against it and against the virtual peer without a node, and compare
+    Suite(suite::Args),
 }
 
 fn main() -> ExitCode {
@@ -55,16 +61,13 @@ fn main() -> ExitCode {
     if let Err(why) = process::raise_descriptor_limit() {
         eprintln!("eep-bench: descriptors stay at the soft limit: {why}");
     }
-    let report = match cli.shape {
-        Shape::Relay(args) => shapes::relay::run(&args),
-        Shape::Fanout(args) => shapes::fanout::run(&args),
-        Shape::Idle(args) => shapes::idle::run(&args),
-        Shape::Join(args) => shapes::join::run(&args),
-        Shape::Native(args) => native::run(&args).map(|never| match never {}),
+    let reports = match &cli.shape {
+        Shape::Suite(args) => suite::run(args),
+        shape => run(shape).map(|report| vec![report]),
     };
-    match report {
-        Ok(report) => {
-            print(&report, cli.json);
+    match reports {
+        Ok(reports) => {
+            print(&reports, cli.json);
             ExitCode::SUCCESS
         }
         Err(why) => {
@@ -74,10 +77,24 @@ fn main() -> ExitCode {
     }
 }
 
-fn print(report: &Report, json: bool) {
+/// Runs one shape.
+fn run(shape: &Shape) -> Result<Report, String> {
+    match shape {
+        Shape::Relay(args) => shapes::relay::run(args),
+        Shape::Fanout(args) => shapes::fanout::run(args),
+        Shape::Idle(args) => shapes::idle::run(args),
+        Shape::Join(args) => shapes::join::run(args),
+        Shape::Load(args) => shapes::load::run(args),
+        Shape::Native(args) => native::run(args).map(|never| match never {}),
+        Shape::Suite(_) => Err("a suite has no suites in it".to_owned()),
+    }
+}
+
+fn print(reports: &[Report], json: bool) {
     if json {
-        println!("{}", report.json());
+        let all: Vec<_> = reports.iter().map(Report::json).collect();
+        println!("{}", serde_json::Value::from(all));
     } else {
-        print!("{}", report.table());
+        reports.iter().for_each(|report| print!("{}", report.table()));
     }
 }

@@ -15,7 +15,7 @@ pub(crate) struct Args {
     #[arg(
         long,
         value_name = "JSON",
-        default_value = r#"{"allow-private-addresses": true, "leaves": 20000}"#
+        default_value = r#"{"allow-private-addresses": true, "leaves": 20000, "ultrapeers": 64}"#
     )]
     config: String,
 }

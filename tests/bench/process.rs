@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// Takes all the descriptors that this process may have.
 pub(crate) fn raise_descriptor_limit() -> io::Result<()> {
@@ -12,6 +13,13 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<()> {
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit)?;
     Ok(())
+}
+
+/// Which processors the calling thread, and all that it starts from now on, may run on.
+pub(crate) fn stay_on(processors: impl Iterator<Item = usize>) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    processors.for_each(|p| set.set(p));
+    Ok(sched_setaffinity(None, &set)?)
 }
 
 /// What a process and its children have used so far.

@@ -5,14 +5,14 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 /// What one run has found.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Report {
     shape: &'static str,
     settings: Vec<(&'static str, String)>,
     figures: Vec<Figure>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Figure {
     name: &'static str,
     value: f64,
@@ -34,6 +34,11 @@ impl Report {
     pub(crate) fn figure(&mut self, name: &'static str, value: f64, unit: &'static str) -> &mut Self {
         self.figures.push(Figure { name, value, unit });
         self
+    }
+
+    /// The value of a figure, where there is one of this name.
+    pub(crate) fn get(&self, name: &str) -> Option<f64> {
+        self.figures.iter().find(|f| f.name == name).map(|f| f.value)
     }
 
     pub(crate) fn table(&self) -> String {

@@ -7,7 +7,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use eep_tests::fuzz::{self, Mutator, TARGETS, Target};
+use eep_tests::fuzz::{self, Mutator, PeerRig, TARGETS, Target};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -88,4 +88,31 @@ macro_rules! targets {
     };
 }
 
-targets! { descriptors pong query hit push vendor qrp ggep handshake http datagram }
+/// Strangers that one peer has to outlive.
+const STRANGERS: u64 = 20_000;
+/// What a peer may use more after all of them than after the first tenth: its tables are full by then.
+const PEER_GROWTH_BYTES_MAX: usize = 512 * 1024;
+
+#[test]
+fn one_peer_outlives_all_strangers() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let target = TARGETS.iter().find(|t| t.name == "peer").expect("a target of this name");
+    let seed = setting("EEP_FUZZ_SEED", SEED);
+    let mut mutator = Mutator::new(fuzz::corpus(target.name), seed);
+    let mut witness =
+        Witness { target, seed, number: 0, input: Vec::with_capacity(2 * fuzz::INPUT_BYTES_MAX) };
+    let mut rig = PeerRig::new();
+    let mut settled = 0;
+    for number in 0..STRANGERS {
+        witness.number = number;
+        mutator.next_into(&mut witness.input);
+        rig.stream(&witness.input);
+        if number == STRANGERS / 10 {
+            settled = MEMORY.current_usage();
+        }
+    }
+    let grown = MEMORY.current_usage().saturating_sub(settled);
+    assert!(grown <= PEER_GROWTH_BYTES_MAX, "{grown} bytes more in use at the end");
+}
+
+targets! { descriptors pong query hit push vendor qrp ggep handshake http peer datagram }

@@ -4,6 +4,7 @@ mod compose;
 pub(crate) mod fanout;
 pub(crate) mod idle;
 pub(crate) mod join;
+pub(crate) mod load;
 mod meter;
 mod pace;
 pub(crate) mod relay;

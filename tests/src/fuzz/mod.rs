@@ -5,9 +5,11 @@
 //! on every toolchain, with mutations of the corpus that follow from a seed; and `cargo fuzz`, with coverage.
 
 mod mutate;
+mod peer;
 mod wire;
 
 pub use mutate::Mutator;
+pub use peer::PeerRig;
 
 use std::path::PathBuf;
 
@@ -39,6 +41,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "ggep", run: wire::ggep, weight: 5, held_bytes_max: 1 << 20 },
     Target { name: "handshake", run: wire::handshake, weight: 5, held_bytes_max: 1 << 20 },
     Target { name: "http", run: wire::http, weight: 5, held_bytes_max: 1 << 20 },
+    Target { name: "peer", run: peer::stream, weight: 1, held_bytes_max: 32 << 20 },
     Target { name: "datagram", run: wire::datagram, weight: 5, held_bytes_max: 1 << 20 },
 ];
 

@@ -31,6 +31,7 @@ const LOG_LINES_SHOWN: usize = 60;
 /// A node; killed when dropped.
 #[derive(Debug)]
 pub struct Node {
+    binary: PathBuf,
     folder: TempDir,
     api: SocketAddr,
     child: Option<Child>,
@@ -73,8 +74,17 @@ impl Node {
     /// Where it does not come up.
     #[must_use]
     pub fn start(net: &Loopback) -> Self {
+        Self::start_binary(&eep_binary(), net)
+    }
+
+    /// [`Self::start`] with this `eep`.
+    ///
+    /// # Panics
+    /// Where it does not come up.
+    #[must_use]
+    pub fn start_binary(binary: &Path, net: &Loopback) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut node = Self { folder, api: net.at(API_PORT), child: None };
+        let mut node = Self { binary: binary.to_owned(), folder, api: net.at(API_PORT), child: None };
         let file = json!({ "listen": { "api": node.api.to_string() } });
         std::fs::write(node.path("eep.yaml"), file.to_string()).expect("a node file");
         node.run();
@@ -88,7 +98,7 @@ impl Node {
     pub fn run(&mut self) {
         assert!(self.child.is_none(), "the node runs already");
         let log = File::options().create(true).append(true).open(self.log()).expect("a log file");
-        let child = Command::new(eep_binary())
+        let child = Command::new(&self.binary)
             .args([
                 Path::new("run"),
                 "--config".as_ref(),
@@ -142,7 +152,7 @@ impl Node {
     /// Where the binary cannot be run.
     #[must_use]
     pub fn eep(&self, arguments: &[&str]) -> Outcome {
-        let out = Command::new(eep_binary())
+        let out = Command::new(&self.binary)
             .args(arguments)
             .arg("--data")
             .arg(self.data())
