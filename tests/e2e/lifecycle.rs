@@ -176,7 +176,8 @@ fn two_nodes_route_a_search_across() {
     let here = join(&searching, near_address.into());
     for node in [&near, &far] {
         until_true("the relation between the nodes", || {
-            node.metrics().sum("avp_links", &[("role", "ultrapeer")]) == 1.0
+            // Each may have dialled the other: they dial from an address that is not the one they listen on.
+            node.metrics().sum("avp_links", &[("role", "ultrapeer")]) >= 1.0
         });
     }
 
