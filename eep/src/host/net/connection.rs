@@ -53,6 +53,8 @@ pub(crate) struct Conn {
     pub(crate) receive: bool,
     /// Whether the proxylet was told to wait for `writable`.
     pub(crate) congested: bool,
+    /// Whether the present call of `net.send` has reported it.
+    pub(crate) reported: bool,
     /// Whether the socket has no room: the task waits for it.
     pub(crate) blocked: bool,
     /// Whether it is in the table's list of connections to be flushed.

@@ -94,25 +94,21 @@ fn send(env: &Env, bytes: &[u8], targets: &[u64], segments: &[Segment]) -> wasmt
                 queued = net.queue(id, run, shared.as_ref(), now_ns);
             }
             match queued {
-                Queued::Added => sent += run.len() as u64,
-                Queued::Skipped => continue,
+                Queued::Added { waiting } => {
+                    sent += run.len() as u64;
+                    if waiting > Net::CONGESTED_BYTES && net.is_congested(id, &mut inbox) {
+                        congested.push(id);
+                    }
+                }
+                Queued::Skipped => {}
                 Queued::Overrun => {
                     net.fail(id, CloseReason::Limit, &mut inbox);
                     env.figures.connections_overrun.add(1);
-                    continue;
-                }
-            }
-            if net.get_mut(id).is_some_and(|conn| !conn.congested && conn.waiting() > Net::CONGESTED_BYTES) {
-                net.flush(id, &mut inbox);
-                if let Some(conn) = net.get_mut(id)
-                    && conn.waiting() > Net::CONGESTED_BYTES
-                {
-                    conn.congested = true;
-                    congested.push(id);
                 }
             }
         }
     }
+    net.report_congested(&congested);
     env.figures.sent_bytes.add(sent);
     Ok(congested)
 }

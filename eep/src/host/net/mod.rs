@@ -156,6 +156,7 @@ impl Net {
             in_batch: 0,
             receive: true,
             congested: false,
+            reported: false,
             blocked: false,
             dirty: false,
             _descriptor: descriptor,
@@ -194,7 +195,8 @@ impl Net {
         if !matches!(conn.phase, Phase::Open | Phase::Connecting(_)) {
             return Queued::Skipped;
         }
-        if conn.waiting() + run.len() > Self::WAITING_BYTES_MAX {
+        let waiting = conn.waiting() + run.len();
+        if waiting > Self::WAITING_BYTES_MAX {
             return Queued::Overrun;
         }
         if let Some(deflate) = &mut conn.deflate {
@@ -208,7 +210,7 @@ impl Net {
                     Due::Flush,
                 )));
             }
-            return Queued::Added;
+            return Queued::Added { waiting };
         }
         let out = conn.out.get_or_insert_with(|| self.spare.take());
         match shared {
@@ -216,7 +218,32 @@ impl Net {
             None => out.push(run),
         }
         mark_dirty(conn, &mut self.dirty);
-        Queued::Added
+        Queued::Added { waiting }
+    }
+
+    /// Whether more waits on a connection than should, although the socket was given what it takes. True once in a
+    /// call of `net.send`: see [`Self::report_congested`].
+    fn is_congested(&mut self, id: u64, inbox: &mut Inbox) -> bool {
+        match self.get_mut(id) {
+            None => return false,
+            Some(conn) if conn.reported => return false,
+            Some(conn) if conn.congested => {}
+            Some(_) => self.flush(id, inbox),
+        }
+        let Some(conn) = self.get_mut(id) else { return false };
+        let congested = conn.waiting() > Self::CONGESTED_BYTES;
+        conn.congested |= congested;
+        conn.reported = congested;
+        congested
+    }
+
+    /// Ends a call of `net.send` that reports these connections.
+    fn report_congested(&mut self, congested: &[u64]) {
+        for id in congested {
+            if let Some(conn) = self.get_mut(*id) {
+                conn.reported = false;
+            }
+        }
     }
 
     /// Compresses what waits for it on a connection; `last` ends its stream.
@@ -358,7 +385,8 @@ fn mark_dirty(conn: &mut Conn, dirty: &mut Vec<u64>) {
 /// What became of a run for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Queued {
-    Added,
+    /// So many bytes wait now, before compression.
+    Added { waiting: usize },
     /// The connection is unknown or closed.
     Skipped,
     /// More would wait than may.
