@@ -11,6 +11,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::SystemTime;
 
 use wasmtime::Engine;
@@ -90,6 +92,51 @@ impl CompileCache {
             total -= len;
         }
         Ok(())
+    }
+}
+
+/// Writes entries on a thread of its own, so that a service starts as soon as its code is compiled and not when the
+/// disk has it.
+#[derive(Debug)]
+pub(crate) struct CacheWriter {
+    cache: Arc<CompileCache>,
+    /// The entry that is being written: one at a time.
+    writing: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl CacheWriter {
+    pub(crate) fn new(cache: CompileCache) -> Self {
+        Self { cache: Arc::new(cache), writing: Mutex::default() }
+    }
+
+    /// The cache, with all in it that was to be put there.
+    pub(crate) fn settled(&self) -> &CompileCache {
+        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writing) = writing {
+            // A thread that failed wrote nothing: the code is compiled again when it is next wanted.
+            let _ = writing.join();
+        }
+        &self.cache
+    }
+
+    /// Starts to keep a compiled form. Where the disk does not take it, the service runs all the same, and is compiled
+    /// again at the next start of the node.
+    pub(crate) fn put_soon(&self, digest: Digest, component: &Component) {
+        self.settled();
+        let (cache, component) = (Arc::clone(&self.cache), component.clone());
+        let write = move || {
+            if let Err(error) = cache.put(&digest, &component) {
+                tracing::warn!(%digest, %error, dir = %cache.dir.display(), "compiled code was not kept");
+            }
+        };
+        let started = thread::Builder::new().name("eep-cache".to_owned()).spawn(write);
+        *self.writing.lock().unwrap_or_else(PoisonError::into_inner) = started.ok();
+    }
+}
+
+impl Drop for CacheWriter {
+    fn drop(&mut self) {
+        self.settled();
     }
 }
 

@@ -13,7 +13,7 @@ use crate::host::descriptors::Descriptors;
 use crate::host::{self, Host};
 use crate::proxylet::backoff::BackoffConfig;
 use crate::proxylet::code::Code;
-use crate::proxylet::compile_cache::CompileCache;
+use crate::proxylet::compile_cache::{CacheWriter, CompileCache};
 use crate::proxylet::digest::Digest;
 use crate::proxylet::epoch::Ticker;
 use crate::proxylet::error::LoadError;
@@ -61,7 +61,7 @@ impl RuntimeConfig {
 pub struct Runtime {
     engine: Engine,
     linker: LinkerBox,
-    cache: CompileCache,
+    cache: CacheWriter,
     pub(crate) ticker: Ticker,
     pub(crate) descriptors: Arc<Descriptors>,
     pub(crate) store: Arc<dyn StateStore>,
@@ -96,6 +96,7 @@ impl Runtime {
             CompileCache::open(&config.cache_dir, config.cache_bytes_max, &engine).map_err(|error| {
                 io::Error::new(error.kind(), format!("compile cache {}: {error}", config.cache_dir.display()))
             })?;
+        let cache = CacheWriter::new(cache);
         let ticker = Ticker::start(&engine)?;
         let linker = LinkerBox(linker);
         Ok(Self { engine, linker, cache, ticker, descriptors: Descriptors::of_process(), store, config })
@@ -115,7 +116,7 @@ impl Runtime {
         }
         let inspection = inspect(bytes)?;
         inspection.check_interfaces()?;
-        let cached = self.cache.get(&self.engine, &digest);
+        let cached = self.cache.settled().get(&self.engine, &digest);
         let was_cached = cached.is_some();
         let component = match cached {
             Some(component) => component,
@@ -129,10 +130,7 @@ impl Runtime {
     fn compile(&self, bytes: &[u8], digest: &Digest) -> Result<Component, LoadError> {
         let component = Component::from_binary(&self.engine, bytes)
             .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
-        if let Err(error) = self.cache.put(digest, &component) {
-            // The service runs all the same, and is compiled again at the next start.
-            tracing::warn!(%digest, %error, dir = %self.config.cache_dir.display(), "compiled code was not kept");
-        }
+        self.cache.put_soon(*digest, &component);
         Ok(component)
     }
 

@@ -79,6 +79,7 @@ async fn a_damaged_cache_entry_is_compiled_again() {
         fs::write(&entry, damaged).unwrap();
         let code = node.runtime.prepare(&bytes, None).unwrap();
         assert!(!code.was_cached());
+        assert!(node.runtime.prepare(&bytes, None).unwrap().was_cached());
         assert_eq!(fs::read(&entry).unwrap().len(), whole.len());
         let service = node.start_with(|spec| spec.code = code).await;
         assert_eq!(Peer::join(&service).await.ask("E.", 1).await, b".");
@@ -90,6 +91,7 @@ async fn a_damaged_cache_entry_is_compiled_again() {
 fn the_cache_is_readable_by_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let node = Node::new();
+    assert!(node.runtime.prepare(&component(PROBE), None).unwrap().was_cached());
     let dir = node.dir.path().join("cache");
     assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
     let files: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap()).collect();
@@ -102,9 +104,9 @@ fn the_cache_keeps_within_its_size() {
     let node = Node::with(|config| config.cache_bytes_max = 1);
     // One byte holds nothing, and the entry that was written last stays all the same.
     let other = component(&PROBE.replace("probe_total", "other_total"));
-    node.runtime.prepare(&other, None).unwrap();
-    assert_eq!(fs::read_dir(node.dir.path().join("cache")).unwrap().count(), 1);
+    assert!(!node.runtime.prepare(&other, None).unwrap().was_cached());
     assert!(node.runtime.prepare(&other, None).unwrap().was_cached());
+    assert_eq!(fs::read_dir(node.dir.path().join("cache")).unwrap().count(), 1);
 }
 
 #[test]
