@@ -27,6 +27,7 @@ pub mod measure;
 pub(crate) mod memory;
 pub mod registry;
 pub mod runtime;
+pub mod scaffold;
 pub mod service;
 pub mod state_store;
 pub mod status;

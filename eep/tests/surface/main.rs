@@ -13,5 +13,6 @@ mod node;
 mod oci;
 mod refusals;
 mod registry;
+mod scaffold;
 mod supply;
 mod web;

@@ -4,6 +4,7 @@ mod build;
 mod inspect;
 mod key_file;
 mod keygen;
+mod new;
 mod publish;
 mod sign;
 mod verify;
@@ -21,6 +22,7 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    New(new::Args),
     Build(build::Args),
     Inspect(inspect::Args),
     Keygen(keygen::Args),
@@ -32,6 +34,7 @@ enum Verb {
 impl Args {
     pub(super) fn json(&self) -> bool {
         match &self.verb {
+            Verb::New(args) => args.json,
             Verb::Build(args) => args.json,
             Verb::Inspect(args) => args.json,
             Verb::Keygen(args) => args.json,
@@ -44,6 +47,7 @@ impl Args {
 
 pub(super) fn run(args: &Args) -> Outcome {
     match &args.verb {
+        Verb::New(args) => new::run(args),
         Verb::Build(args) => build::run(args),
         Verb::Inspect(args) => inspect::run(args),
         Verb::Keygen(args) => keygen::run(args),

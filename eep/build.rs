@@ -1,0 +1,80 @@
+//! Gathers what `eep proxylet new` puts into a project, so that the project builds wherever it lies: the contract, the
+//! SDK, the virtual peer and the stock proxylet around it, as they are in this workspace.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+fn main() {
+    let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let root = here.parent().expect("eep lies in the workspace");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
+    let workspace = read(&root.join("Cargo.toml"));
+    let mut text = String::new();
+    let mut list = |name: &str, parts: &[(&str, &str)]| {
+        let _ = writeln!(text, "pub(super) const {name}: &[(&str, &str)] = &[");
+        for (from, to) in parts {
+            for file in files(&root.join(from)) {
+                let within = file.strip_prefix(root.join(from)).expect("it was found there");
+                let _ = writeln!(text, "    ({:?}, include_str!({file:?})),", Path::new(to).join(within));
+            }
+        }
+        let _ = writeln!(text, "];");
+    };
+    list("SDK", &[("proxylets/wit", "vendor/wit"), ("proxylets/sdk/src", "vendor/sdk/src")]);
+    list("AVP", &[("avp/src", "vendor/avp/src")]);
+    list("PEER", &[("proxylets/gnutella-peer/src", "src")]);
+    for (name, path) in [("SDK_MANIFEST", "proxylets/sdk"), ("AVP_MANIFEST", "avp")] {
+        let manifest = standalone(&read(&root.join(path).join("Cargo.toml")), &workspace);
+        let _ = writeln!(text, "pub(super) const {name}: &str = {manifest:?};");
+    }
+    fs::write(out.join("vendored.rs"), text).expect("OUT_DIR can be written");
+}
+
+fn read(path: &Path) -> String {
+    println!("cargo::rerun-if-changed={}", path.display());
+    fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Sources in a folder and below, sorted; released copies of the contract are not part of it.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("it can be listed").path()).collect();
+    paths.sort();
+    let mut found = Vec::new();
+    for path in paths {
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "released") {
+            found.extend(files(&path));
+        } else if path.extension().is_some_and(|e| e == "rs" || e == "wit") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// A member's manifest without the workspace: what it takes from there is written out. Tests and benchmarks stay behind.
+fn standalone(manifest: &str, workspace: &str) -> String {
+    let shared = |name: &str| {
+        let line = workspace.lines().find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix('='));
+        line.unwrap_or_else(|| panic!("the workspace has no {name}")).trim().to_owned()
+    };
+    let (mut out, mut kept) = (String::new(), true);
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            kept = matches!(line, "[package]" | "[lib]" | "[dependencies]");
+        }
+        let from_workspace =
+            line.split_once(".workspace = true").or_else(|| line.split_once(" = { workspace = true }"));
+        match from_workspace {
+            _ if !kept => {}
+            Some((name, _)) => {
+                let _ = writeln!(out, "{name} = {}", shared(name));
+            }
+            None => {
+                let _ = writeln!(out, "{line}");
+            }
+        }
+    }
+    out
+}
