@@ -108,6 +108,10 @@ fn run(document: &str) {
         .current_dir(home.path())
         .env("PATH", path)
         .env("COLUMNS", "200")
+        // Projects that a document makes are built of what the workspace has fetched, and compile it once.
+        .env("CARGO_NET_OFFLINE", "true")
+        .env("CARGO_BUILD_BUILD_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("documents"))
+        .env_remove("CARGO_TARGET_DIR")
         .stdin(Stdio::null())
         .output()
         .expect("bash");
@@ -135,4 +139,9 @@ fn the_readmes_tour_can_be_taken() {
 #[test]
 fn a_node_can_be_operated_by_the_book() {
     run("docs/operators.md");
+}
+
+#[test]
+fn a_proxylet_can_be_developed_by_the_book() {
+    run("docs/developers.md");
 }
