@@ -11,6 +11,7 @@
 //! | [`workload`] | what peers have, what they look for, how long they stay; the presets |
 //! | [`peer`] | ordinary peers: leaves, ultrapeers, free riders, attackers |
 //! | [`world`] | peers, connections and virtual time; the virtual peer's shell; faults; what must hold |
+//! | [`mesh`] | the product's distributed hash table, as it is shipped |
 //! | [`measure`] | every byte, and means with their confidence intervals |
 //! | [`experiments`] | each published result against ours |
 //! | [`scoreboard`] | the experiments' results as a page and plots |
@@ -20,6 +21,7 @@ pub mod engine;
 pub mod experiments;
 pub mod internet;
 pub mod measure;
+pub mod mesh;
 pub mod peer;
 pub mod scoreboard;
 pub mod swarm;

@@ -6,6 +6,7 @@
 mod crowd;
 mod life;
 mod locality;
+mod lookup;
 mod pings;
 mod relations;
 mod search;
@@ -111,6 +112,16 @@ pub struct Experiment {
 
 /// All that today's code allows.
 pub const ALL: &[Experiment] = &[
+    Experiment {
+        name: "lookup",
+        title: "Lookup time and upkeep against size, with and without churn",
+        run: lookup::time,
+    },
+    Experiment {
+        name: "neighbours",
+        title: "Neighbour correctness and upkeep against online time",
+        run: lookup::neighbours,
+    },
     Experiment { name: "life", title: "How long relations last", run: life::run },
     Experiment {
         name: "relations",
@@ -133,16 +144,6 @@ pub const ALL: &[Experiment] = &[
 
 /// What is absent, and the part that it waits for.
 pub const ABSENT: &[(&str, &str)] = &[
-    (
-        "Lookup time against size, with and without churn (S1, figure 2: below 200 ms for 1,000 peers)",
-        "Kademlia, in `topology`",
-    ),
-    (
-        "Neighbour correctness against online time (S1, figure 3: above 4.5 of 5 after 30 minutes)",
-        "Kademlia, in `topology`",
-    ),
-    ("Maintenance traffic against size and online time (S1, figures 4 and 5)", "Kademlia, in `topology`"),
-    ("A million peers for lookups", "Kademlia, in `topology`"),
     (
         "Query traffic with and without a cache of hits; content cache",
         "the hit and content caches of the virtual control cache layer; pongs and hosts are cached, see \"Pong caching\"",

@@ -164,7 +164,7 @@ pub(super) fn time(scale: &Scale) -> Result<Outcome, String> {
     }
     Ok(Outcome {
         setup: "Networks of the preset modern with two virtual peers, each peer searching every five minutes. A search by words, \
-                not a lookup by key: the first founding paper's curves are of lookups, see below what is absent."
+                not a lookup by key: for those see \"Lookup time\"."
             .into(),
         rows,
         plots: vec![
