@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
+use wasmparser::Payload;
 
 /// Longest source file, in lines: a file is one idea.
 const FILE_LINES_MAX: usize = 900;
@@ -218,4 +219,26 @@ fn nothing_is_left_open() {
     let open = ["todo!(", "unimplemented!(", "#[ignore"];
     let found = places(|s| s.path != this_file, |line| open.iter().any(|o| line.contains(o)));
     assert!(found.is_empty(), "left open:\n{}", found.join("\n"));
+}
+
+#[test]
+fn built_guests_import_nothing_but_the_contract() {
+    for name in ["echo", "gnutella-peer"] {
+        let code = std::fs::read(eep_tests::node::proxylet(name)).expect("the guest");
+        let (mut imported, mut depth) = (Vec::new(), 0);
+        // What is inside gets what it imports from the component around it: the outermost says it all.
+        for payload in wasmparser::Parser::new(0).parse_all(&code) {
+            match payload.expect("a valid component") {
+                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+                Payload::End(_) => depth -= 1,
+                Payload::ComponentImportSection(section) if depth == 0 => {
+                    imported.extend(section.into_iter().map(|i| i.expect("an import").name.name.to_owned()));
+                }
+                _ => {}
+            }
+        }
+        assert!(!imported.is_empty(), "{name} imports nothing");
+        let foreign: Vec<_> = imported.iter().filter(|i| !i.starts_with("eep:proxylet/")).collect();
+        assert!(foreign.is_empty(), "{name} imports {foreign:?}");
+    }
 }
