@@ -10,10 +10,12 @@
 //! | --- | --- |
 //! | [`id`] | node ids (SHA-256 of a public key), the XOR metric, contacts |
 //! | [`dht`] | Kademlia: a node by its id, a random node, records; [`dht::Dht`] says how to drive it |
+//! | [`soar`] | measurement, regions, gateways, routes; [`soar::Soar`] says how to drive it |
 //! | [`time`] | time as the shell gives it |
 
 pub mod dht;
 pub mod id;
+pub mod soar;
 pub mod time;
 
 pub use id::{Contact, Distance, NodeId};

@@ -1,0 +1,209 @@
+//! Clustering and routing in simulated meshes.
+#![allow(dead_code, reason = "the mesh is shared with the examples")]
+
+mod mesh;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use mesh::Mesh;
+use topology::soar::report::{Edge, Message, Report, Sealed};
+use topology::soar::{Config, Metric};
+
+fn settled(seed: u64, clusters: usize, size: usize) -> Mesh {
+    let config = Config::default();
+    let mut mesh = Mesh::new(seed, clusters, size, &config);
+    mesh.run_for(config.probe_interval * 5);
+    assert_eq!(mesh.astray(), 0, "not converged within five probe periods");
+    mesh
+}
+
+#[test]
+fn a_thousand_nodes_find_their_regions_and_gateways_within_five_probe_periods() {
+    let mut mesh = settled(1, 40, 25);
+    for node in &mesh.nodes {
+        let gateways: BTreeSet<_> = node.gateways(0).values().map(|g| g.node).collect();
+        assert!(!gateways.is_empty() && gateways.len() <= node.gateways(0).len());
+    }
+    // Region, gateways (some have come and gone) and own links: nothing that grows with the thousand.
+    let most = mesh.nodes.iter().map(|n| n.reports_held()).max();
+    assert!(most < Some(700), "{most:?} reports in a table");
+    for _ in 0..30 {
+        let (from, to) = (mesh.below(1000), mesh.below(1000));
+        let way = mesh.walk(from, to).expect("a way without a loop");
+        assert!(mesh.passable(&way));
+    }
+}
+
+#[test]
+fn a_dead_link_is_routed_around_within_three_seconds() {
+    let mut mesh = settled(2, 6, 12);
+    let mut cuts = 0;
+    while cuts < 10 {
+        let (from, to) = (mesh.below(72), mesh.below(72));
+        let Some(way) = mesh.walk(from, to).filter(|w| w.len() > 2) else { continue };
+        let at = mesh.below(way.len() - 1);
+        mesh.cut(way[at], way[at + 1]);
+        assert!(!mesh.passable(&way));
+        mesh.run_for(Duration::from_secs(3));
+        let around = mesh.walk(from, to).expect("there is another way");
+        assert!(mesh.passable(&around), "cut {cuts}: {around:?}");
+        cuts += 1;
+    }
+}
+
+#[test]
+fn a_congested_link_is_left_for_a_better_way() {
+    let mut mesh = settled(3, 1, 12);
+    let (a, b) = *mesh.links.keys().next().expect("links");
+    for (link, rtt) in &mut mesh.links {
+        *rtt = if *link == (a, b) { 100_000 } else { 2000 };
+    }
+    mesh.run_for(Duration::from_secs(15));
+    let way = mesh.walk(a, b).expect("a way");
+    assert!(way.len() > 2, "still over the congested link");
+}
+
+#[test]
+fn a_region_splits_late_and_joins_early() {
+    let mut mesh = Mesh::new(4, 1, 2, &Config::default());
+    let region = |mesh: &Mesh| mesh.nodes[0].region(0).len();
+    let mut at = |rtt_ms: u64| {
+        mesh.links.insert((0, 1), rtt_ms * 1000);
+        mesh.run_for(Duration::from_secs(60));
+        region(&mesh)
+    };
+    // Threshold 10 ms, and half as much again to leave; up to a tenth of jitter.
+    assert_eq!([at(8), at(12), at(13), at(20), at(13), at(12), at(8)], [2, 2, 2, 1, 1, 1, 2]);
+}
+
+#[test]
+fn alternatives_are_simple_and_in_order() {
+    let mut mesh = settled(5, 1, 12);
+    let (from, to) = (mesh.ids[0], mesh.ids[6]);
+    mesh.with(0, |soar, now| {
+        let peers: Vec<_> = soar.links().keys().copied().collect();
+        soar.throughput(now, peers[0], 1_000_000);
+        soar.load(now, 700);
+    });
+    mesh.run_for(Duration::from_secs(1));
+    for metric in [Metric::RoundTrip, Metric::Throughput, Metric::Load] {
+        let routes = mesh.nodes[0].routes(metric, to, &[], 4);
+        assert_eq!(routes.len(), 4);
+        assert!(routes.is_sorted_by_key(|r| r.cost));
+        for (i, route) in routes.iter().enumerate() {
+            assert!(route.complete && route.nodes[0] == from && route.nodes.last() == Some(&to));
+            assert_eq!(route.nodes.iter().collect::<BTreeSet<_>>().len(), route.nodes.len(), "a loop");
+            assert!(routes[..i].iter().all(|r| r.nodes != route.nodes), "twice");
+        }
+    }
+}
+
+#[test]
+fn unmeasured_edges_are_within_their_bounds() {
+    let mesh = settled(6, 1, 12);
+    let worth = mesh.nodes[0].worth_measuring(20);
+    assert!(!worth.is_empty());
+    for (node, bounds) in worth {
+        assert!(bounds.low_us <= bounds.high_us);
+        assert!(!mesh.nodes[0].links().contains_key(&node) && node != mesh.ids[0]);
+    }
+}
+
+/// A report of `origin`, sealed by `by`.
+fn report(
+    origin: topology::NodeId,
+    by: topology::NodeId,
+    level: u8,
+    version: u64,
+    mut edges: Vec<Edge>,
+) -> Sealed {
+    edges.sort_by_key(|e| e.to);
+    let report = Report { origin, level, version, region: origin, home: origin, load_milli: 0, edges };
+    Sealed { report: report.encode(), seal: by.as_bytes().to_vec() }
+}
+
+fn edge(to: topology::NodeId, rtt_us: u32) -> Edge {
+    Edge {
+        to,
+        rtt_us,
+        throughput_kbps: Some(u32::MAX),
+        near: true,
+        region: None,
+        inner: false,
+        elected: true,
+    }
+}
+
+#[test]
+fn lies_about_edges_draw_no_traffic() {
+    let mut mesh = settled(7, 4, 10);
+    let before: Vec<_> = (0..40).map(|to| mesh.walk(11, to)).collect();
+    let regions: Vec<_> = mesh.nodes.iter().map(|n| n.region(0)).collect();
+    // Node 5 claims to be next to everybody, on both levels, with no delay.
+    let liar = mesh.ids[5];
+    let claims: Vec<Edge> = mesh.ids.iter().filter(|id| **id != liar).map(|id| edge(*id, 1)).collect();
+    let peers: Vec<usize> = mesh.nodes[5].links().keys().map(|id| mesh.index[id]).collect();
+    for level in 0..2 {
+        let lie = report(liar, liar, level, u64::MAX - 1, claims.clone());
+        for &peer in &peers {
+            mesh.post(5, peer, Message::Reports(vec![lie.clone()]).encode());
+        }
+    }
+    mesh.run_for(Duration::from_secs(10));
+    let after: Vec<_> = (0..40).map(|to| mesh.walk(11, to)).collect();
+    assert_eq!(mesh.nodes.iter().map(|n| n.region(0)).collect::<Vec<_>>(), regions);
+    assert!(mesh.nodes.iter().map(|n| n.stats().lying).sum::<u64>() > 0, "nobody noticed");
+    assert!(after.iter().all(Option::is_some));
+    assert_eq!(after.len(), before.len());
+    let cost = |mesh: &Mesh, ways: &[Option<Vec<usize>>]| -> u64 {
+        let hops = ways.iter().flatten().flat_map(|w| w.windows(2).map(|p| (p[0].min(p[1]), p[0].max(p[1]))));
+        hops.map(|link| mesh.links[&link]).sum()
+    };
+    assert!(cost(&mesh, &after) <= cost(&mesh, &before) * 11 / 10, "detours through the liar");
+}
+
+#[test]
+fn forged_repeated_and_malformed_reports_are_refused_and_counted() {
+    let mut mesh = settled(8, 2, 10);
+    let (peer, from) = (mesh.index[mesh.nodes[0].links().keys().next().expect("links")], 0);
+    let (victim, liar) = (mesh.ids[3], mesh.ids[from]);
+    let graph = mesh.nodes[peer].graph(0).cloned();
+    let forged = report(victim, liar, 0, u64::MAX, vec![edge(liar, 1)]);
+    let own = mesh.nodes[peer].graph(0).expect("level 0")[&liar].version;
+    let stale = report(liar, liar, 0, own, vec![]);
+    let mut unsorted = Report {
+        origin: liar,
+        level: 0,
+        version: u64::MAX,
+        region: liar,
+        home: liar,
+        load_milli: 0,
+        edges: vec![],
+    };
+    unsorted.edges = vec![edge(victim, 1), edge(victim, 2)];
+    let unsorted = Sealed { report: unsorted.encode(), seal: liar.as_bytes().to_vec() };
+    mesh.post(from, peer, Message::Reports(vec![forged, stale, unsorted]).encode());
+    mesh.post(from, peer, vec![0xff; 30]);
+    mesh.run_for(Duration::from_millis(200));
+    let stats = mesh.nodes[peer].stats();
+    assert_eq!((stats.forged, stats.malformed), (1, 2));
+    assert!(stats.stale >= 1);
+    assert_eq!(mesh.nodes[peer].graph(0).cloned(), graph, "and nothing has changed");
+}
+
+#[test]
+fn a_flood_of_frames_is_refused_and_counted() {
+    let mut mesh = settled(9, 2, 10);
+    let peer = mesh.index[mesh.nodes[0].links().keys().next().expect("links")];
+    let sent = mesh.nodes[peer].stats().sent_frames;
+    for number in 0..20_000 {
+        mesh.post(0, peer, Message::Probe(number).encode());
+    }
+    mesh.run_for(Duration::from_secs(1));
+    let stats = mesh.nodes[peer].stats();
+    assert!(stats.floods > 18_000, "{stats:?}");
+    assert!(stats.sent_frames - sent < 2000, "answers to a flood");
+    mesh.run_for(Duration::from_secs(10));
+    assert_eq!(mesh.astray(), 0, "the flood has done harm");
+}
