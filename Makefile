@@ -26,7 +26,7 @@ build: wasm-target  ## the node (release) and the stock proxylets
 	@for g in $(GUESTS); do $(TARGET)/release/eep proxylet build proxylets/$$g || exit 1; done
 
 test: check-tools lint deny  ## the whole suite
-	$(CARGO) build --locked -p eep -p eep-tests --bins
+	$(CARGO) test --locked --no-run $(NATIVE)
 	@for g in $(GUESTS); do $(TARGET)/debug/eep proxylet build proxylets/$$g || exit 1; done
 	$(CARGO) test --locked --no-fail-fast $(NATIVE)
 
