@@ -1,0 +1,111 @@
+//! Texts, and places in them.
+
+use std::sync::Arc;
+
+/// Most bytes of one YAML file.
+pub const YAML_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// A stretch of one text, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Span {
+    /// Number of the text in its [`Sources`].
+    pub file: u32,
+    /// First byte.
+    pub start: u32,
+    /// The byte after the last one.
+    pub end: u32,
+}
+
+impl Span {
+    /// A stretch of one text.
+    #[must_use]
+    pub fn new(file: u32, start: usize, end: usize) -> Self {
+        let cut = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Self { file, start: cut(start), end: cut(end.max(start)) }
+    }
+}
+
+/// A value and where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Placed<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// One text.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its name, as the reader knows it.
+    pub name: String,
+    /// What it says.
+    pub text: Arc<str>,
+}
+
+/// The texts of one policy: the file itself, what it includes, its lists.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    files: Vec<Source>,
+}
+
+impl Sources {
+    /// Keeps a text; answers its number.
+    pub fn add(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>) -> u32 {
+        self.files.push(Source { name: name.into(), text: text.into() });
+        u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    /// The text with a number.
+    #[must_use]
+    pub fn get(&self, file: u32) -> Option<&Source> {
+        self.files.get(file as usize)
+    }
+
+    /// The number of a text that was added under a name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<u32> {
+        let at = self.files.iter().position(|f| f.name == name)?;
+        u32::try_from(at).ok()
+    }
+
+    /// What stands at a place.
+    #[must_use]
+    pub fn slice(&self, span: Span) -> &str {
+        let text = self.get(span.file).map_or("", |f| &f.text);
+        text.get(span.start as usize..span.end as usize).unwrap_or("")
+    }
+
+    /// Line and column of a place's first character, counted from 1, in characters.
+    #[must_use]
+    pub fn line_column(&self, span: Span) -> (usize, usize) {
+        let text = self.get(span.file).map_or("", |f| &f.text);
+        let before = text.get(..span.start as usize).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
+        (line, column)
+    }
+
+    /// `FILE:LINE:COLUMN`.
+    #[must_use]
+    pub fn place(&self, span: Span) -> String {
+        let (line, column) = self.line_column(span);
+        let name = self.get(span.file).map_or("", |f| &f.name);
+        format!("{name}:{line}:{column}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_count_characters() {
+        let mut sources = Sources::default();
+        let file = sources.add("a.yaml", "é: 1\nü: zwei\n");
+        assert_eq!(sources.place(Span::new(file, 10, 14)), "a.yaml:2:4");
+        assert_eq!(sources.slice(Span::new(file, 10, 14)), "zwei");
+        assert_eq!(sources.place(Span::new(file, 9_999, 9_999)), "a.yaml:3:1");
+        assert_eq!((sources.find("a.yaml"), sources.find("b.yaml")), (Some(0), None));
+    }
+}
