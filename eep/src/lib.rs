@@ -10,6 +10,7 @@
 //! | [`node`] | the composition: services loaded, changed, restored |
 //! | [`config`] | node files and manifests, read with carets |
 //! | [`proxylet`] | from bytes to a running service |
+//! | [`policy`] | policies of this machine |
 //! | [`host`] | what a proxylet can reach: one file a capability |
 //! | [`state`] | what must survive `kill -9` |
 //! | [`observe`] | figures and logs |
@@ -23,6 +24,7 @@ pub mod config;
 pub mod host;
 pub mod node;
 pub mod observe;
+pub mod policy;
 pub mod problem;
 pub mod proxylet;
 pub mod state;

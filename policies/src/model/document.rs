@@ -105,13 +105,13 @@ pub(crate) fn tree(
         Ok(text) => text,
         Err(e) => {
             if sources.get(asked.file).is_none() {
-                sources.add(path, "");
+                sources.add(files.name(path), "");
             }
             out.push(Diagnostic::error("unreadable", asked, e.what, e.fix));
             return None;
         }
     };
-    let file = sources.add(path, text.clone());
+    let file = sources.add(files.name(path), text.clone());
     let tree = match parse(&text, file) {
         Ok(tree) => tree,
         Err(finding) => {
@@ -209,7 +209,7 @@ impl Reader<'_> {
             }
         };
         let before = self.out.errors();
-        let entries = Entries::file(kind, &path, &text, self.sources, self.out);
+        let entries = Entries::file(kind, &self.files.name(&path), &text, self.sources, self.out);
         if entries.len() == 0 && self.out.errors() == before {
             let what = format!(
                 "the file `{path}` has no entry: the set matches nothing, and `not-in` it everything"

@@ -29,6 +29,11 @@ pub trait Files {
     /// # Errors
     /// Where there is no such file, or it cannot be read, or is too large.
     fn read(&self, path: &str) -> Result<Arc<str>, Unreadable>;
+
+    /// What a file is called in messages: by default its path in the folder.
+    fn name(&self, path: &str) -> String {
+        path.to_owned()
+    }
 }
 
 /// Texts held in memory.
