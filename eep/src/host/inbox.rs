@@ -1,5 +1,6 @@
 //! The batch that is being filled while the proxylet works on the one before.
 
+use std::collections::HashSet;
 use std::mem;
 use std::task::Waker;
 
@@ -117,6 +118,15 @@ impl Inbox {
     pub(crate) fn push(&mut self, event: Event) {
         self.pending.events.push(event);
         self.wake_driver();
+    }
+
+    /// The connections whose acceptance the proxylet has not been told of.
+    pub(crate) fn accepted(&self) -> HashSet<u64> {
+        let of = |event: &Event| match event {
+            Event::Accepted(accepted) => Some(accepted.conn),
+            _ => None,
+        };
+        self.pending.events.iter().filter_map(of).collect()
     }
 
     /// Has the driver look at what is due, without an event.

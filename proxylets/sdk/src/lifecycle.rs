@@ -14,7 +14,9 @@ pub trait Proxylet: Sized + 'static {
     /// Reported to the operator as the reason why the service did not start.
     fn start(now: Instant, config: &str) -> Result<Self, String>;
 
-    /// Called instead of [`Self::start`] where a state was saved. Left out, a proxylet starts afresh.
+    /// Called instead of [`Self::start`] where a state was saved: after a stop or a trap, and where another version of the
+    /// code takes over. Ask [`crate::net::connections`] here for the connections that live on, and listen and bind as in
+    /// `start`: what is not asked for is closed. Left out, a proxylet starts afresh, without connections.
     ///
     /// # Errors
     /// Leaves the state with the node; the service does not start.

@@ -28,7 +28,8 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// Listens; port 0 lets the system choose. The address is the one that was bound.
+/// Listens; port 0 lets the system choose. The address is the one that was bound. In [`crate::Proxylet::restore`], an
+/// address at which the former instance listened gives its listener.
 ///
 /// # Errors
 /// Not granted, in use, or not one of this machine's addresses.
@@ -39,6 +40,13 @@ pub fn listen(address: SocketAddr) -> Result<(Listener, SocketAddr), Refused> {
 /// Stops listening; accepted connections live on.
 pub fn unlisten(listener: Listener) {
     net::unlisten(listener);
+}
+
+/// The connections that the service has. Asked in [`crate::Proxylet::restore`], this takes over those of the former
+/// instance; what the state knows beyond them has ended. An instance that does not ask there has none of them.
+#[must_use]
+pub fn connections() -> Vec<Conn> {
+    net::connections()
 }
 
 /// Starts to connect; [`crate::Event::Established`] or [`crate::Event::Failed`] follows.

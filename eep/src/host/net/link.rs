@@ -32,6 +32,10 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         env.listening_changed.set(true);
         Ok(())
     })?;
+    net.func_wrap("connections", |store: Store<'_>, ()| {
+        let env = &store.data().env;
+        Ok((env.net.borrow().known(&env.inbox.borrow()),))
+    })?;
     net.func_wrap("connect", |store: Store<'_>, (to,): (SocketAddress,)| {
         let conn: Result<u64, NetError> = connect(&store.data().env, from_wit(to));
         Ok((conn,))

@@ -165,6 +165,15 @@ impl Net {
         Some(id)
     }
 
+    /// The connections that the proxylet knows of: it has not closed them, and the peer has not ended them, and it was
+    /// told of those that were accepted.
+    pub(crate) fn known(&self, inbox: &Inbox) -> Vec<u64> {
+        let untold = inbox.accepted();
+        let live = |conn: &&Conn| matches!(conn.phase, Phase::Open | Phase::Connecting(_));
+        let ids = self.conns.iter().map(|(_, conn)| conn).filter(live).map(|conn| conn.id);
+        ids.filter(|id| !untold.contains(id)).collect()
+    }
+
     /// Ends a connection without a word to the proxylet.
     pub(crate) fn remove(&mut self, id: u64) {
         if self.get_mut(id).is_none() {
