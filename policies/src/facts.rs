@@ -161,6 +161,12 @@ impl FactSet {
         Self(self.0 | other.0)
     }
 
+    /// Whether all of its facts are in another set.
+    #[must_use]
+    pub fn is_within(self, other: Self) -> bool {
+        self.0 & !other.0 == 0
+    }
+
     /// The facts, in the order of their declaration.
     pub fn iter(self) -> impl Iterator<Item = Fact> {
         (0..128).map(Fact).filter(move |f| self.contains(*f))

@@ -18,6 +18,8 @@ pub struct Decision<'p> {
     pub rule: Option<&'p str>,
     /// What is decided.
     pub action: &'p Action,
+    /// The number of this in [`Policy::outcomes`](super::policy::Policy::outcomes).
+    pub outcome: u32,
     /// Whether it is to be done; not so while the whole policy is in shadow.
     pub enforced: bool,
     /// The first rule in shadow that would have decided before.
@@ -35,6 +37,8 @@ pub struct Shadow<'p> {
     pub rule: &'p str,
     /// What it would have done.
     pub action: &'p Action,
+    /// The number of this in [`Policy::outcomes`](super::policy::Policy::outcomes).
+    pub outcome: u32,
 }
 
 /// A condition that could not be evaluated.

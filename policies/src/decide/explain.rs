@@ -58,7 +58,7 @@ impl Policy {
         let point = self.domain.point(event, u16::MAX);
         let mut steps = Vec::new();
         for rule in &self.chains[chain as usize].rules {
-            let outcome = self.outcome(rule, &point, &scope);
+            let outcome = self.tried(rule, &point, &scope);
             steps.push(Step { rule: &rule.id, place: &rule.place, outcome });
             if Some(rule.id.as_str()) == decision.rule {
                 break;
@@ -68,7 +68,7 @@ impl Policy {
         Explanation { facts: decision.facts.iter().map(value).collect(), decision, steps }
     }
 
-    fn outcome(&self, rule: &CompiledRule, point: &Point, scope: &Scope<'_>) -> Outcome {
+    fn tried(&self, rule: &CompiledRule, point: &Point, scope: &Scope<'_>) -> Outcome {
         if let Some(why) = self.differs(rule, point, scope) {
             return Outcome::Differs(why);
         }

@@ -6,6 +6,7 @@ use super::policy::{Compiled, CompiledRule, Policy, facts_of};
 use super::region::{Row, rows};
 use crate::analysis;
 use crate::condition::{Condition, Formula};
+use crate::event::Message;
 use crate::facts::{FactSet, budget_fact};
 use crate::model::action::Action;
 use crate::model::alarm::{Alarm, Level};
@@ -75,8 +76,13 @@ fn compile(mut document: Document, generation: u64, sources: &Sources, out: &mut
             chain_of(*chain, rules, conditions, regions, &domain, sources)
         },
     );
-    let chains = [compiled.next()?, compiled.next()?, compiled.next()?, compiled.next()?];
+    let mut chains = [compiled.next()?, compiled.next()?, compiled.next()?, compiled.next()?];
     drop(compiled);
+    let mut outcomes = 0;
+    for chain in &mut chains {
+        chain.first_outcome = outcomes;
+        outcomes += 2 * chain.rules.len() as u32 + 1;
+    }
     Some(Policy {
         generation,
         name: document.name,
@@ -103,10 +109,18 @@ fn chain_of(
     sources: &Sources,
 ) -> Compiled {
     let mut reads = FactSet::default();
+    let mut needs = [FactSet::default(); Message::ALL.len()];
     let list = rules.rules.into_iter().zip(conditions).zip(regions);
     let compiled = list.map(|((rule, when), rows)| {
         let dimensions = rows.iter().fold(0, |all, row| all | row.dimensions());
         reads = reads.and(facts_of(dimensions));
+        let conditions = when.as_ref().map(Condition::facts).unwrap_or_default();
+        for message in Message::ALL {
+            if rule.matching.messages.is_empty() || rule.matching.messages.contains(&message) {
+                let need = &mut needs[message as usize];
+                *need = need.and(facts_of(dimensions)).and(conditions);
+            }
+        }
         CompiledRule {
             place: sources.place(rule.id.span),
             id: rule.id.value,
@@ -119,8 +133,9 @@ fn chain_of(
         }
     });
     let reason = "condition-failed".to_owned();
+    let compiled: Vec<CompiledRule> = compiled.collect();
     Compiled {
-        rules: compiled.collect(),
+        rules: compiled,
         default: rules.default,
         refusal: match chain {
             Chain::Access => Action::Deny { reason },
@@ -130,6 +145,8 @@ fn chain_of(
         },
         index: Index::new(regions, domain),
         reads,
+        needs,
+        first_outcome: 0,
         written: rules.written,
     }
 }

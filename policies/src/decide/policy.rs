@@ -4,7 +4,7 @@ use super::decision::{Decision, Failed, Shadow};
 use super::domain::{self, Domain, Point};
 use super::index::Index;
 use crate::condition::{Condition, Formula};
-use crate::event::{Event, Scope};
+use crate::event::{Event, Message, Scope};
 use crate::facts::{Fact, FactSet, Facts};
 use crate::model::action::Action;
 use crate::model::alarm::Alarm;
@@ -41,6 +41,10 @@ pub(crate) struct Compiled {
     pub(crate) index: Index,
     /// The facts that `match` of all rules reads.
     pub(crate) reads: FactSet,
+    /// The facts that rules may read of a kind of message, by [`Message`](crate::event::Message).
+    pub(crate) needs: [FactSet; Message::ALL.len()],
+    /// The number of the first rule's first outcome.
+    pub(crate) first_outcome: u32,
     /// Whether the policy speaks of this chain.
     pub(crate) written: bool,
 }
@@ -175,7 +179,7 @@ impl Policy {
         let mut failed = None;
         let decided = compiled.index.first(point, |number| {
             let rule = &compiled.rules[number];
-            let mut action = &rule.then;
+            let (mut action, mut outcome) = (&rule.then, compiled.outcome(number));
             if let Some(when) = &rule.when {
                 conditions = conditions.and(when.facts());
                 match when.holds(scope) {
@@ -187,29 +191,39 @@ impl Policy {
                             return None;
                         }
                         action = &compiled.refusal;
+                        outcome += 1;
                     }
                 }
             }
             if rule.shadow {
-                shadow = shadow.or(Some(Shadow { rule: &rule.id, action }));
+                shadow = shadow.or(Some(Shadow { rule: &rule.id, action, outcome }));
                 return None;
             }
-            Some((rule, action))
+            Some((rule, action, outcome))
         });
-        let (rule, action, reads) = match decided {
-            Some((rule, action)) => (Some(rule.id.as_str()), action, rule.reads),
-            None => (None, &compiled.default, compiled.reads),
+        let (rule, action, outcome, reads) = match decided {
+            Some((rule, action, outcome)) => (Some(rule.id.as_str()), action, outcome, rule.reads),
+            None => (None, &compiled.default, compiled.outcome(compiled.rules.len()), compiled.reads),
         };
         Decision {
             generation: self.generation,
             chain,
             rule,
             action,
+            outcome,
             enforced: !self.shadow,
             shadow,
             facts: reads.and(conditions),
             failed,
         }
+    }
+}
+
+impl Compiled {
+    /// The number of a rule's outcome, which that of its refusal follows; after those of all rules that of the default.
+    #[inline]
+    pub(crate) fn outcome(&self, rule: usize) -> u32 {
+        self.first_outcome + 2 * rule as u32
     }
 }
 
