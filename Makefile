@@ -7,7 +7,9 @@
 SHELL     := /bin/bash
 CARGO     ?= cargo
 TARGET    := $(or $(CARGO_TARGET_DIR),target)
-GUESTS    := echo gnutella-peer
+GUESTS    := echo gnutella-peer directed-search
+# Where a stock guest or an example lies.
+GUEST_DIR  = $(wildcard proxylets/$(1) proxylets/examples/$(1))
 GUEST_OF   = $(TARGET)/proxylets/$(1).wasm
 # Guests are built for wasm alone; their crates are not part of a native build.
 NATIVE    := --workspace $(foreach g,$(GUESTS),--exclude $(g))
@@ -23,11 +25,11 @@ run: build       ## build everything, start a node with no configuration
 
 build: wasm-target  ## the node (release) and the stock proxylets
 	$(CARGO) build --release --locked -p eep
-	@for g in $(GUESTS); do $(TARGET)/release/eep proxylet build proxylets/$$g || exit 1; done
+	@for g in $(foreach g,$(GUESTS),$(call GUEST_DIR,$(g))); do $(TARGET)/release/eep proxylet build $$g || exit 1; done
 
 test: check-tools lint deny  ## the whole suite
 	$(CARGO) test --locked --no-run $(NATIVE)
-	@for g in $(GUESTS); do $(TARGET)/debug/eep proxylet build proxylets/$$g || exit 1; done
+	@for g in $(foreach g,$(GUESTS),$(call GUEST_DIR,$(g))); do $(TARGET)/debug/eep proxylet build $$g || exit 1; done
 	$(CARGO) test --locked --no-fail-fast $(NATIVE)
 
 lint: wasm-target  ## rustfmt and clippy, warnings refused

@@ -12,7 +12,7 @@ fn main() {
     let workspace = read(&root.join("Cargo.toml"));
     let mut text = String::new();
     let mut list = |name: &str, parts: &[(&str, &str)]| {
-        let _ = writeln!(text, "pub(super) const {name}: &[(&str, &str)] = &[");
+        let _ = writeln!(text, "pub(crate) const {name}: &[(&str, &str)] = &[");
         for (from, to) in parts {
             for file in files(&root.join(from)) {
                 let within = file.strip_prefix(root.join(from)).expect("it was found there");
@@ -21,12 +21,18 @@ fn main() {
         }
         let _ = writeln!(text, "];");
     };
+    list("WIT", &[("proxylets/wit", "wit")]);
     list("SDK", &[("proxylets/wit", "vendor/wit"), ("proxylets/sdk/src", "vendor/sdk/src")]);
     list("AVP", &[("avp/src", "vendor/avp/src")]);
-    list("PEER", &[("proxylets/gnutella-peer/src", "src")]);
-    for (name, path) in [("SDK_MANIFEST", "proxylets/sdk"), ("AVP_MANIFEST", "avp")] {
+    list("SHELL", &[("proxylets/gnutella-shell/src", "vendor/gnutella-shell/src")]);
+    list("PEER", &[("proxylets/examples/directed-search/src", "src")]);
+    for (name, path) in [
+        ("SDK_MANIFEST", "proxylets/sdk"),
+        ("AVP_MANIFEST", "avp"),
+        ("SHELL_MANIFEST", "proxylets/gnutella-shell"),
+    ] {
         let manifest = standalone(&read(&root.join(path).join("Cargo.toml")), &workspace);
-        let _ = writeln!(text, "pub(super) const {name}: &str = {manifest:?};");
+        let _ = writeln!(text, "pub(crate) const {name}: &str = {manifest:?};");
     }
     fs::write(out.join("vendored.rs"), text).expect("OUT_DIR can be written");
 }
@@ -53,11 +59,13 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// A member's manifest without the workspace: what it takes from there is written out. Tests and benchmarks stay behind.
+/// A member's manifest without the workspace: what it takes from there is written out, and other members lie beside it.
+/// Tests and benchmarks stay behind.
 fn standalone(manifest: &str, workspace: &str) -> String {
     let shared = |name: &str| {
         let line = workspace.lines().find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix('='));
-        line.unwrap_or_else(|| panic!("the workspace has no {name}")).trim().to_owned()
+        let value = line.unwrap_or_else(|| panic!("the workspace has no {name}")).trim();
+        value.replace("path = \"proxylets/", "path = \"").replace("path = \"", "path = \"../")
     };
     let (mut out, mut kept) = (String::new(), true);
     for line in manifest.lines() {

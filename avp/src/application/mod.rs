@@ -6,4 +6,5 @@ pub mod dynamic_query;
 pub mod monitoring;
 pub mod query_routing;
 pub mod routes;
+pub mod routing;
 pub mod topology;

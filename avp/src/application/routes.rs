@@ -10,7 +10,7 @@ use hashbrown::HashTable;
 use std::time::Duration;
 
 /// A link, distinguished from later ones that use the same place in the table of links.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId {
     /// Its place in the table of links.
     pub index: u32,

@@ -45,6 +45,9 @@ impl VirtualPeer {
         {
             query.found(files.into());
         }
+        if let Some(routing) = self.routing.as_mut().filter(|_| role.is_neighbour()) {
+            routing.answered(id, files);
+        }
         if hit.servent != Guid::ZERO && self.table.by_servent(hit.servent) != Some(id) {
             let table = &self.table;
             self.push_routes.hit(self.now, hit.servent, id, |link| table.lives(link));

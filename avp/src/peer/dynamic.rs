@@ -6,6 +6,7 @@ use super::VirtualPeer;
 use crate::application::dynamic_query::{Ask, Candidate, DynamicQuery, End};
 use crate::application::monitoring::DropReason;
 use crate::application::routes::LinkId;
+use crate::application::routing::Routed;
 use crate::gnutella::qrp::Hashes;
 use crate::gnutella::query::{Flags, Query};
 use crate::gnutella::{Guid, HEADER_LEN, Header, Kind};
@@ -33,7 +34,8 @@ impl VirtualPeer {
             && self.table.by_id(leaf).is_some_and(|r| r.link.support.has(Support::QUERY_STATUS_REQUEST));
         let wanted = self.config.query_results.into();
         let mut query = DynamicQuery::new(guid, leaf, payload, guided, wanted, self.now);
-        let candidates = self.candidates(hashes);
+        let mut candidates = self.candidates(hashes);
+        self.choose(leaf, guid, payload, true, &mut candidates);
         let mut asks = std::mem::take(&mut self.asks);
         query.probe(self.now, &candidates, &mut asks);
         for ask in asks.drain(..) {
@@ -59,7 +61,8 @@ impl VirtualPeer {
         let payload = std::mem::take(&mut query.payload);
         let (leaf, ask_leaf) = (query.leaf, query.should_ask_leaf());
         let hashes = Query::parse(&payload).map(|q| Hashes::of(&q)).unwrap_or_default();
-        let candidates = self.candidates(&hashes);
+        let mut candidates = self.candidates(&hashes);
+        self.choose(leaf, guid, &payload, true, &mut candidates);
         let now = self.now;
         if let Some(ask) = self.dynamic.step(guid, |q| q.step(now, &candidates)) {
             self.put(ask, guid, &payload);
@@ -75,6 +78,30 @@ impl VirtualPeer {
 
     /// The neighbours that can be asked, from a random one on.
     fn candidates(&mut self, hashes: &Hashes) -> Vec<Candidate> {
+        let mut candidates = self.neighbours_for(hashes);
+        if !candidates.is_empty() {
+            let first = self.rng.next_u32() as usize % candidates.len();
+            candidates.rotate_left(first);
+        }
+        candidates
+    }
+
+    /// Lets the routing choose, where there is one.
+    pub(super) fn choose(
+        &mut self,
+        from: LinkId,
+        guid: Guid,
+        payload: &[u8],
+        from_leaf: bool,
+        candidates: &mut Vec<Candidate>,
+    ) {
+        if let (Some(routing), Some(query)) = (&mut self.routing, Query::parse(payload)) {
+            routing.choose(&Routed { guid, query, from, from_leaf }, candidates);
+        }
+    }
+
+    /// The neighbours that are not held back by flow control.
+    pub(super) fn neighbours_for(&mut self, hashes: &Hashes) -> Vec<Candidate> {
         let mut candidates = std::mem::take(&mut self.candidates);
         candidates.clear();
         let mut matching = std::mem::take(&mut self.targets);
@@ -89,6 +116,8 @@ impl VirtualPeer {
             }
             candidates.push(Candidate {
                 link: relation.id,
+                remote: link.remote,
+                round_trip: link.monitor.round_trip.smoothed(),
                 degree: terms.degree,
                 ttl_max: terms.max_ttl.min(self.config.max_ttl),
                 matches: matching.binary_search(index).is_ok(),
@@ -96,10 +125,6 @@ impl VirtualPeer {
             });
         }
         self.targets = matching;
-        if !candidates.is_empty() {
-            let first = self.rng.next_u32() as usize % candidates.len();
-            candidates.rotate_left(first);
-        }
         candidates
     }
 

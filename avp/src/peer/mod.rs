@@ -63,6 +63,7 @@ use crate::application::dynamic_query::{Active, Ask, Candidate};
 use crate::application::monitoring::Monitor;
 use crate::application::query_routing::{Matrix, Published};
 use crate::application::routes::{PushRoute, QueryRoute, Routes};
+use crate::application::routing::Routing;
 use crate::application::topology::Topology;
 use crate::cache::hosts::HostCache;
 use crate::cache::pong::PongCache;
@@ -119,6 +120,8 @@ pub struct VirtualPeer {
     held_bytes: usize,
     work: Work,
     dynamic: Active,
+    /// Who of the neighbours gets a query, where it is not for the standard rules to say.
+    routing: Option<Box<dyn Routing>>,
 
     hosts: HostCache,
     pongs: PongCache,
@@ -179,6 +182,7 @@ impl VirtualPeer {
             held_bytes: 0,
             work: Work::default(),
             dynamic: Active::new(config.dynamic_queries as usize, &hasher),
+            routing: None,
             hosts: HostCache::new(config.allow_private_addresses, &mut rng),
             pongs: PongCache::default(),
             monitor: Monitor::default(),
@@ -192,6 +196,13 @@ impl VirtualPeer {
             rng,
             config,
         }
+    }
+
+    /// Lets something else than the standard rules say which neighbours get a query.
+    #[must_use]
+    pub fn route_with(mut self, routing: Box<dyn Routing>) -> Self {
+        self.routing = Some(routing);
+        self
     }
 
     /// Takes a batch of events, in the order in which they happened.

@@ -2,6 +2,7 @@
 
 use super::VirtualPeer;
 use super::work::COPY_WORK;
+use crate::application::dynamic_query::Candidate;
 use crate::application::monitoring::DropReason;
 use crate::application::routes::LinkId;
 use crate::gnutella::qrp::Hashes;
@@ -97,6 +98,9 @@ impl VirtualPeer {
         if left == 0 {
             return;
         }
+        if self.routing.is_some() {
+            return self.offer_to_chosen(asked, left);
+        }
         let mut targets = std::mem::take(&mut self.targets);
         targets.clear();
         if left > 1 {
@@ -108,6 +112,23 @@ impl VirtualPeer {
         }
         self.relay(asked, left, &targets);
         self.targets = targets;
+    }
+
+    /// To the neighbours that the routing chooses, of those that could get the query without it.
+    fn offer_to_chosen(&mut self, asked: &Asked<'_>, left: u8) {
+        let mut candidates = self.neighbours_for(asked.hashes);
+        let blind = |c: &Candidate| self.table.get(c.link.index).is_some_and(|r| r.column.is_none());
+        candidates.retain(|c| c.link != asked.from && (left > 1 || c.matches || blind(c)));
+        self.choose(asked.from, asked.header.guid, asked.payload, false, &mut candidates);
+        let mut targets = std::mem::take(&mut self.targets);
+        targets.clear();
+        for candidate in candidates.drain(..) {
+            if self.table.lives(candidate.link) && !targets.contains(&candidate.link.index) {
+                targets.push(candidate.link.index);
+            }
+        }
+        self.relay(asked, left, &targets);
+        (self.targets, self.candidates) = (targets, candidates);
     }
 
     /// One message to many links, but not back to where it came from.

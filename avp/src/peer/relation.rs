@@ -234,6 +234,9 @@ impl VirtualPeer {
                 self.hosts.refused(self.now, address);
             }
         }
+        if let Some(routing) = &mut self.routing {
+            routing.left(id);
+        }
         self.counters.ended(ending);
         self.trim_schedule();
     }

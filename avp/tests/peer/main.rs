@@ -7,3 +7,4 @@ mod log;
 mod net;
 mod overlay;
 mod raw;
+mod routing;

@@ -5,11 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::config::ServiceName;
-
-/// What `build.rs` gathers of the workspace.
-mod vendored {
-    include!(concat!(env!("OUT_DIR"), "/vendored.rs"));
-}
+use crate::proxylet::vendored;
 
 /// What a new proxylet begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -101,6 +97,7 @@ const TAKEN: &[&str] = &[
     "yield",
     "avp",
     "eep-sdk",
+    "gnutella-shell",
 ];
 
 const CARGO: &str = include_str!("../../templates/Cargo.toml.txt");
@@ -118,6 +115,7 @@ const PROBE: &[(&str, &str)] = &[
 const GNUTELLA: &[(&str, &str)] = &[
     ("tests/peer.rs", include_str!("../../templates/gnutella/tests/peer.rs")),
     ("vendor/avp/Cargo.toml", vendored::AVP_MANIFEST),
+    ("vendor/gnutella-shell/Cargo.toml", vendored::SHELL_MANIFEST),
 ];
 const GNUTELLA_MANIFEST: &str = include_str!("../../../proxylets/gnutella-peer/proxylet.json");
 
@@ -152,8 +150,8 @@ fn files(name: &ServiceName, kind: Kind) -> Vec<(String, String)> {
         }
         Kind::Gnutella => (
             GNUTELLA,
-            "avp = { path = \"vendor/avp\" }\n",
-            "the shell; what is Gnutella lies in `vendor/avp`, and `tests/peer.rs` tries it without a node",
+            "avp = { path = \"vendor/avp\" }\ngnutella-shell = { path = \"vendor/gnutella-shell\" }\n",
+            "its routing, to be changed; the rest is the stock peer (`vendor/avp`), and `tests/peer.rs` tries it without a node",
         ),
     };
     let filled = |text: &str| {
@@ -168,9 +166,13 @@ fn files(name: &ServiceName, kind: Kind) -> Vec<(String, String)> {
     files.extend(own.iter().map(|(path, text)| ((*path).to_owned(), filled(text))));
     let mut vendor: Vec<&(&str, &str)> = vendored::SDK.iter().collect();
     if kind == Kind::Gnutella {
-        vendor.extend(vendored::AVP.iter().chain(vendored::PEER));
+        vendor.extend(vendored::AVP.iter().chain(vendored::SHELL));
         let manifest = GNUTELLA_MANIFEST.replace("\"gnutella-peer\"", &format!("\"{name}\""));
         files.push(("proxylet.json".to_owned(), manifest));
+    }
+    if kind == Kind::Gnutella {
+        let named = |text: &str| text.replace("directed-search", name.as_str());
+        files.extend(vendored::PEER.iter().map(|(path, text)| ((*path).to_owned(), named(text))));
     }
     files.extend(vendor.into_iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())));
     files

@@ -10,6 +10,7 @@ pub use active::{Active, PER_LEAF_MAX};
 use crate::application::routes::LinkId;
 use crate::gnutella::Guid;
 use crate::host::Instant;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Neighbours whose query routing table matches that are probed at once, with TTL 1.
@@ -40,6 +41,10 @@ const DEGREE_UNKNOWN: u16 = 8;
 pub struct Candidate {
     /// Its link.
     pub link: LinkId,
+    /// The other end of its connection.
+    pub remote: SocketAddr,
+    /// How long a ping takes there and back, where one was answered.
+    pub round_trip: Option<Duration>,
     /// With how many ultrapeers it says to be connected; 0 where it does not say.
     pub degree: u16,
     /// Highest TTL that it takes.
@@ -257,6 +262,8 @@ mod tests {
         (0..n)
             .map(|index| Candidate {
                 link: LinkId { index, serial: 0 },
+                remote: SocketAddr::from(([10, 0, 0, 1], 6346)),
+                round_trip: None,
                 degree: 32,
                 ttl_max: 4,
                 matches: false,
