@@ -15,6 +15,7 @@ pub(crate) mod log;
 mod metrics;
 pub(crate) mod net;
 mod random;
+pub(crate) mod wasi;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -30,6 +31,7 @@ use crate::host::inbox::Inbox;
 use crate::host::kv::Kv;
 use crate::host::log::LogGate;
 use crate::host::net::Net;
+use crate::host::wasi::{Stdio, Wasi};
 use crate::observe::figures::Figures;
 use crate::observe::series::SeriesTable;
 use crate::proxylet::memory::MemoryLimit;
@@ -65,6 +67,42 @@ impl Env {
 pub(crate) struct Host {
     pub(crate) env: Rc<Env>,
     pub(crate) memory: MemoryLimit,
+    pub(crate) wasi: WasiState,
+}
+
+/// What an instance has of WASI.
+#[derive(Debug, Default)]
+pub(crate) struct WasiState {
+    /// The time of the present batch.
+    pub(crate) batch_ns: u64,
+    stdio: Stdio,
+}
+
+impl Wasi for Host {
+    fn batch_ns(&self) -> u64 {
+        self.wasi.batch_ns
+    }
+
+    fn wall_ns(&mut self) -> u64 {
+        wit::clock::Host::wall(self)
+    }
+
+    fn random(&mut self, len: u32) -> Vec<u8> {
+        wit::random::Host::bytes(self, len)
+    }
+
+    fn line(&mut self, warn: bool, line: String) {
+        let level = if warn { wit::log::Level::Warn } else { wit::log::Level::Info };
+        wit::log::Host::write(self, level, line);
+    }
+
+    fn refused(&mut self, line: &str) {
+        self.env.log.node_warn(line);
+    }
+
+    fn stdio(&mut self) -> &mut Stdio {
+        &mut self.wasi.stdio
+    }
 }
 
 /// Links every capability. Which of them a service may use is decided before an instance is made, by its imports and
@@ -79,5 +117,6 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     wit::kv::add_to_linker::<_, HasSelf<Host>>(linker, same)?;
     wit::metrics::add_to_linker::<_, HasSelf<Host>>(linker, same)?;
     wit::datagram::add_to_linker::<_, HasSelf<Host>>(linker, same)?;
-    net::link(linker)
+    net::link(linker)?;
+    wasi::link(linker)
 }

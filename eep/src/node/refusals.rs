@@ -72,6 +72,7 @@ pub(crate) fn load(source: &Source, error: &LoadError) -> Box<Problem> {
         LoadError::CoreModule => ("not-a-component", split()),
         LoadError::NoExport { .. } => ("not-a-proxylet", split()),
         LoadError::Version { .. } => ("unknown-interface", split()),
+        LoadError::Shape { .. } => ("other-contract", split()),
         LoadError::UnknownInterface { interface, offered, fix } => {
             let title = format!("the proxylet imports `{interface}`, which this node does not offer");
             ("unknown-interface", (title, format!("{fix}\nthis node offers {offered}")))

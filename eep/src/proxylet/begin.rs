@@ -8,7 +8,7 @@ use crate::host::clock::ServiceClock;
 use crate::host::kv::Kv;
 use crate::host::log::LogGate;
 use crate::host::net::Net;
-use crate::host::{Env, Host};
+use crate::host::{Env, Host, WasiState};
 use crate::proxylet::error::StartError;
 use crate::proxylet::instance::Instance;
 use crate::proxylet::memory::MemoryLimit;
@@ -47,7 +47,7 @@ pub(crate) fn begin(
     let (spec, runtime) = (&life.spec, &life.runtime);
     life.figures.memory_bytes.set(0);
     let memory = MemoryLimit::new(spec.limits.memory.0, Arc::clone(&life.figures));
-    let host = Host { env: Rc::clone(env), memory };
+    let host = Host { env: Rc::clone(env), memory, wasi: WasiState::default() };
     let call = spec.limits.call();
     let mut instance =
         Instance::new(runtime.engine(), &spec.code, host, call).map_err(StartError::Trapped)?;

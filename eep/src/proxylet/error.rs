@@ -69,6 +69,21 @@ pub enum LoadError {
         /// What to do.
         fix: &'static str,
     },
+    /// An interface of the right version, and of another shape.
+    #[error(
+        "the proxylet was built against another form of `{interface}`: the {item} {wanted} there, and this node has \
+         {offered}: build it again with the SDK and the contract of this node (`eep proxylet new` makes a project with both)"
+    )]
+    Shape {
+        /// The interface with its version.
+        interface: String,
+        /// The function or type.
+        item: String,
+        /// What it is to the proxylet.
+        wanted: String,
+        /// What it is to the node.
+        offered: String,
+    },
     /// The world's export is missing.
     #[error("the proxylet does not export `{interface}`: implement the world `eep:proxylet/service`")]
     NoExport {

@@ -4,6 +4,7 @@ use serde::Serialize;
 use wasmparser::{Parser, Payload};
 
 use crate::host::grant::{Grant, Grants};
+use crate::host::wasi;
 use crate::proxylet::error::LoadError;
 use crate::proxylet::manifest::{Manifest, SECTION};
 
@@ -61,6 +62,8 @@ pub struct Need {
     pub granted: Vec<String>,
     /// What would, where nothing does.
     pub missing: Option<&'static str>,
+    /// What it is answered with, where that is less than it may seem.
+    pub note: Option<&'static str>,
 }
 
 impl Need {
@@ -69,7 +72,10 @@ impl Need {
     pub fn told(&self) -> String {
         match self.missing {
             Some(missing) => format!("not granted (needs `{missing}`)"),
-            None if self.granted.is_empty() => "needs no grant".to_owned(),
+            None if self.granted.is_empty() => match self.note {
+                Some(note) => format!("needs no grant: {note}"),
+                None => "needs no grant".to_owned(),
+            },
             None => format!("granted by {}", self.granted.join(", ")),
         }
     }
@@ -191,7 +197,7 @@ impl Inspection {
                 Some("datagram") if !grants.any_datagram() => Some("datagram:PORT"),
                 _ => None,
             };
-            Need { interface: import.to_string(), granted, missing }
+            Need { interface: import.to_string(), granted, missing, note: note(&import.name) }
         };
         self.imports.iter().map(need).collect()
     }
@@ -217,6 +223,20 @@ impl Inspection {
     }
 }
 
+/// What the imports of WASI come to.
+fn note(interface: &str) -> Option<&'static str> {
+    match interface {
+        "wasi:cli/stdout" | "wasi:cli/stderr" => Some("its lines go to the log"),
+        "wasi:clocks/monotonic-clock" => Some("stands still within a batch"),
+        "wasi:clocks/wall-clock" => Some("as `clock`"),
+        "wasi:cli/exit" => Some("ends the instance"),
+        name if name.starts_with("wasi:random/") => Some("as `random`"),
+        name if name.starts_with("wasi:cli/") => Some("empty"),
+        name if wasi::absent::is_absent(name) => Some("there are none, and it is told so"),
+        _ => None,
+    }
+}
+
 fn check_import(import: &Interface) -> Result<(), LoadError> {
     let unknown = |fix| LoadError::UnknownInterface {
         interface: import.to_string(),
@@ -226,8 +246,20 @@ fn check_import(import: &Interface) -> Result<(), LoadError> {
     match import.of_package() {
         Some(name) if OFFERED.contains(&name) => check_version(import),
         Some(_) => Err(unknown("Run it on a newer node, or build it without that interface.")),
+        None if wasi::ANSWERED.contains(&import.name.as_str()) || wasi::absent::is_absent(&import.name) => {
+            match import.version.as_deref() {
+                Some(version) if version.starts_with("0.2.") => Ok(()),
+                version => Err(LoadError::Version {
+                    interface: import.name.clone(),
+                    wanted: version.unwrap_or("none").to_owned(),
+                    offered: "0.2",
+                    fix: "build it with tools that make components for WASI 0.2",
+                }),
+            }
+        }
         None if import.name.starts_with("wasi:") => Err(unknown(
-            "Build it for wasm32-unknown-unknown with `eep proxylet build`, which leaves WASI out.",
+            "Build it with `eep proxylet build`, which leaves out what a proxylet has no use for; of WASI 0.2 there are \
+             clocks, random and stdio.",
         )),
         None => Err(unknown("A proxylet may import interfaces of `eep:proxylet` only.")),
     }

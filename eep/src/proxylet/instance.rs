@@ -52,6 +52,7 @@ impl Instance {
     }
 
     pub(crate) fn start(&mut self, now_ns: u64, config: &str) -> Result<Result<(), String>, TrapReport> {
+        self.store.data_mut().wasi.batch_ns = now_ns;
         self.call("start", |guest, store| guest.call_start(store, now_ns, config))
     }
 
@@ -61,11 +62,13 @@ impl Instance {
         config: &str,
         state: &[u8],
     ) -> Result<Result<(), String>, TrapReport> {
+        self.store.data_mut().wasi.batch_ns = now_ns;
         self.call("restore", |guest, store| guest.call_restore(store, now_ns, config, state))
     }
 
     pub(crate) fn handle(&mut self, now_ns: u64, batch: &Batch) -> Result<(), TrapReport> {
         let Batch { events, conns, lens, .. } = batch;
+        self.store.data_mut().wasi.batch_ns = now_ns;
         self.call("handle", |guest, store| {
             guest.call_handle(store, now_ns, events, conns, lens, batch.bytes())
         })

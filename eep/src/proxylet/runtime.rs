@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::host::bindings::ServicePre;
 use crate::host::descriptors::Descriptors;
-use crate::host::{self, Host};
+use crate::host::{self, Host, wasi};
 use crate::proxylet::backoff::BackoffConfig;
 use crate::proxylet::code::Code;
 use crate::proxylet::compile_cache::{CacheWriter, CompileCache};
+use crate::proxylet::contract;
 use crate::proxylet::digest::Digest;
 use crate::proxylet::epoch::Ticker;
 use crate::proxylet::error::LoadError;
@@ -120,11 +121,26 @@ impl Runtime {
         let was_cached = cached.is_some();
         let component = match cached {
             Some(component) => component,
-            None => self.compile(bytes, &digest)?,
+            None => {
+                // What is in the cache was found to fit.
+                contract::check(bytes)?;
+                self.compile(bytes, &digest)?
+            }
         };
-        let pre = self.linker.0.instantiate_pre(&component).and_then(ServicePre::new);
+        let pre = self.linked(&component).and_then(ServicePre::new);
         let pre = pre.map_err(|error| LoadError::Compile(format!("{error:#}")))?;
         Ok(Code::new(digest, inspection, pre, was_cached))
+    }
+
+    /// A component with its imports.
+    fn linked(&self, component: &Component) -> wasmtime::Result<InstancePre<Host>> {
+        let linker = &self.linker.0;
+        if !component.component_type().imports(&self.engine).any(|(name, _)| wasi::absent::is_absent(name)) {
+            return linker.instantiate_pre(component);
+        }
+        let mut linker = linker.clone();
+        wasi::absent::link(&mut linker, component, &self.engine)?;
+        linker.instantiate_pre(component)
     }
 
     fn compile(&self, bytes: &[u8], digest: &Digest) -> Result<Component, LoadError> {

@@ -98,6 +98,7 @@ fn images_that_cannot_be_had_say_why() {
     let index = serde_json::json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": []});
     registry.put("index/1", INDEX, index.to_string().as_bytes());
     registry.put("text/1", MANIFEST, b"<!doctype html>");
+    registry.put("long/1", MANIFEST, &vec![b' '; (4 << 20) + 1]);
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (gone_image, image) = (format!("oci://{gone}/probe:1"), |name: &str| registry.image(name));
     let cases: &[(&str, &[&str])] = &[
@@ -108,6 +109,7 @@ fn images_that_cannot_be_had_say_why() {
         ("an image of something else", &["inspect", &image("tar:1")]),
         ("an index", &["inspect", &image("index:1")]),
         ("a manifest that is none", &["inspect", &image("text:1")]),
+        ("a manifest without an end", &["inspect", &image("long:1")]),
         ("not allowed", &["inspect", &closed.image("probe:1")]),
         ("nobody there", &["inspect", &gone_image]),
         ("publish under a digest", &["publish", "probe.wasm", &image(&format!("p@sha256:{}", digest(b"")))]),

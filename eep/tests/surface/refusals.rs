@@ -43,8 +43,15 @@ fn what_cannot_be_loaded_is_refused_and_changes_nothing() {
         r#"(component (import "eep:proxylet/net@0.9.0" (instance)) (import "eep:proxylet/clock@0.1.0" (instance)))"#,
     )
     .unwrap();
-    let wants_files =
-        wat::parse_str(r#"(component (import "wasi:filesystem/types@0.2.0" (instance)))"#).unwrap();
+    let of_other_shape = wat::parse_str(
+        r#"(component
+            (import "eep:proxylet/random@0.1.0" (instance
+              (export "bytes" (func (param "len" u64) (result (list u8))))))
+            (instance $lifecycle)
+            (export "eep:proxylet/lifecycle@0.1.0" (instance $lifecycle)))"#,
+    )
+    .unwrap();
+    let wants_http = wat::parse_str(r#"(component (import "wasi:http/types@0.2.0" (instance)))"#).unwrap();
     node.file("truncated.wasm", &good[..good.len() / 2]);
     node.file("text.wasm", b"This is a letter, and no proxylet.");
     node.file("empty.wasm", b"");
@@ -55,7 +62,8 @@ fn what_cannot_be_loaded_is_refused_and_changes_nothing() {
         bytes
     });
     node.file("other-version.wasm", &of_other_version);
-    node.file("files.wasm", &wants_files);
+    node.file("other-shape.wasm", &of_other_shape);
+    node.file("http.wasm", &wants_http);
     node.file("nameless.wasm", &with_manifest(&serde_json::json!({"wants": [], "config": {"port": 0}})));
     node.file("bad-manifest.wasm", &with_section(module_component(), "eep:proxylet", b"{\"name\": 7}"));
     node.file("unknown-key.yaml", b"name: edge\nproxylet: {url: probe.wasm}\ngrants: [net.connect]\n");
@@ -94,7 +102,8 @@ fn what_cannot_be_loaded_is_refused_and_changes_nothing() {
         ("core module", &["load", "core.wasm", "--name", "x"]),
         ("damaged code", &["load", "damaged.wasm", "--name", "x"]),
         ("interface of another version", &["load", "other-version.wasm", "--name", "x"]),
-        ("interface that is not offered", &["load", "files.wasm", "--name", "x"]),
+        ("interface of another shape", &["load", "other-shape.wasm", "--name", "x"]),
+        ("interface that is not offered", &["load", "http.wasm", "--name", "x"]),
         ("embedded manifest that is none", &["load", "bad-manifest.wasm", "--name", "x"]),
         ("no grants", &["load", "probe.wasm", "--name", "x"]),
         ("too few grants", &["load", "probe.wasm", "--name", "x", "--grant", "net.connect"]),

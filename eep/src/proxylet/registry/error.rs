@@ -105,7 +105,7 @@ pub(super) fn innermost(error: &dyn std::error::Error) -> String {
 }
 
 /// A stranger's words, not at any length.
-fn brief(text: &str) -> String {
+pub(super) fn brief(text: &str) -> String {
     const CHARS_MAX: usize = 200;
     text.chars().take(CHARS_MAX).collect::<String>().trim().to_owned()
 }

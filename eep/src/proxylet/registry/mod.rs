@@ -7,12 +7,14 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`address`] | which image |
+//! | `manifest` | what an image is made of |
 //! | `pull` | code and signatures from a registry |
 //! | [`push`] | both to a registry |
 //! | [`error`] | what went wrong, in our words |
 
 pub mod address;
 pub mod error;
+mod manifest;
 mod pull;
 pub mod push;
 

@@ -27,8 +27,7 @@ impl Registry {
     }
 
     async fn layers(&self) -> Result<Vec<OciDescriptor>, RegistryError> {
-        let (manifest, _) = self.client.pull_manifest(self.image.reference(), &self.user).await?;
-        match manifest {
+        match self.manifest().await? {
             OciManifest::Image(manifest) => Ok(manifest.layers),
             OciManifest::ImageIndex(_) => {
                 Err(RegistryError::NoProxylet { why: "it is an index of images for several platforms" })
