@@ -9,6 +9,8 @@ pub const GNUTELLA_PORT: u16 = 6346;
 pub const ULTRAPEERS_MAX: u16 = 1_024;
 /// Most leaves that can be configured: the counters of the aggregated query routing table have 16 bits.
 pub const LEAVES_MAX: u32 = 65_535;
+/// Most dynamic queries that can be configured.
+pub const DYNAMIC_QUERIES_MAX: usize = 65_536;
 /// Most addresses in one list of the configuration.
 pub const LIST_MAX: usize = 256;
 /// Longest name that is accepted in a list of the configuration, in bytes.
@@ -119,7 +121,7 @@ impl Config {
         within("old-peers", self.old_peers, 0, 64)?;
         within("max-ttl", self.max_ttl, 2, 7)?;
         within("query-results", self.query_results, 1, 1_000)?;
-        within("dynamic-queries", self.dynamic_queries, 0, 65_536)?;
+        within("dynamic-queries", self.dynamic_queries, 0, DYNAMIC_QUERIES_MAX as u32)?;
         within("query-routes", self.query_routes, ROUTES.0, ROUTES.1)?;
         within("push-routes", self.push_routes, ROUTES.0, ROUTES.1)?;
         within("route-seconds", self.route_seconds, 10, 3_600)?;

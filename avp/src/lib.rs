@@ -18,6 +18,7 @@
 //! | [`network`] | network optimisation layer: traffic classes, link measurement |
 //! | [`peer`] | [`VirtualPeer`]: the way a message travels |
 //! | [`host`] | what the outside gives: time, events, the [`Host`] trait |
+//! | `state` | how what outlives an instance is written and read |
 //! | [`config`] | every setting, its unit, default and bound |
 
 pub mod application;
@@ -28,6 +29,7 @@ pub mod host;
 pub mod link;
 pub mod network;
 pub mod peer;
+mod state;
 pub mod tables;
 
 pub use config::Config;

@@ -5,6 +5,7 @@
 
 use crate::gnutella::Kind;
 use crate::host::Instant;
+use crate::state::{Damaged, Reader, Saved, Writer};
 use std::time::Duration;
 
 /// The kinds of descriptors that are told apart; all others are the last one.
@@ -260,6 +261,57 @@ impl Monitor {
             &[],
             self.response.value(),
         );
+    }
+}
+
+impl Durations {
+    fn save(&self, to: &mut Writer) {
+        self.counts.save(to);
+        self.nanos.save(to);
+    }
+
+    fn load(&mut self, from: &mut Reader<'_>) -> Result<(), Damaged> {
+        for n in &mut self.counts {
+            *n = from.count()?;
+        }
+        self.nanos = from.load()?;
+        Ok(())
+    }
+}
+
+impl Saved for Monitor {
+    fn save(&self, to: &mut Writer) {
+        let Self {
+            received,
+            received_bytes,
+            relayed,
+            relayed_bytes,
+            dropped,
+            arrived,
+            inter_arrival,
+            response,
+        } = self;
+        [*received, *relayed].save(to);
+        [*received_bytes, *relayed_bytes].save(to);
+        dropped.save(to);
+        arrived.save(to);
+        inter_arrival.iter().for_each(|durations| durations.save(to));
+        response.save(to);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let mut monitor = Self::default();
+        let bytes = [&mut monitor.received_bytes, &mut monitor.relayed_bytes];
+        let counters = monitor.received.iter_mut().chain(&mut monitor.relayed).chain(bytes);
+        for n in counters.chain(monitor.dropped.as_flattened_mut()) {
+            *n = from.count()?;
+        }
+        monitor.arrived = from.load()?;
+        for durations in &mut monitor.inter_arrival {
+            durations.load(from)?;
+        }
+        monitor.response.load(from)?;
+        Ok(monitor)
     }
 }
 

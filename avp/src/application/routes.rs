@@ -3,6 +3,8 @@
 //! Two generations: new entries go to the young one; when it is full or old enough it becomes the old one, and what
 //! was old is forgotten. So the table is bounded, and an entry lives for one to two ages.
 
+mod saved;
+
 use crate::gnutella::Guid;
 use crate::host::Instant;
 use crate::tables::Hasher;

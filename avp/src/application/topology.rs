@@ -3,7 +3,9 @@
 //! The configured hosts are dialled until they are neighbours, and again when they are lost; hosts from the cache, which
 //! knows which of them to leave alone for how long, fill the ultrapeer slots that remain.
 
+use crate::config::LIST_MAX;
 use crate::host::{ConnId, Instant};
+use crate::state::{Damaged, Reader, Saved, Writer};
 use crate::tables::{Hasher, Map};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -114,6 +116,11 @@ impl Topology {
         }
     }
 
+    /// A dialled connection is gone, which says nothing about the host.
+    pub fn forget(&mut self, conn: ConnId) {
+        self.dialling.remove(&conn);
+    }
+
     /// A dialled connection came to nothing. Answers which host that was.
     pub fn failed(&mut self, now: Instant, conn: ConnId, failure: Failure) -> Option<SocketAddr> {
         let host = self.dialling.remove(&conn)?;
@@ -137,6 +144,41 @@ impl Topology {
     #[must_use]
     pub fn dialling(&self) -> usize {
         self.dialling.len()
+    }
+}
+
+impl Saved for Fixed {
+    fn save(&self, to: &mut Writer) {
+        self.host.save(to);
+        self.rests_until.save(to);
+        self.failures.save(to);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self { host: from.load()?, rests_until: from.load()?, failures: from.small_count()? })
+    }
+}
+
+impl Topology {
+    pub(crate) fn save(&self, to: &mut Writer) {
+        to.list(self.fixed.iter());
+        to.len_of(self.dialling.len());
+        for (conn, host) in &self.dialling {
+            conn.save(to);
+            host.save(to);
+        }
+    }
+
+    /// Takes over what is known of the hosts that are configured now, and who is being dialled.
+    pub(crate) fn load(&mut self, from: &mut Reader<'_>) -> Result<(), Damaged> {
+        let known: Vec<Fixed> = from.list(LIST_MAX)?;
+        for fixed in &mut self.fixed {
+            *fixed = known.iter().find(|k| k.host == fixed.host).copied().unwrap_or(*fixed);
+        }
+        for _ in 0..from.len_of(1, DIALS_MAX)? {
+            self.dialling.insert(from.load()?, from.load()?);
+        }
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 //! A few pongs are kept for each distance, the newest of them, so that whoever asks learns of hosts near and far.
 
 use crate::host::Instant;
+use crate::state::{Damaged, Reader, Saved, Writer};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::Rng;
 use std::net::SocketAddrV4;
@@ -95,6 +96,32 @@ impl PongCache {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl Saved for Kept {
+    fn save(&self, to: &mut Writer) {
+        self.addr.save(to);
+        self.at.save(to);
+        to.list(self.payload.iter());
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self { addr: from.load()?, at: from.load()?, payload: from.list(PONG_BYTES_MAX)? })
+    }
+}
+
+impl Saved for PongCache {
+    fn save(&self, to: &mut Writer) {
+        self.by_hops.iter().for_each(|pongs| to.list(pongs.iter()));
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let mut cache = Self::default();
+        for pongs in &mut cache.by_hops {
+            *pongs = from.list(PONGS_PER_HOP)?;
+        }
+        Ok(cache)
     }
 }
 

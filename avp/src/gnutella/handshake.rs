@@ -5,6 +5,7 @@
 
 use super::guid::Guid;
 use super::headers::{Headers, Version};
+use crate::state;
 
 /// Most bytes of a block, unless the reader is given other bounds.
 pub const BLOCK_BYTES_MAX: usize = 16 * 1024;
@@ -215,6 +216,23 @@ impl Reader {
             }
         }
         Ok(())
+    }
+}
+
+/// The bounds are the owner's and are not saved.
+impl Reader {
+    pub(crate) fn save(&self, to: &mut state::Writer) {
+        to.buffer(&self.bytes);
+        to.len_of(self.line_start);
+        to.len_of(self.lines);
+    }
+
+    /// Takes over what has come in.
+    pub(crate) fn load(&mut self, from: &mut state::Reader<'_>) -> Result<(), state::Damaged> {
+        self.bytes = from.buffer(self.bytes_max)?;
+        self.line_start = from.load::<u32>()? as usize;
+        self.lines = from.load::<u32>()? as usize;
+        from.ensure(self.line_start <= self.bytes.len() && self.lines <= self.lines_max)
     }
 }
 

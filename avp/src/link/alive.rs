@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Role;
 use crate::gnutella::Guid;
 use crate::host::Instant;
+use crate::state::saved;
 
 /// How often a relation is probed, and how long its silence is borne.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct Alive {
     answered: bool,
     heard: bool,
 }
+
+saved!(Alive { guid, sent_at, next_at, unanswered, answered, heard });
 
 /// What is to be done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

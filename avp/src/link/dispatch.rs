@@ -8,6 +8,7 @@ use super::state::Link;
 use crate::gnutella::{HEADER_LEN, Header};
 use crate::host::{ConnId, Host, Instant, SendBatch};
 use crate::network::traffic::{Class, Rank};
+use crate::state::{Damaged, Reader, Saved, Writer};
 
 /// A message on its way out. Its bytes are copied once into the batch however many relations take it at once, and
 /// once more, shared, if any of them has to wait.
@@ -357,6 +358,26 @@ impl Dispatch {
         if let Some((header, payload)) = link.hops_flow_message(limit) {
             self.send(link, &mut Outgoing::signal(&header, &payload));
         }
+    }
+}
+
+/// Between two calls nothing is in a batch and nothing is to be closed.
+impl Dispatch {
+    pub(crate) fn save(&self, to: &mut Writer) {
+        self.number.save(to);
+        to.list(self.refill.iter());
+        to.list(self.overflowed.iter());
+        self.losses.0.save(to);
+    }
+
+    /// `held_bytes` is what waits on all relations.
+    pub(crate) fn load(from: &mut Reader<'_>, held_bytes: usize) -> Result<Self, Damaged> {
+        let (number, refill, overflowed) = (from.load()?, from.list(usize::MAX)?, from.list(usize::MAX)?);
+        let mut losses = Losses::default();
+        for n in losses.0.as_flattened_mut() {
+            *n = from.count()?;
+        }
+        Ok(Self { number, refill, overflowed, losses, held_bytes, ..Self::default() })
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::queue::{Pushed, QUEUE_BYTES_MAX, Queue};
 use crate::host::Instant;
 use crate::network::traffic::{Class, Rank};
+use crate::state::saved;
 
 /// Bytes that one batch takes to one relation before the rest waits: what the shell calls congested anyway.
 pub const BATCH_BYTES_MAX: u32 = 64 * 1024;
@@ -28,6 +29,8 @@ pub struct Flow {
     batch_bytes: u32,
     controlled: bool,
 }
+
+saved!(Flow { queue, congested_since, batch, batch_bytes, controlled });
 
 /// What queueing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

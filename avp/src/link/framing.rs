@@ -5,6 +5,7 @@
 
 use crate::gnutella::limits::{self, Verdict};
 use crate::gnutella::{HEADER_LEN, Header};
+use crate::state::{Damaged, Reader, Saved, Writer};
 
 /// What a connection has left unfinished. An idle one holds no memory.
 #[derive(Debug, Default)]
@@ -13,6 +14,24 @@ pub struct Framing {
     partial: Vec<u8>,
     /// How many bytes of a dropped message are yet to come.
     skip: u32,
+}
+
+impl Saved for Framing {
+    fn save(&self, to: &mut Writer) {
+        to.buffer(&self.partial);
+        self.skip.save(to);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let partial = from.buffer(HEADER_LEN + limits::PAYLOAD_BYTES_MAX as usize)?;
+        // What could not be the beginning of a message was never kept.
+        let fits = Header::parse(&partial).is_none_or(|header| {
+            let whole = HEADER_LEN + header.len as usize;
+            limits::of(header.kind).judge(header.len) == Verdict::Fits && partial.len() < whole
+        });
+        from.ensure(fits)?;
+        Ok(Self { partial, skip: from.load()? })
+    }
 }
 
 /// One message, or what came instead.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::network::traffic::{Class, Rank};
+use crate::state::{Damaged, Reader, Saved, Writer};
 
 /// Bytes that may wait on one relation, headers included. gtk-gnutella's figure.
 pub const QUEUE_BYTES_MAX: usize = 96 * 1024;
@@ -17,6 +18,27 @@ pub struct Queue {
     waiting: BTreeMap<(Rank, u64), Arc<[u8]>>,
     bytes: usize,
     next: u64,
+}
+
+impl Saved for Box<Queue> {
+    fn save(&self, to: &mut Writer) {
+        self.next.save(to);
+        to.len_of(self.waiting.len());
+        for (key, message) in &self.waiting {
+            key.save(to);
+            to.shared(message);
+        }
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let (next, mut waiting, mut bytes) = (from.count()?, BTreeMap::new(), 0);
+        for _ in 0..from.len_of(1, QUEUE_BYTES_MAX)? {
+            let (key, message): ((Rank, u64), _) = (from.load()?, from.shared(QUEUE_BYTES_MAX)?);
+            bytes += message.len();
+            from.ensure(key.1 < next && bytes <= QUEUE_BYTES_MAX && waiting.insert(key, message).is_none())?;
+        }
+        Ok(Box::new(Queue { waiting, bytes, next }))
+    }
 }
 
 /// What became of a message that should wait.

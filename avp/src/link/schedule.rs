@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::host::{ConnId, Instant};
+use crate::state::{Damaged, Reader, Saved, Writer};
 
 /// So many ended connections are borne in any case.
 const SLACK: usize = 1024;
@@ -42,6 +43,18 @@ impl Schedule {
     #[must_use]
     pub fn next_at(&self) -> Option<Instant> {
         self.due.peek().map(|Reverse((at, _))| *at)
+    }
+}
+
+impl Saved for Schedule {
+    fn save(&self, to: &mut Writer) {
+        to.len_of(self.due.len());
+        self.due.iter().for_each(|Reverse(entry)| entry.save(to));
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let due: Vec<_> = from.list(usize::MAX)?;
+        Ok(Self { due: due.into_iter().map(Reverse).collect() })
     }
 }
 

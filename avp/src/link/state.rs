@@ -11,6 +11,7 @@ use crate::gnutella::vendor::Message;
 use crate::gnutella::{Guid, Header, Kind};
 use crate::host::{ConnId, Instant};
 use crate::network::monitoring::LinkMonitor;
+use crate::state::saved;
 
 /// One relation. There may be ten thousand, so what is not in use has no memory: see the test on its size.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub struct Link {
     /// Queries that have made so many hops are not wanted.
     hops_limit: u8,
 }
+
+saved!(Link { conn, remote, terms, since, flow, monitor, support, framing, unfinished, alive, hops_limit });
 
 /// What a relation needs now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

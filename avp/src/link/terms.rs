@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::gnutella::Guid;
 use crate::gnutella::headers::Version;
+use crate::state::saved;
 
 /// What a peer is to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,18 +45,12 @@ impl Features {
     pub const NONE: Self = Self(0);
     /// Extension blocks (`GGEP: 0.5`).
     pub const GGEP: Self = Self(1);
-    /// Answers pings from a cache (`Pong-Caching: 0.1`).
-    pub const PONG_CACHING: Self = Self(1 << 1);
     /// Says why it leaves (`Bye-Packet: 0.1`).
-    pub const BYE: Self = Self(1 << 2);
+    pub const BYE: Self = Self(1 << 1);
     /// Understands vendor messages (`Vendor-Message: 0.1` or later).
-    pub const VENDOR_MESSAGES: Self = Self(1 << 3);
-    /// Searches by dynamic querying (`X-Dynamic-Querying: 0.1`).
-    pub const DYNAMIC_QUERYING: Self = Self(1 << 4);
+    pub const VENDOR_MESSAGES: Self = Self(1 << 2);
     /// Takes a repeated query with a higher TTL as an extension of the first (`X-Ext-Probes: 0.1`).
-    pub const EXTENDED_PROBES: Self = Self(1 << 5);
-    /// Answers out of band and UDP queries (`X-Guess`).
-    pub const GUESS: Self = Self(1 << 6);
+    pub const EXTENDED_PROBES: Self = Self(1 << 3);
 
     /// Whether all of `other` are in this set.
     #[must_use]
@@ -100,6 +95,23 @@ pub struct Terms {
     /// The peer's servent GUID (`GUID`).
     pub guid: Option<Guid>,
 }
+
+saved!(Features { 0 });
+saved!(Terms {
+    role,
+    dialled,
+    inflate,
+    deflate,
+    max_ttl,
+    degree,
+    features,
+    query_routing,
+    ultrapeer_query_routing,
+    user_agent,
+    listen,
+    seen_as,
+    guid,
+});
 
 /// A longer `User-Agent` is cut.
 pub const USER_AGENT_BYTES_MAX: usize = 128;

@@ -5,6 +5,10 @@
 use std::time::Duration;
 
 use crate::host::Instant;
+use crate::state::{Damaged, Reader, Saved, Writer};
+
+/// No round trip is longer: the clock of nanoseconds would have come round.
+const ROUND_TRIP_MAX_S: f32 = 1.8e10;
 
 /// Smoothed round trip and its mean deviation, as TCP keeps them (RFC 6298, section 2).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -127,6 +131,57 @@ impl LinkMonitor {
     #[must_use]
     pub fn loss(&self) -> Option<f64> {
         (self.pings > 1).then(|| f64::from(self.pings_lost) / f64::from(self.pings - 1))
+    }
+}
+
+impl Saved for RoundTrip {
+    fn save(&self, to: &mut Writer) {
+        self.smoothed_s.save(to);
+        self.deviation_s.save(to);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let round_trip = Self { smoothed_s: from.load()?, deviation_s: from.load()? };
+        let sound = |seconds: f32| (0.0..=ROUND_TRIP_MAX_S).contains(&seconds);
+        from.ensure(sound(round_trip.smoothed_s) && sound(round_trip.deviation_s))?;
+        Ok(round_trip)
+    }
+}
+
+impl Saved for Throughput {
+    fn save(&self, to: &mut Writer) {
+        self.total_bytes.save(to);
+        self.marks.save(to);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let (total_bytes, marks) = (from.count()?, [from.load()?, from.load()?]);
+        from.ensure(marks.iter().all(|(_, bytes)| *bytes <= total_bytes))?;
+        Ok(Self { total_bytes, marks })
+    }
+}
+
+impl Saved for LinkMonitor {
+    fn save(&self, to: &mut Writer) {
+        let Self { round_trip, pings, pings_lost, received, sent, .. } = self;
+        round_trip.save(to);
+        [*pings, *pings_lost].save(to);
+        received.save(to);
+        sent.save(to);
+        [self.messages_received, self.messages_sent, self.messages_dropped].save(to);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self {
+            round_trip: from.load()?,
+            pings: from.load()?,
+            pings_lost: from.load()?,
+            received: from.load()?,
+            sent: from.load()?,
+            messages_received: from.count()?,
+            messages_sent: from.count()?,
+            messages_dropped: from.count()?,
+        })
     }
 }
 

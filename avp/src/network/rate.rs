@@ -4,6 +4,7 @@ use std::hash::Hash;
 use std::time::Duration;
 
 use crate::host::Instant;
+use crate::state::{Damaged, Reader, Saved, Writer};
 use crate::tables::{Hasher, Map};
 
 /// Lets each key through once in an interval, for a bounded number of keys. Where the table is full of keys that are
@@ -74,6 +75,49 @@ impl Bucket {
             self.tokens -= 1.0;
         }
         passes
+    }
+}
+
+impl<K: Hash + Eq> OncePer<K> {
+    pub(crate) fn save(&self, to: &mut Writer)
+    where
+        K: Saved,
+    {
+        self.cleaned.save(to);
+        to.len_of(self.last.len());
+        for (key, last) in &self.last {
+            key.save(to);
+            last.save(to);
+        }
+    }
+
+    /// Takes over who has asked and when.
+    pub(crate) fn load(&mut self, from: &mut Reader<'_>) -> Result<(), Damaged>
+    where
+        K: Saved,
+    {
+        self.cleaned = from.load()?;
+        for _ in 0..from.len_of(1, self.keys_max)? {
+            let (key, last) = from.load()?;
+            self.last.insert(key, last);
+        }
+        Ok(())
+    }
+}
+
+impl Bucket {
+    pub(crate) fn save(&self, to: &mut Writer) {
+        self.tokens.save(to);
+        self.filled.save(to);
+    }
+
+    /// Takes over what is in it.
+    pub(crate) fn load(&mut self, from: &mut Reader<'_>) -> Result<(), Damaged> {
+        let tokens: f64 = from.load()?;
+        from.ensure(tokens >= 0.0)?;
+        self.tokens = tokens.min(self.burst.into());
+        self.filled = from.load()?;
+        Ok(())
     }
 }
 

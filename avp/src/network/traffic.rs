@@ -1,6 +1,7 @@
 //! Classes of traffic, and what goes first where a link is too slow for all of it.
 
 use crate::gnutella::{Header, Kind};
+use crate::state::{Damaged, Reader, Saved, Writer};
 
 /// What a message is to the one who waits for it. Earlier classes go first: a message that is lost late has cost
 /// more, and an answer is worth more than a question.
@@ -91,6 +92,18 @@ impl Rank {
     #[inline]
     pub const fn class(self) -> Class {
         Class::ALL[(self.0 >> 4) as usize]
+    }
+}
+
+impl Saved for Rank {
+    fn save(&self, to: &mut Writer) {
+        self.0.save(to);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let rank = Self(from.load()?);
+        from.ensure(usize::from(rank.0 >> 4) < Class::ALL.len())?;
+        Ok(rank)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
+use crate::state::{Damaged, Reader, Saved, Writer};
+
 /// Addresses that are weighed against each other.
 const VOTES_MAX: usize = 8;
 
@@ -52,6 +54,19 @@ impl OwnAddress {
         let voted = self.votes.iter().max_by_key(|v| v.1).map(|v| v.0);
         let ip = voted.or(bound).or(self.local)?;
         Some(SocketAddrV4::new(ip, listen.port()))
+    }
+}
+
+impl Saved for OwnAddress {
+    fn save(&self, to: &mut Writer) {
+        to.list(self.votes.iter());
+        self.local.save(to);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let own = Self { votes: from.list(VOTES_MAX)?, local: from.load()? };
+        from.ensure(own.votes.iter().all(|vote| vote.1 > 0))?;
+        Ok(own)
     }
 }
 

@@ -10,16 +10,46 @@ use std::time::Duration;
 use crate::host::{Host, Instant, Level};
 use crate::link::Role;
 use crate::network::rate::{Bucket, OncePer};
+use crate::state::{Damaged, Reader, Saved, Writer, choice};
 use crate::tables::Hasher;
 
 /// Lines about single leaves, and about single neighbours, in a second, in the mean.
 const LINES_PER_SECOND: u32 = 2;
 /// And at once, after silence.
 const LINES_BURST: u32 = 40;
-/// From one line of a kind to the next.
-const KIND_INTERVAL: Duration = Duration::from_secs(600);
-/// Kinds of lines.
-const KINDS_MAX: usize = 32;
+/// From one line about a topic to the next.
+const TOPIC_INTERVAL: Duration = Duration::from_secs(600);
+
+/// What a line that is seldom repeated is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Topic {
+    /// An address that may not be dialled.
+    NotGranted,
+    /// The shell's limit of connections.
+    Limit,
+    /// Slots for leaves.
+    Leaves,
+    /// Slots for ultrapeers.
+    Ultrapeers,
+    /// The bound on what is held.
+    Held,
+    /// Where this peer can be reached.
+    Address,
+    /// That nobody else is known.
+    Alone,
+}
+
+const TOPICS: [Topic; 7] = [
+    Topic::NotGranted,
+    Topic::Limit,
+    Topic::Leaves,
+    Topic::Ultrapeers,
+    Topic::Held,
+    Topic::Address,
+    Topic::Alone,
+];
+
+choice!(Topic, TOPICS);
 
 /// Lines on their way to the log.
 #[derive(Debug)]
@@ -27,7 +57,7 @@ pub(super) struct Journal {
     lines: Vec<(Level, String)>,
     leaves: Rate,
     neighbours: Rate,
-    told: OncePer<&'static str>,
+    told: OncePer<Topic>,
 }
 
 #[derive(Debug)]
@@ -48,7 +78,7 @@ impl Journal {
             lines: Vec::new(),
             leaves: Rate::default(),
             neighbours: Rate::default(),
-            told: OncePer::new(KIND_INTERVAL, KINDS_MAX, hasher.clone()),
+            told: OncePer::new(TOPIC_INTERVAL, TOPICS.len(), hasher.clone()),
         }
     }
 
@@ -70,18 +100,18 @@ impl Journal {
         self.lines.push((level, format!("{} {line}", role.name())));
     }
 
-    /// Something that the operator should act on; `kind` tells which lines are the same.
-    pub(super) fn warn(&mut self, now: Instant, kind: &'static str, line: fmt::Arguments<'_>) {
-        self.seldom(now, Level::Warn, kind, line);
+    /// Something that the operator should act on; `topic` tells which lines are the same.
+    pub(super) fn warn(&mut self, now: Instant, topic: Topic, line: fmt::Arguments<'_>) {
+        self.seldom(now, Level::Warn, topic, line);
     }
 
-    /// Something that the operator may want to know; `kind` tells which lines are the same.
-    pub(super) fn tell(&mut self, now: Instant, kind: &'static str, line: fmt::Arguments<'_>) {
-        self.seldom(now, Level::Info, kind, line);
+    /// Something that the operator may want to know; `topic` tells which lines are the same.
+    pub(super) fn tell(&mut self, now: Instant, topic: Topic, line: fmt::Arguments<'_>) {
+        self.seldom(now, Level::Info, topic, line);
     }
 
-    fn seldom(&mut self, now: Instant, level: Level, kind: &'static str, line: fmt::Arguments<'_>) {
-        if self.told.pass(now, kind) {
+    fn seldom(&mut self, now: Instant, level: Level, topic: Topic, line: fmt::Arguments<'_>) {
+        if self.told.pass(now, topic) {
             self.lines.push((level, line.to_string()));
         }
     }
@@ -91,6 +121,26 @@ impl Journal {
         for (level, line) in self.lines.drain(..) {
             host.log(level, &line);
         }
+    }
+}
+
+/// Between two calls there are no lines.
+impl Journal {
+    pub(super) fn save(&self, to: &mut Writer) {
+        for rate in [&self.leaves, &self.neighbours] {
+            rate.bucket.save(to);
+            rate.left_out.save(to);
+        }
+        self.told.save(to);
+    }
+
+    /// Takes over how much was told.
+    pub(super) fn load(&mut self, from: &mut Reader<'_>) -> Result<(), Damaged> {
+        for rate in [&mut self.leaves, &mut self.neighbours] {
+            rate.bucket.load(from)?;
+            rate.left_out = from.count()?;
+        }
+        self.told.load(from)
     }
 }
 
@@ -108,13 +158,13 @@ mod tests {
         let at = |seconds| Instant(0) + Duration::from_secs(seconds);
         for n in 0..1_000 {
             journal.of_peer(at(100), Role::Leaf, format_args!("{n}"));
-            journal.warn(at(100), "full", format_args!("full"));
+            journal.warn(at(100), Topic::Leaves, format_args!("full"));
         }
         assert_eq!(journal.lines.len(), LINES_BURST as usize + 1);
         journal.of_peer(at(100), Role::Ultrapeer, format_args!("joined"));
         journal.of_peer(at(101), Role::Leaf, format_args!("left"));
-        journal.warn(at(699), "full", format_args!("full"));
-        journal.warn(at(700), "full", format_args!("full"));
+        journal.warn(at(699), Topic::Leaves, format_args!("full"));
+        journal.warn(at(700), Topic::Leaves, format_args!("full"));
         let said: Vec<String> = journal
             .lines
             .drain(LINES_BURST as usize + 1..)

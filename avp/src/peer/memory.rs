@@ -4,6 +4,7 @@
 //! for all together; where it is exceeded those that hold most are ended, so that nobody can take the room of others.
 
 use super::VirtualPeer;
+use super::journal::Topic;
 use super::table::Relation;
 use crate::link::Ending;
 
@@ -50,7 +51,7 @@ impl VirtualPeer {
         let max = self.config.held_bytes;
         self.journal.warn(
             self.now,
-            "held",
+            Topic::Held,
             format_args!(
                 "peers made us hold more than held-bytes ({max}): those who did most were sent away"
             ),

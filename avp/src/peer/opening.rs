@@ -3,8 +3,11 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
+mod saved;
+
 use super::VirtualPeer;
 use super::admission::Admissions;
+use super::journal::Topic;
 use crate::application::topology::Failure as DialFailure;
 use crate::host::{CloseReason, ConnId, Host, Instant};
 use crate::link::handshake::{CRAWL_INTERVAL, Failure, Handshake, Progress, TIME_MAX};
@@ -112,6 +115,13 @@ impl Openings {
         std::iter::from_fn(|| self.came.pop_front()).find(|conn| self.by_conn.contains_key(conn))
     }
 
+    /// All of them, by their numbers.
+    pub(super) fn conns(&self) -> Vec<ConnId> {
+        let mut conns: Vec<ConnId> = self.by_conn.keys().copied().collect();
+        conns.sort_unstable();
+        conns
+    }
+
     pub(super) fn has(&self, conn: ConnId) -> bool {
         self.by_conn.contains_key(&conn)
     }
@@ -165,12 +175,12 @@ impl VirtualPeer {
                 match reason {
                     CloseReason::NotGranted => self.journal.warn(
                         self.now,
-                        "not granted",
+                        Topic::NotGranted,
                         format_args!("may not connect to {to}: grant net.connect for it"),
                     ),
                     CloseReason::Limit => self.journal.warn(
                         self.now,
-                        "limit",
+                        Topic::Limit,
                         format_args!("no more connections: raise the limit of connections"),
                     ),
                     _ => {}
@@ -241,6 +251,16 @@ impl VirtualPeer {
         self.forget_opening(conn, Ending::HandshakeTimeout.into());
     }
 
+    /// Forgets a connection of a former instance that has not come over to this one.
+    pub(super) fn lose_opening(&mut self, conn: ConnId) {
+        self.topology.forget(conn);
+        match self.openings.remove(conn) {
+            Some(Opening::Shaking(handshake)) => self.openings.reserve(handshake.reserved(), None),
+            Some(Opening::ConnectBack { .. }) => self.openings.connect_backs -= 1,
+            Some(Opening::Dialled { .. }) | None => {}
+        }
+    }
+
     /// Forgets a connection that came to nothing.
     fn forget_opening(&mut self, conn: ConnId, why: Failure) {
         let (before, reached) = match self.openings.remove(conn) {
@@ -274,15 +294,15 @@ impl VirtualPeer {
 
     /// Peers that are refused because the configuration leaves no room for them.
     fn warn_of_refusal(&mut self, refusal: Refusal) {
-        let (what, limit) = match refusal {
-            Refusal::LeavesFull => ("leaves", self.config.leaves),
-            Refusal::UltrapeersFull => ("ultrapeers", self.config.ultrapeers.into()),
+        let (topic, what, limit) = match refusal {
+            Refusal::LeavesFull => (Topic::Leaves, "leaves", self.config.leaves),
+            Refusal::UltrapeersFull => (Topic::Ultrapeers, "ultrapeers", self.config.ultrapeers.into()),
             _ => return,
         };
         if limit > 0 {
             let full =
                 format_args!("all {limit} slots for {what} are taken and more want to join: raise `{what}`");
-            self.journal.warn(self.now, what, full);
+            self.journal.warn(self.now, topic, full);
         }
     }
 
@@ -368,9 +388,10 @@ impl VirtualPeer {
     }
 
     pub(super) fn close_openings(&mut self, host: &mut impl Host) {
-        for (conn, _) in self.openings.by_conn.drain() {
+        for conn in self.openings.conns() {
             host.close(conn);
         }
+        self.openings.by_conn.clear();
         self.openings.reserved = [0; 3];
         self.openings.connect_backs = 0;
         self.openings.held_bytes = 0;

@@ -201,8 +201,8 @@ impl VirtualPeer {
 
     /// Ends a relation: with a Bye where the peer should know why, and can.
     pub(super) fn end(&mut self, index: u32, ending: Ending) {
-        let Some(relation) = self.table.remove(index) else { return };
-        let (link, id) = (&relation.link, relation.id);
+        let Some(relation) = self.part(index) else { return };
+        let link = &relation.link;
         match ending.bye().filter(|_| link.terms.features.has(Features::BYE)) {
             Some((code, reason)) => {
                 let header =
@@ -214,20 +214,9 @@ impl VirtualPeer {
             None if matches!(ending, Ending::Lost(_)) => {}
             None => self.dispatch.end(link, None),
         }
-        self.forget_held(&relation);
-        if let Some(column) = relation.column {
-            let tables = if link.terms.role == Role::Leaf {
-                &mut self.leaf_tables
-            } else {
-                &mut self.neighbour_tables
-            };
-            tables.remove(column);
-        }
         let (remote, why) = (link.remote, ending.name());
         self.journal.of_peer(self.now, link.terms.role, format_args!("{remote} left: {why}"));
-        if link.terms.role == Role::Leaf {
-            self.dynamic.leaf_left(id);
-        } else if let Some(address) = relation.address {
+        if let Some(address) = relation.address.filter(|_| link.terms.role.is_neighbour()) {
             self.topology.avoid(self.now, address, DialFailure::Refused);
             if link.terms.dialled && link.age(self.now) < TIME_MAX {
                 // It let us in to send us away: as a leaf it might have kept us.
@@ -239,6 +228,21 @@ impl VirtualPeer {
         }
         self.counters.ended(ending);
         self.trim_schedule();
+    }
+
+    /// Takes a relation out of all tables.
+    pub(super) fn part(&mut self, index: u32) -> Option<Box<Relation>> {
+        let relation = self.table.remove(index)?;
+        self.forget_held(&relation);
+        let is_leaf = relation.link.terms.role == Role::Leaf;
+        if let Some(column) = relation.column {
+            let tables = if is_leaf { &mut self.leaf_tables } else { &mut self.neighbour_tables };
+            tables.remove(column);
+        }
+        if is_leaf {
+            self.dynamic.leaf_left(relation.id);
+        }
+        Some(relation)
     }
 
     /// Throws out of the schedule who is gone.

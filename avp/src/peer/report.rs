@@ -9,6 +9,7 @@ use crate::application::monitoring::{Sample, Samples};
 use crate::link::dispatch::Loss;
 use crate::link::{Ending, Refusal, Role};
 use crate::network::traffic::Class;
+use crate::state::{Damaged, Reader, Saved, Writer};
 
 /// Ranges of the degree of neighbours: the largest in each, and its name.
 const DEGREES: [(u16, &str); 7] =
@@ -47,6 +48,42 @@ impl Counters {
             Some(known) => known.2 += 1,
             None => self.reasons.push((figure, reason, 1)),
         }
+    }
+}
+
+impl Saved for Counters {
+    fn save(&self, to: &mut Writer) {
+        let Self { joined, pings_sent, own_bytes, bad_datagrams, reasons } = self;
+        joined.save(to);
+        [*pings_sent, *own_bytes, *bad_datagrams].save(to);
+        to.len_of(reasons.len());
+        for (figure, reason, n) in reasons {
+            (*figure == ENDED).save(to);
+            reason.to_string().save(to);
+            n.save(to);
+        }
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let mut counters = Self::default();
+        let own = [&mut counters.pings_sent, &mut counters.own_bytes, &mut counters.bad_datagrams];
+        for n in counters.joined.iter_mut().chain(own) {
+            *n = from.count()?;
+        }
+        for _ in 0..from.len_of(1, Ending::NAMES.len() + Refusal::ALL.len())? {
+            let (is_end, name, n) = (from.load()?, from.load::<String>()?, from.count()?);
+            let figure = if is_end { ENDED } else { REFUSED };
+            let mut refusals = Refusal::ALL.iter().map(|refusal| refusal.name());
+            let known = if is_end {
+                Ending::NAMES.into_iter().find(|known| *known == name)
+            } else {
+                refusals.find(|known| *known == name)
+            };
+            let is_new = !counters.reasons.iter().any(|r| (r.0, r.1) == (figure, name.as_str()));
+            from.ensure(is_new)?;
+            counters.reasons.push((figure, known.ok_or(from.damaged())?, n));
+        }
+        Ok(counters)
     }
 }
 

@@ -6,6 +6,7 @@ use super::{USER_AGENT, VirtualPeer};
 use crate::application::door::Presence;
 use crate::application::door::http::PushOrder;
 use crate::application::monitoring::DropReason;
+use crate::cache::hosts::HostCache;
 use crate::gnutella::handshake::Block;
 use crate::gnutella::pong::{Ultrapeer, Vendor};
 use crate::gnutella::push::Push;
@@ -39,17 +40,16 @@ impl VirtualPeer {
         self.now.since(self.started).as_secs().min(DAY_SECONDS) as u32
     }
 
+    /// Who we are at the moment, once it is said whom else we know.
+    fn presence(&self) -> impl for<'a> FnOnce(&'a mut HostCache) -> Presence<'a> + use<> {
+        let (slots, daily_uptime_s) = (self.free_slots(), self.daily_uptime_s());
+        let address = self.own.get(self.config.advertise, self.config.listen);
+        move |hosts| Presence { server: USER_AGENT, vendor: VENDOR, address, slots, daily_uptime_s, hosts }
+    }
+
     /// Answers an HTTP request and closes the connection.
     pub(super) fn http(&mut self, conn: ConnId, from: SocketAddr, head: &Block) {
-        let (slots, daily_uptime_s) = (self.free_slots(), self.daily_uptime_s());
-        let mut presence = Presence {
-            server: USER_AGENT,
-            vendor: VENDOR,
-            address: self.own.get(self.config.advertise, self.config.listen),
-            slots,
-            daily_uptime_s,
-            hosts: &mut self.hosts,
-        };
+        let mut presence = self.presence()(&mut self.hosts);
         let table = &self.table;
         let reaches = |servent: Guid| {
             let relation = table.by_servent(servent).and_then(|id| table.get(id.index));
@@ -82,15 +82,7 @@ impl VirtualPeer {
             self.monitor.dropped(kind, DropReason::Unknown);
             return;
         }
-        let (slots, daily_uptime_s) = (self.free_slots(), self.daily_uptime_s());
-        let presence = Presence {
-            server: USER_AGENT,
-            vendor: VENDOR,
-            address: self.own.get(self.config.advertise, self.config.listen),
-            slots,
-            daily_uptime_s,
-            hosts: &mut self.hosts,
-        };
+        let presence = self.presence()(&mut self.hosts);
         match self.door.ping(self.now, from, &datagram, &presence, &mut self.rng) {
             Some(pong) => host.datagram(from, &pong),
             None => self.monitor.dropped(kind, DropReason::Throttled),

@@ -1,5 +1,7 @@
 //! The table of relations: by connection, and by place.
 
+mod saved;
+
 use crate::application::query_routing::matrix::Column;
 use crate::application::routes::LinkId;
 use crate::gnutella::Guid;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::VirtualPeer;
+use super::journal::Topic;
 use crate::application::access::Policy;
 use crate::host::Host;
 use crate::link::Role;
@@ -32,7 +33,7 @@ impl VirtualPeer {
             self.told_address = own;
             self.journal.tell(
                 self.now,
-                "address",
+                Topic::Address,
                 format_args!("others are told to find this peer at {address}"),
             );
         }
@@ -40,7 +41,7 @@ impl VirtualPeer {
         if alone && self.config.ultrapeers > 0 && self.config.connect.is_empty() && self.hosts.is_empty() {
             let line =
                 "no other ultrapeer is known, so searches stay among the leaves here: name some in `connect`";
-            self.journal.tell(self.now, "alone", format_args!("{line}"));
+            self.journal.tell(self.now, Topic::Alone, format_args!("{line}"));
         }
     }
 

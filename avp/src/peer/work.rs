@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::host::ConnId;
+use crate::state::{Damaged, Reader, Saved, Writer};
 
 /// Work of one call. A unit is some ten nanoseconds natively and twenty in a sandbox, so that a call stays well below the
 /// second that shells grant.
@@ -24,6 +25,17 @@ pub(super) const ROW_WORK: u32 = 1;
 pub(super) const SLOTS_A_UNIT: u32 = 16;
 /// When what has to wait is looked at again.
 pub(super) const PAUSE: Duration = Duration::from_millis(1);
+
+/// Between two calls none is left.
+impl Saved for Work {
+    fn save(&self, to: &mut Writer) {
+        to.list(self.waiting.iter());
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self { left: 0, waiting: from.list(usize::MAX)? })
+    }
+}
 
 /// The work that is left, and who waits for more.
 #[derive(Debug, Default)]

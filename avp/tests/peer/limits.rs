@@ -2,13 +2,13 @@
 
 use crate::net::{Net, RawId, address, config};
 use crate::raw::{self, guid, hit_payload};
+use avp::Config;
 use avp::gnutella::bye::Bye;
 use avp::gnutella::ping::{CachedPongs, asking_for_hosts};
 use avp::gnutella::pong::Pong;
 use avp::gnutella::qrp::{Compressor, RouteUpdate};
 use avp::gnutella::vendor::Message;
 use avp::gnutella::{Guid, Header, Kind, udp};
-use avp::{Config, VirtualPeer};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -455,22 +455,6 @@ fn a_push_proxy_can_be_asked_over_http() {
     assert!(ask(&mut net).starts_with("HTTP/1.1 202 "));
     let pushes = net.of_kind(firewalled, Kind::PUSH);
     assert_eq!(avp::gnutella::push::Push::parse(&pushes[0].1).unwrap().to, "10.99.0.9:7009".parse().unwrap());
-}
-
-#[test]
-fn a_restored_peer_is_the_same_servent_and_knows_its_hosts() {
-    let mut net = Net::new();
-    let up = net.peer(config());
-    let _neighbour = net.ultrapeer(1, up);
-    let state = net.virtual_peer(up).save();
-    let again = VirtualPeer::restore(config(), [9; 32], net.now, &state).unwrap();
-    assert_eq!(again.status().guid, net.status(up).guid);
-    assert_eq!(again.save(), state);
-    for n in 0..state.len() {
-        assert!(VirtualPeer::restore(config(), [9; 32], net.now, &state[..n]).is_err(), "{n}");
-    }
-    let longer = [&state[..], &[0]].concat();
-    assert!(VirtualPeer::restore(config(), [9; 32], net.now, &longer).is_err());
 }
 
 #[test]

@@ -8,3 +8,4 @@ mod net;
 mod overlay;
 mod raw;
 mod routing;
+mod swap;

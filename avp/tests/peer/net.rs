@@ -5,7 +5,7 @@
 
 use avp::application::monitoring::{Sample, Value};
 use avp::host::Level;
-use avp::peer::Status;
+use avp::peer::{RestoreError, Status};
 use avp::{CloseReason, Config, ConnId, Event, Host, Instant, SendBatch, VirtualPeer};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -352,6 +352,50 @@ impl Net {
     pub(crate) fn stop(&mut self, peer: PeerId) {
         let now = self.now;
         self.call(peer, |p, host| p.stop(now, host));
+    }
+
+    /// Another instance carries on with this state of a virtual peer, and with the connections that the peer has now.
+    pub(crate) fn carry_on(
+        &mut self,
+        peer: PeerId,
+        config: Config,
+        state: &[u8],
+        seed: u8,
+    ) -> Result<(), RestoreError> {
+        let node = &self.nodes[peer.0];
+        // What has ended and was not told yet counts as living.
+        let told = node.inbox.iter().filter_map(|event| match event {
+            Owned::Closed { conn } | Owned::Failed { conn } => Some(*conn),
+            _ => None,
+        });
+        let to_come = |conn: &ConnId| {
+            node.inbox.iter().any(|event| matches!(event, Owned::Accepted { conn: c, .. } if c == conn))
+        };
+        let live: Vec<ConnId> = node.other.keys().copied().chain(told).filter(|c| !to_come(c)).collect();
+        let config = Config { listen: node.address, ..config };
+        let now = self.now;
+        let mut result = Ok(());
+        self.call(peer, |p, host| {
+            result = VirtualPeer::restore(config, [seed; 32], now, state, &live, host).map(|new| *p = new);
+        });
+        result
+    }
+
+    /// The node was started again: none of a virtual peer's connections is left.
+    pub(crate) fn cut(&mut self, peer: PeerId) {
+        self.nodes[peer.0].inbox.clear();
+        for (_, other) in std::mem::take(&mut self.nodes[peer.0].other) {
+            match other {
+                End::Raw(raw) => {
+                    self.raws[raw].closed = true;
+                    self.raws[raw].other = None;
+                }
+                End::Peer(n, conn) => {
+                    self.nodes[n].other.remove(&conn);
+                    self.nodes[n].inbox.push_back(Owned::Closed { conn });
+                }
+            }
+        }
     }
 
     fn call(&mut self, peer: PeerId, call: impl FnOnce(&mut VirtualPeer, &mut FakeHost<'_>)) {

@@ -16,6 +16,7 @@ use std::time::Duration;
 use crate::cache::hosts::HostCache;
 use crate::gnutella::pong::{Ultrapeer, Vendor};
 use crate::network::rate::{Bucket, OncePer};
+use crate::state::{Damaged, Reader, Writer};
 use crate::tables::Hasher;
 
 /// HTTP requests answered in a second, in the mean.
@@ -70,6 +71,23 @@ impl Door {
             asked_hosts: OncePer::new(HOSTS_INTERVAL, ADDRESSES_MAX, hasher.clone()),
             asked_pong: OncePer::new(PONG_INTERVAL, ADDRESSES_MAX, hasher.clone()),
         }
+    }
+}
+
+impl Door {
+    pub(crate) fn save(&self, to: &mut Writer) {
+        self.http.save(to);
+        self.datagrams.save(to);
+        self.asked_hosts.save(to);
+        self.asked_pong.save(to);
+    }
+
+    /// Takes over who has knocked and when.
+    pub(crate) fn load(&mut self, from: &mut Reader<'_>) -> Result<(), Damaged> {
+        self.http.load(from)?;
+        self.datagrams.load(from)?;
+        self.asked_hosts.load(from)?;
+        self.asked_pong.load(from)
     }
 }
 

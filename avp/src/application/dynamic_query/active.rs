@@ -2,8 +2,10 @@
 
 use super::{DynamicQuery, End};
 use crate::application::routes::LinkId;
+use crate::config::DYNAMIC_QUERIES_MAX as QUERIES_MAX;
 use crate::gnutella::Guid;
 use crate::host::Instant;
+use crate::state::{Damaged, Reader, Saved, Writer};
 use crate::tables::{Hasher, Map};
 use std::collections::BTreeSet;
 
@@ -149,6 +151,30 @@ impl Active {
     #[must_use]
     pub fn ended(&self, why: End) -> u64 {
         self.ended[why as usize]
+    }
+}
+
+/// The bound is the configuration's and is not saved.
+impl Active {
+    pub(crate) fn save(&self, to: &mut Writer) {
+        to.list(self.queries.values());
+        self.begun.save(to);
+        self.ended.save(to);
+    }
+
+    /// Takes over what is under way.
+    pub(crate) fn load(&mut self, from: &mut Reader<'_>) -> Result<(), Damaged> {
+        for query in from.list::<DynamicQuery, Vec<_>>(QUERIES_MAX)? {
+            self.due.insert((query.due, query.guid));
+            self.by_leaf.entry(query.leaf).or_default().push(query.guid);
+            let twin = self.queries.insert(query.guid, query);
+            from.ensure(twin.is_none())?;
+        }
+        self.begun = from.count()?;
+        for n in &mut self.ended {
+            *n = from.count()?;
+        }
+        Ok(())
     }
 }
 

@@ -9,7 +9,9 @@ pub use active::{Active, PER_LEAF_MAX};
 
 use crate::application::routes::LinkId;
 use crate::gnutella::Guid;
+use crate::gnutella::limits::QUERY_BYTES_MAX;
 use crate::host::Instant;
+use crate::state::{Damaged, Reader, Saved, Writer, saved};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -33,6 +35,8 @@ pub const HORIZON_MAX: u64 = 200_000;
 pub const LIFE_MAX: Duration = Duration::from_secs(600);
 /// Results that a leaf must have kept, by its own word, to end a query that it guides.
 pub const GUIDED_RESULTS: u32 = 50;
+/// Asks of one query, in all its life: a step takes as long as a hop.
+const ASKS_MAX: usize = PROBES_MATCHING_MAX + (LIFE_MAX.as_millis() / HOP_WAIT_MIN.as_millis()) as usize + 1;
 /// Degree that is assumed of a neighbour that does not say.
 const DEGREE_UNKNOWN: u16 = 8;
 
@@ -252,6 +256,40 @@ fn reach(degree: u16, ttl: u8) -> u64 {
         level = level.saturating_mul(branches);
     }
     sum
+}
+
+saved!(Ask { link, ttl });
+
+impl Saved for DynamicQuery {
+    fn save(&self, to: &mut Writer) {
+        let Self { guid, leaf, payload, guided, due, began, asked, .. } = self;
+        guid.save(to);
+        leaf.save(to);
+        to.list(payload.iter());
+        guided.save(to);
+        due.save(to);
+        began.save(to);
+        to.list(asked.iter());
+        [self.wanted, self.results, self.kept, self.steps].save(to);
+        self.horizon.save(to);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self {
+            guid: from.load()?,
+            leaf: from.load()?,
+            payload: from.list(QUERY_BYTES_MAX as usize)?,
+            guided: from.load()?,
+            due: from.load()?,
+            began: from.load()?,
+            asked: from.list(ASKS_MAX)?,
+            wanted: from.load()?,
+            results: from.load()?,
+            kept: from.load()?,
+            steps: from.small_count()?,
+            horizon: from.load()?,
+        })
+    }
 }
 
 #[cfg(test)]

@@ -8,8 +8,11 @@
 //! table with 2^b slots is the run of 2^(16-b) slots from `s << (16 - b)` on, and for b > 16 a part of slot
 //! `s >> (b - 16)`, which is set while one of its parts is.
 
+mod saved;
+
 use crate::gnutella::qrp::words::QUERY_WORDS_MAX;
 use crate::gnutella::qrp::{self, Change, Hashes, SLOTS_LOG2_MAX, Slots};
+use crate::state::saved;
 
 /// Slots in the matrix: what most peers use, and the most that tells their files apart.
 pub const SLOTS: usize = 1 << SLOT_BITS;
@@ -23,6 +26,8 @@ const SPARE_BLOCKS_MAX: usize = 1;
 /// A peer's place in the matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Column(u32);
+
+saved!(Column { 0 });
 
 #[derive(Debug)]
 struct Block {
@@ -216,7 +221,7 @@ impl Matrix {
             *count += 1;
             self.version += u64::from(*count == 1);
         } else {
-            *ones -= 1;
+            *ones = ones.saturating_sub(1);
             *count -= 1;
             self.version += u64::from(*count == 0);
         }

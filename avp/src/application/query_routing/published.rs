@@ -5,6 +5,7 @@
 use super::matrix::{Matrix, SLOT_BITS, SLOTS};
 use crate::gnutella::qrp::{Table, sender};
 use crate::host::Instant;
+use crate::state::{Damaged, Reader, Saved, Writer};
 use std::time::Duration;
 
 /// From one change of the table to the next, at least.
@@ -53,6 +54,21 @@ impl Published {
     #[must_use]
     pub fn present(&self) -> u32 {
         self.table.present()
+    }
+}
+
+/// What tells a new neighbour all is made when the next one joins.
+impl Saved for Published {
+    fn save(&self, to: &mut Writer) {
+        self.table.save(to);
+        self.version.save(to);
+        self.at.save(to);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let table: Table = from.load()?;
+        from.ensure(table.log2() == SLOT_BITS)?;
+        Ok(Self { table, version: from.load()?, at: from.load()?, whole: None })
     }
 }
 

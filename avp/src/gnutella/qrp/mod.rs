@@ -3,7 +3,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | [`hash`] | a word's slot |
+//! | [`mod@hash`] | a word's slot |
 //! | `letters` | texts with letters beyond ASCII |
 //! | [`words`] | which words a name or a query has |
 //! | [`table`] | slots, and whether a query's words are all present |

@@ -4,6 +4,7 @@ use miniz_oxide::inflate::decompress_slice_iter_to_slice;
 
 use super::SLOTS_LOG2_MAX;
 use super::message::{Compressor, MessageError, RouteUpdate};
+use crate::state::{self, Damaged, Saved, Writer, choice};
 
 /// Bytes of a patch that are compared to zero at once.
 const RUN_BYTES: usize = 32;
@@ -186,6 +187,43 @@ impl Receiver {
                 Ok(Progress::Partial)
             }
         }
+    }
+}
+
+choice!(Compressor, [Compressor::None, Compressor::Zlib]);
+
+impl Saved for Sequence {
+    fn save(&self, to: &mut Writer) {
+        to.raw(&[self.next, self.count, self.bits]);
+        self.compressor.save(to);
+        to.buffer(&self.data);
+    }
+
+    fn load(from: &mut state::Reader<'_>) -> Result<Self, Damaged> {
+        let [next, count, bits] = from.array()?;
+        from.ensure(2 <= next && next <= count && matches!(bits, 1 | 2 | 4 | 8))?;
+        let (compressor, data) = (from.load()?, from.buffer(Receiver::held_bytes_max(SLOTS_LOG2_MAX, 8))?);
+        Ok(Self { next, count, compressor, bits, data })
+    }
+}
+
+/// For receivers of tables of any size.
+impl Saved for Receiver {
+    fn save(&self, to: &mut Writer) {
+        self.log2.save(to);
+        self.sequence.is_some().save(to);
+        if let Some(sequence) = &self.sequence {
+            sequence.save(to);
+        }
+    }
+
+    fn load(from: &mut state::Reader<'_>) -> Result<Self, Damaged> {
+        let mut receiver = Self { log2: from.load()?, ..Self::default() };
+        from.ensure(receiver.log2.is_none_or(|log2| log2 <= receiver.slots_log2_max))?;
+        if from.load()? {
+            receiver.sequence = Some(Box::new(from.load()?));
+        }
+        Ok(receiver)
     }
 }
 

@@ -4,6 +4,7 @@ use super::hash::slot;
 use super::receiver::{Change, Slots};
 use super::words::{Hashes, name_hashes};
 use super::{SLOTS_LOG2_MAX, SLOTS_LOG2_MIN};
+use crate::state::{Damaged, Reader, Saved, Writer};
 
 /// Which slots are present. Takes one bit a slot: 8 KiB for the usual 65,536.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +98,19 @@ impl Table {
                 }
             }
         }
+    }
+}
+
+impl Saved for Table {
+    fn save(&self, to: &mut Writer) {
+        self.log2.save(to);
+        to.words(&self.bits);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let mut table = Self::new(from.load()?);
+        from.words(&mut table.bits)?;
+        Ok(table)
     }
 }
 

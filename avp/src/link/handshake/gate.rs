@@ -70,19 +70,30 @@ pub enum Refusal {
     AskedTooOften,
     /// A rule of the operator keeps it out.
     Forbidden,
-    /// We speak only compressed with further peers.
-    CompressionNeeded,
     /// We are about to stop.
     ShuttingDown,
 }
 
 impl Refusal {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::LeavesFull,
+        Self::UltrapeersFull,
+        Self::OldFull,
+        Self::Duplicate,
+        Self::Ourselves,
+        Self::TooManyFromAddress,
+        Self::AskedTooOften,
+        Self::Forbidden,
+        Self::ShuttingDown,
+    ];
+
     /// The status code in the handshake.
     #[must_use]
     pub fn code(self) -> u16 {
         match self {
             Self::LeavesFull | Self::UltrapeersFull | Self::ShuttingDown => 503,
-            Self::OldFull | Self::Forbidden | Self::CompressionNeeded => 403,
+            Self::OldFull | Self::Forbidden => 403,
             Self::Duplicate | Self::Ourselves => 409,
             Self::TooManyFromAddress | Self::AskedTooOften => 429,
         }
@@ -100,7 +111,6 @@ impl Refusal {
             Self::TooManyFromAddress => "Too many connections from this address",
             Self::AskedTooOften => "Asked too often",
             Self::Forbidden => "Not allowed here",
-            Self::CompressionNeeded => "Compressed connection preferred",
             Self::ShuttingDown => "Shutting down",
         }
     }
@@ -117,7 +127,6 @@ impl Refusal {
             Self::TooManyFromAddress => "too_many_from_address",
             Self::AskedTooOften => "asked_too_often",
             Self::Forbidden => "forbidden",
-            Self::CompressionNeeded => "compression_needed",
             Self::ShuttingDown => "shutting_down",
         }
     }

@@ -6,6 +6,7 @@ use crate::gnutella::Guid;
 use crate::gnutella::headers::{Headers, Version};
 use crate::link::terms::USER_AGENT_BYTES_MAX;
 use crate::link::{Features, Role};
+use crate::state::saved;
 
 /// What a peer has said of itself. Fields that it left out, or that cannot be read, are as if it knew nothing of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,8 +15,6 @@ pub struct Hello {
     pub user_agent: String,
     /// `X-Ultrapeer`: whether it is an ultrapeer, or does not know of them.
     pub ultrapeer: Option<bool>,
-    /// `X-Ultrapeer-Needed`.
-    pub ultrapeer_needed: Option<bool>,
     /// `Listen-IP`, `Node` or `X-My-Address`.
     pub listen: Option<SocketAddr>,
     /// `Remote-IP`: our address as it sees it.
@@ -40,6 +39,22 @@ pub struct Hello {
     pub crawler: bool,
 }
 
+saved!(Hello {
+    user_agent,
+    ultrapeer,
+    listen,
+    seen_as,
+    guid,
+    degree,
+    max_ttl,
+    query_routing,
+    ultrapeer_query_routing,
+    features,
+    accepts_deflate,
+    sends_deflate,
+    crawler,
+});
+
 impl Hello {
     /// What a peer is that says this.
     #[must_use]
@@ -59,7 +74,6 @@ impl Hello {
         Self {
             user_agent: user_agent[..user_agent.floor_char_boundary(USER_AGENT_BYTES_MAX)].to_owned(),
             ultrapeer: headers.boolean("X-Ultrapeer"),
-            ultrapeer_needed: headers.boolean("X-Ultrapeer-Needed"),
             listen: ["Listen-IP", "Node", "X-My-Address"]
                 .into_iter()
                 .find_map(|name| headers.get(name)?.parse().ok()),
@@ -71,12 +85,9 @@ impl Hello {
             ultrapeer_query_routing: headers.version("X-Ultrapeer-Query-Routing"),
             features: Features::NONE
                 .with(Features::GGEP, has("GGEP"))
-                .with(Features::PONG_CACHING, has("Pong-Caching"))
                 .with(Features::BYE, has("Bye-Packet"))
                 .with(Features::VENDOR_MESSAGES, has("Vendor-Message"))
-                .with(Features::DYNAMIC_QUERYING, has("X-Dynamic-Querying"))
-                .with(Features::EXTENDED_PROBES, has("X-Ext-Probes"))
-                .with(Features::GUESS, has("X-Guess")),
+                .with(Features::EXTENDED_PROBES, has("X-Ext-Probes")),
             accepts_deflate: headers.accepts("Accept-Encoding", "deflate"),
             sends_deflate: headers.accepts("Content-Encoding", "deflate"),
             crawler: has("Crawler"),

@@ -27,6 +27,7 @@ use super::{Ending, Role, Terms};
 use crate::gnutella::handshake::{Block, Error, Reader, Start};
 use crate::gnutella::headers::{Headers, Version};
 use crate::host::Instant;
+use crate::state::{self, Damaged, Saved, Writer, saved};
 
 /// A longer block of headers ends the handshake. Real peers' blocks have 250 to 750 bytes; lists of hosts make them
 /// longer.
@@ -70,6 +71,50 @@ struct Agreed {
     hello: Hello,
     role: Role,
     deflate: bool,
+}
+
+impl Saved for Box<Handshake> {
+    fn save(&self, to: &mut Writer) {
+        self.remote.save(to);
+        self.deadline.save(to);
+        self.stage.save(to);
+        self.reader.save(to);
+    }
+
+    fn load(from: &mut state::Reader<'_>) -> Result<Self, Damaged> {
+        // What was learnt was taken in the same call.
+        let mut handshake = Handshake::new(Instant(0), from.load()?, Stage::Over);
+        handshake.deadline = from.load()?;
+        handshake.stage = from.load()?;
+        handshake.reader.load(from)?;
+        Ok(Box::new(handshake))
+    }
+}
+
+saved!(Agreed { hello, role, deflate });
+
+impl Saved for Stage {
+    fn save(&self, to: &mut Writer) {
+        match self {
+            Self::Request => to.raw(&[0]),
+            Self::Reply => to.raw(&[1]),
+            Self::Confirmation(agreed) => {
+                to.raw(&[2]);
+                agreed.save(to);
+            }
+            Self::Over => to.raw(&[3]),
+        }
+    }
+
+    fn load(from: &mut state::Reader<'_>) -> Result<Self, Damaged> {
+        Ok(match from.array()? {
+            [0] => Self::Request,
+            [1] => Self::Reply,
+            [2] => Self::Confirmation(Box::new(from.load()?)),
+            [3] => Self::Over,
+            _ => return Err(from.damaged()),
+        })
+    }
 }
 
 /// What a chunk has brought. Whatever it is: first send what was written to `out`.
