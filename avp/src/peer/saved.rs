@@ -151,6 +151,9 @@ impl VirtualPeer {
         }
         if relations.len() + openings.len() > 0 {
             self.rng = fresh;
+            if live.is_empty() {
+                (self.started, self.identity.live_since_s) = (self.now, 0);
+            }
         }
         for index in relations {
             // That it is gone says nothing about the peer at its other end.
