@@ -10,6 +10,7 @@ use crate::application::dynamic_query::Candidate;
 use crate::application::routes::LinkId;
 use crate::gnutella::Guid;
 use crate::gnutella::query::Query;
+use crate::state::{Damaged, Reader, Saved, Writer};
 
 /// A query that is looking for its way.
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +40,61 @@ pub trait Routing: Debug + Send {
         let _ = (neighbour, files);
     }
 
+    /// What [`Self::restore`] of the next instance needs to carry on; nothing unless given.
+    fn save(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Carries on with what [`Self::save`] gave, which another version of this routing, or another routing, may have
+    /// written. The links live on under their ids.
+    fn restore(&mut self, state: &[u8]) {
+        let _ = state;
+    }
+
     /// A link has ended: what is kept about it can be forgotten.
     fn left(&mut self, link: LinkId) {
         let _ = link;
+    }
+}
+
+/// What a routing of the former instance has saved, until there is one in this instance.
+#[derive(Debug, Default)]
+pub(crate) struct Inherited {
+    state: Vec<u8>,
+    left: Vec<LinkId>,
+}
+
+impl Inherited {
+    /// A link of the former instance that has ended.
+    pub(crate) fn left(&mut self, link: LinkId) {
+        if !self.state.is_empty() {
+            self.left.push(link);
+        }
+    }
+
+    /// Gives it to the routing of this instance.
+    pub(crate) fn give(self, routing: &mut dyn Routing) {
+        if !self.state.is_empty() {
+            routing.restore(&self.state);
+            self.left.into_iter().for_each(|link| routing.left(link));
+        }
+    }
+}
+
+impl Saved for Inherited {
+    fn save(&self, to: &mut Writer) {
+        to.len_of(self.state.len());
+        to.raw(&self.state);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let len = from.len_of(1, usize::MAX)?;
+        Ok(Self { state: from.raw(len)?.to_vec(), left: Vec::new() })
+    }
+}
+
+impl From<&dyn Routing> for Inherited {
+    fn from(routing: &dyn Routing) -> Self {
+        Self { state: routing.save(), left: Vec::new() }
     }
 }

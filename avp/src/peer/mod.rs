@@ -63,7 +63,7 @@ use crate::application::dynamic_query::{Active, Ask, Candidate};
 use crate::application::monitoring::Monitor;
 use crate::application::query_routing::{Matrix, Published};
 use crate::application::routes::{PushRoute, QueryRoute, Routes};
-use crate::application::routing::Routing;
+use crate::application::routing::{Inherited, Routing};
 use crate::application::topology::Topology;
 use crate::cache::hosts::HostCache;
 use crate::cache::pong::PongCache;
@@ -122,6 +122,7 @@ pub struct VirtualPeer {
     dynamic: Active,
     /// Who of the neighbours gets a query, where it is not for the standard rules to say.
     routing: Option<Box<dyn Routing>>,
+    inherited: Inherited,
 
     hosts: HostCache,
     pongs: PongCache,
@@ -183,6 +184,7 @@ impl VirtualPeer {
             work: Work::default(),
             dynamic: Active::new(config.dynamic_queries as usize, &hasher),
             routing: None,
+            inherited: Inherited::default(),
             hosts: HostCache::new(config.allow_private_addresses, &mut rng),
             pongs: PongCache::default(),
             monitor: Monitor::default(),
@@ -200,7 +202,8 @@ impl VirtualPeer {
 
     /// Lets something else than the standard rules say which neighbours get a query.
     #[must_use]
-    pub fn route_with(mut self, routing: Box<dyn Routing>) -> Self {
+    pub fn route_with(mut self, mut routing: Box<dyn Routing>) -> Self {
+        std::mem::take(&mut self.inherited).give(routing.as_mut());
         self.routing = Some(routing);
         self
     }

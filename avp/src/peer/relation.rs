@@ -223,9 +223,6 @@ impl VirtualPeer {
                 self.hosts.refused(self.now, address);
             }
         }
-        if let Some(routing) = &mut self.routing {
-            routing.left(id);
-        }
         self.counters.ended(ending);
         self.trim_schedule();
     }
@@ -241,6 +238,10 @@ impl VirtualPeer {
         }
         if is_leaf {
             self.dynamic.leaf_left(relation.id);
+        }
+        match &mut self.routing {
+            Some(routing) => routing.left(relation.id),
+            None => self.inherited.left(relation.id),
         }
         Some(relation)
     }

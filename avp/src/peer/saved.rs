@@ -13,6 +13,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::VirtualPeer;
+use crate::application::routing::Inherited;
 use crate::config::Config;
 use crate::host::{CloseReason, ConnId, Host, Instant};
 use crate::link::dispatch::Dispatch;
@@ -276,10 +277,16 @@ fn load_routes(peer: &mut VirtualPeer, from: &mut Reader<'_>) -> Result<(), Dama
 
 fn save_searches(peer: &VirtualPeer, to: &mut Writer) {
     peer.dynamic.save(to);
+    match &peer.routing {
+        Some(routing) => Inherited::from(routing.as_ref()).save(to),
+        None => Inherited::default().save(to),
+    }
 }
 
 fn load_searches(peer: &mut VirtualPeer, from: &mut Reader<'_>) -> Result<(), Damaged> {
-    peer.dynamic.load(from)
+    peer.dynamic.load(from)?;
+    peer.inherited = from.load()?;
+    Ok(())
 }
 
 fn save_figures(peer: &VirtualPeer, to: &mut Writer) {

@@ -381,6 +381,14 @@ impl Net {
         result
     }
 
+    /// Another virtual peer takes the place of this one.
+    pub(crate) fn change(&mut self, peer: PeerId, change: impl FnOnce(VirtualPeer) -> VirtualPeer) {
+        let address = self.nodes[peer.0].address;
+        let spare = VirtualPeer::new(Config { listen: address, ..config() }, [0; 32], self.now);
+        let before = std::mem::replace(&mut self.nodes[peer.0].peer, spare);
+        self.nodes[peer.0].peer = change(before);
+    }
+
     /// The node was started again: none of a virtual peer's connections is left.
     pub(crate) fn cut(&mut self, peer: PeerId) {
         self.nodes[peer.0].inbox.clear();

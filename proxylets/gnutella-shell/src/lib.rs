@@ -35,7 +35,7 @@ use std::marker::PhantomData;
 use std::net::SocketAddr;
 
 use avp::application::routing::Routing;
-use avp::{Config, VirtualPeer};
+use avp::{Config, ConnId, VirtualPeer};
 use eep_sdk::{Event, Events, Instant, Listener, Proxylet, clock, datagram, log, net, random};
 
 use figures::Figures;
@@ -80,7 +80,9 @@ impl<V: Variant> Peer<V> {
         let at = avp::Instant(now);
         let mut peer = match state {
             Some(state) => {
-                VirtualPeer::restore(config, seed, at, state).map_err(|e| format!("state: {e}"))?
+                let live: Vec<ConnId> = net::connections().into_iter().map(ConnId).collect();
+                VirtualPeer::restore(config, seed, at, state, &live, &mut host)
+                    .map_err(|e| format!("state: {e}"))?
             }
             None => VirtualPeer::new(config, seed, at),
         };
@@ -184,7 +186,6 @@ fn open(listen: SocketAddr) -> Result<(Listener, (NodeHost, SocketAddr)), String
 }
 
 fn translate(event: Event<'_>) -> Option<avp::Event<'_>> {
-    use avp::ConnId;
     Some(match event {
         Event::Accepted { conn, remote, local, .. } => {
             avp::Event::Accepted { conn: ConnId(conn), remote, local }
