@@ -7,7 +7,7 @@ mod saved;
 
 use crate::gnutella::Guid;
 use crate::host::Instant;
-use crate::tables::Hasher;
+use crate::tables::GuidHasher;
 use hashbrown::HashTable;
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ struct Entry<R> {
 pub struct Routes<R> {
     young: HashTable<Entry<R>>,
     old: HashTable<Entry<R>>,
-    hasher: Hasher,
+    hasher: GuidHasher,
     entries_max: usize,
     age: Duration,
     began: Instant,
@@ -89,7 +89,7 @@ pub struct Routes<R> {
 impl<R: Copy> Routes<R> {
     /// An empty table of twice `entries_max` entries that live for one to two `age`s.
     #[must_use]
-    pub fn new(hasher: Hasher, entries_max: usize, age: Duration, now: Instant) -> Self {
+    pub fn new(hasher: GuidHasher, entries_max: usize, age: Duration, now: Instant) -> Self {
         let (young, old) = (HashTable::new(), HashTable::new());
         Self { young, old, hasher, entries_max, age, began: now, turned: now }
     }
@@ -127,8 +127,8 @@ impl<R: Copy> Routes<R> {
         if self.young.len() >= self.entries_max {
             self.turn(now);
         }
-        let hasher = &self.hasher;
-        self.young.insert_unique(hash, entry, |e| hash_of(hasher, e.guid));
+        let hasher = self.hasher;
+        self.young.insert_unique(hash, entry, |e| hasher.hash(e.guid));
     }
 
     /// What is known about an id.
@@ -149,7 +149,7 @@ impl<R: Copy> Routes<R> {
     }
 
     fn hash(&self, guid: Guid) -> u64 {
-        hash_of(&self.hasher, guid)
+        self.hasher.hash(guid)
     }
 
     fn turn(&mut self, now: Instant) {
@@ -206,13 +206,11 @@ impl Routes<PushRoute> {
     }
 }
 
-fn hash_of(hasher: &Hasher, guid: Guid) -> u64 {
-    // One number is hashed faster than 16 bytes and their length.
-    hasher.hash_one(u128::from_le_bytes(guid.0))
-}
-
 #[cfg(test)]
 mod tests {
+    use rand_chacha::ChaCha12Rng;
+    use rand_chacha::rand_core::SeedableRng;
+
     use super::*;
 
     fn guid(n: u64) -> Guid {
@@ -226,7 +224,12 @@ mod tests {
     }
 
     fn table(entries: usize) -> Routes<QueryRoute> {
-        Routes::new(Hasher::with_seeds(1, 2, 3, 4), entries, Duration::from_secs(300), Instant(0))
+        Routes::new(
+            GuidHasher::new(&mut ChaCha12Rng::seed_from_u64(3)),
+            entries,
+            Duration::from_secs(300),
+            Instant(0),
+        )
     }
 
     #[test]
@@ -266,8 +269,12 @@ mod tests {
 
     #[test]
     fn pushes_follow_the_first_and_the_latest_hit_and_the_entry_stays_young() {
-        let mut routes: Routes<PushRoute> =
-            Routes::new(Hasher::with_seeds(1, 2, 3, 4), 100, Duration::from_secs(300), Instant(0));
+        let mut routes: Routes<PushRoute> = Routes::new(
+            GuidHasher::new(&mut ChaCha12Rng::seed_from_u64(3)),
+            100,
+            Duration::from_secs(300),
+            Instant(0),
+        );
         let at = |s| Instant(0) + Duration::from_secs(s);
         let all = |_| true;
         routes.hit(at(0), guid(1), link(1), all);

@@ -15,6 +15,7 @@ use crate::state::{Damaged, Reader, Saved, Writer};
 #[derive(Debug)]
 pub struct Outgoing<'a> {
     rank: Rank,
+    class: Class,
     hops: u8,
     header: [u8; HEADER_LEN],
     payload: &'a [u8],
@@ -39,7 +40,8 @@ impl<'a> Outgoing<'a> {
 
     fn with_rank(rank: Rank, header: &Header, payload: &'a [u8]) -> Self {
         let header = Header { len: payload.len() as u32, ..*header };
-        Self { rank, hops: header.hops, header: header.encode(), payload, shared: None }
+        let class = rank.class();
+        Self { rank, class, hops: header.hops, header: header.encode(), payload, shared: None }
     }
 
     fn len(&self) -> usize {
@@ -285,7 +287,7 @@ impl Dispatch {
     /// What the peer does not want, or must not get now.
     #[inline]
     fn bar(&mut self, link: &mut Link, message: &Outgoing<'_>) -> Option<Sent> {
-        let class = message.rank.class();
+        let class = message.class;
         let loss = match class {
             Class::Query if !link.takes_queries(message.hops) => Loss::HopsFlow,
             Class::Ping if link.flow.is_controlled() => Loss::FlowControl,

@@ -73,7 +73,7 @@ use crate::host::{Event, Host, Instant};
 use crate::link::dispatch::Dispatch;
 use crate::link::schedule::Schedule;
 use crate::link::{Ending, Identity};
-use crate::tables;
+use crate::tables::{self, GuidHasher};
 
 /// What this peer calls itself in handshakes and Byes.
 pub const USER_AGENT: &str = concat!("eep-avp/", env!("CARGO_PKG_VERSION"));
@@ -175,8 +175,13 @@ impl VirtualPeer {
             schedule: Schedule::default(),
             topology: Topology::new(&config.connect, &hasher),
             door: Door::new(&hasher),
-            query_routes: Routes::new(hasher.clone(), config.query_routes as usize, route_age, now),
-            push_routes: Routes::new(hasher.clone(), config.push_routes as usize, route_age, now),
+            query_routes: Routes::new(
+                GuidHasher::new(&mut rng),
+                config.query_routes as usize,
+                route_age,
+                now,
+            ),
+            push_routes: Routes::new(GuidHasher::new(&mut rng), config.push_routes as usize, route_age, now),
             leaf_tables: Matrix::new(config.large_table_bytes as usize),
             neighbour_tables: Matrix::new(NEIGHBOUR_LARGE_TABLE_BYTES_MAX),
             published: Published::default(),

@@ -10,7 +10,6 @@
 
 mod saved;
 
-use crate::gnutella::qrp::words::QUERY_WORDS_MAX;
 use crate::gnutella::qrp::{self, Change, Hashes, SLOTS_LOG2_MAX, Slots};
 use crate::state::saved;
 
@@ -258,27 +257,19 @@ impl Matrix {
     /// Reports the owner of each table that may answer a query: with one of its urns, or with all of its words.
     #[inline]
     pub fn matching(&self, query: &Hashes, mut found: impl FnMut(u32)) {
-        let mut slots = [0_u16; QUERY_WORDS_MAX];
-        let words = query.words();
-        for (slot, word) in slots.iter_mut().zip(words) {
-            *slot = slot_of(*word);
-        }
-        let slots = &mut slots[..words.len()];
-        // The word that fewest peers have comes first, and most blocks are done with it.
-        slots.sort_unstable_by_key(|s| self.counts[usize::from(*s)]);
-        let words_known = slots.first().is_some_and(|s| self.counts[usize::from(*s)] > 0);
+        // With the word that fewest peers have, most blocks are done.
+        let words = query.words().iter().map(|word| slot_of(*word));
+        let rarest = words.clone().min_by_key(|slot| self.counts[usize::from(*slot)]);
+        let rarest = rarest.filter(|slot| self.union(*slot));
         let urns_known = query.urns().iter().any(|u| self.union(slot_of(*u)));
-        if !words_known && !urns_known {
+        if rarest.is_none() && !urns_known {
             return;
         }
         for (i, block) in self.blocks.iter().enumerate() {
             let Some(block) = block else { continue };
-            let mut hits = if words_known { u64::MAX } else { 0 };
-            for slot in slots.iter() {
-                hits &= block.rows[usize::from(*slot)];
-                if hits == 0 {
-                    break;
-                }
+            let mut hits = rarest.map_or(0, |slot| block.rows[usize::from(slot)]);
+            if hits != 0 {
+                hits = words.clone().fold(hits, |hits, slot| hits & block.rows[usize::from(slot)]);
             }
             for urn in query.urns() {
                 hits |= block.rows[usize::from(slot_of(*urn))];

@@ -1,6 +1,6 @@
 //! A table of routes at rest: 32 bytes an entry, in no order.
 
-use super::{Entry, LinkId, PushRoute, QueryRoute, Routes, hash_of};
+use super::{Entry, LinkId, PushRoute, QueryRoute, Routes};
 use crate::gnutella::Guid;
 use crate::state::{Damaged, Reader, Saved, Writer};
 
@@ -79,14 +79,14 @@ impl<R> Routes<R> {
         R: Fixed<16>,
     {
         (self.began, self.turned) = (from.load()?, from.load()?);
-        let hasher = &self.hasher;
+        let hasher = self.hasher;
         for generation in [&mut self.young, &mut self.old] {
             let len = from.len_of(32, usize::MAX)?;
-            generation.reserve(len, |e| hash_of(hasher, e.guid));
+            generation.reserve(len, |e| hasher.hash(e.guid));
             for entry in from.raw(32 * len)?.as_chunks::<32>().0 {
                 let ([guid, route], _) = entry.as_chunks::<16>() else { continue };
                 let entry = Entry { guid: Guid(*guid), route: R::from_bytes(route) };
-                generation.insert_unique(hash_of(hasher, entry.guid), entry, |e| hash_of(hasher, e.guid));
+                generation.insert_unique(hasher.hash(entry.guid), entry, |e| hasher.hash(e.guid));
             }
         }
         Ok(())

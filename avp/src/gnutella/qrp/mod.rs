@@ -5,12 +5,14 @@
 //! | --- | --- |
 //! | [`mod@hash`] | a word's slot |
 //! | `letters` | texts with letters beyond ASCII |
+//! | `ascii` | the words of a text in ASCII |
 //! | [`words`] | which words a name or a query has |
 //! | [`table`] | slots, and whether a query's words are all present |
 //! | [`message`] | RESET and PATCH |
 //! | [`receiver`] | messages to changes of a table |
 //! | [`sender`] | changes of a table to messages |
 
+mod ascii;
 pub mod hash;
 mod letters;
 pub mod message;

@@ -4,6 +4,7 @@
 //! word without its last one, two and three letters, as long as three remain (QRP 1.0, section 3.1), so that a
 //! query for `walk` finds `walks`.
 
+use super::ascii;
 use super::hash::{finish, hash, hash_letters};
 use super::letters::{Canonical, canonical};
 use crate::gnutella::query::Query;
@@ -16,19 +17,6 @@ pub const QUERY_WORDS_MAX: usize = 16;
 pub const QUERY_URNS_MAX: usize = 4;
 /// How many trailing letters are left out at most.
 const TRIM_LETTERS_MAX: usize = 3;
-
-/// Each byte's small letter where it is part of a word of ASCII, zero where it is not.
-const SMALL: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0_u8;
-    while byte < 0x80 {
-        if byte.is_ascii_alphanumeric() {
-            table[byte as usize] = byte.to_ascii_lowercase();
-        }
-        byte += 1;
-    }
-    table
-};
 
 /// Calls `add` with the hash of each word of a shared file's name, and of each word less its last letters.
 pub fn name_hashes(name: &[u8], mut add: impl FnMut(u32)) {
@@ -64,29 +52,15 @@ impl Hashes {
         hashes
     }
 
-    /// Hashes the words of a text.
-    ///
-    /// One pass over the bytes, as each query that arrives is hashed; texts with other letters than ASCII's are rare.
+    /// Hashes the words of a text. Texts with other letters than ASCII's are rare.
     #[must_use]
     pub fn of_text(text: &[u8]) -> Self {
-        if !text.is_ascii() {
-            return Self::of_letters(text);
-        }
         let mut hashes = Self::default();
-        let (mut xor, mut start) = (0_u32, 0);
-        // A part behind the last byte ends the last word.
-        for (at, byte) in text.iter().chain(&[0]).enumerate() {
-            let small = SMALL[usize::from(*byte)];
-            if small != 0 {
-                xor ^= u32::from(small) << (8 * ((at - start) & 3));
-                continue;
-            }
-            if at - start >= WORD_BYTES_MIN {
-                hashes.push_word(finish(xor));
-            }
-            (xor, start) = (0, at + 1);
+        if ascii::words(text, |word| hashes.push_word(finish(word))) {
+            hashes
+        } else {
+            Self::of_letters(text)
         }
-        hashes
     }
 
     /// Where peers differ over what a word is, it is asked for only if there is no other.

@@ -8,7 +8,7 @@ use avp::application::dynamic_query::DynamicQuery;
 use avp::application::routes::{QueryRoute, Routes};
 use avp::cache::pong::PongCache;
 use avp::gnutella::qrp::Table;
-use avp::tables;
+use avp::tables::GuidHasher;
 
 use super::Link;
 use super::links::Other;
@@ -43,8 +43,8 @@ pub(super) struct Router {
 impl Router {
     pub(super) fn new(world: &mut World) -> Self {
         let now = world.now();
-        let hasher = tables::hasher(world.dice.rng());
-        let routes = || Routes::new(hasher.clone(), ROUTES_MAX, ROUTES_AGE, now);
+        let hasher = GuidHasher::new(world.dice.rng());
+        let routes = || Routes::new(hasher, ROUTES_MAX, ROUTES_AGE, now);
         Self {
             queries: routes(),
             pings: routes(),

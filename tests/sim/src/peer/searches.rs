@@ -260,6 +260,8 @@ impl Light {
         let mut candidates: Vec<Candidate> = neighbours
             .map(|(n, link)| Candidate {
                 link: self.link_id(n),
+                remote: address(link.other).into(),
+                round_trip: None,
                 degree: link.degree,
                 ttl_max: link.max_ttl.min(world.setup.preset.ttl),
                 matches: link.table.as_ref().is_some_and(|t| t.matches(hashes)),
