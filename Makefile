@@ -10,9 +10,11 @@ TARGET    := $(or $(CARGO_TARGET_DIR),target)
 GUESTS    := echo gnutella-peer directed-search
 # Where a stock guest or an example lies.
 GUEST_DIR  = $(wildcard proxylets/$(1) proxylets/examples/$(1))
+# And those that only a benchmark builds.
+MEASURED  := relay-guest
 GUEST_OF   = $(TARGET)/proxylets/$(1).wasm
 # Guests are built for wasm alone; their crates are not part of a native build.
-NATIVE    := --workspace $(foreach g,$(GUESTS),--exclude $(g))
+NATIVE    := --workspace $(foreach g,$(GUESTS) $(MEASURED),--exclude $(g))
 
 .PHONY: help run build test lint fmt deny check-tools wasm-target bench scoreboard clean
 .DEFAULT_GOAL := help
@@ -35,7 +37,7 @@ test: check-tools lint deny  ## the whole suite
 lint: wasm-target  ## rustfmt and clippy, warnings refused
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked $(NATIVE) --all-targets -- -D warnings
-	$(CARGO) clippy --locked $(foreach g,$(GUESTS),-p $(g)) --target wasm32-unknown-unknown -- -D warnings
+	$(CARGO) clippy --locked $(foreach g,$(GUESTS) $(MEASURED),-p $(g)) --target wasm32-unknown-unknown -- -D warnings
 
 fmt:             ## format the code
 	$(CARGO) fmt --all
@@ -44,7 +46,9 @@ deny:            ## licences, sources and bans of all dependencies
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
 	$(CARGO) deny --all-features check bans licenses sources
 
-bench: build     ## the load generator's suite against a release node
+bench: build     ## what the sandbox costs, and the load generator's suite against a release node
+	$(CARGO) bench --locked -p eep-relay --bench sandbox
+	$(CARGO) bench --locked -p eep --bench boundary
 	$(CARGO) build --release --locked -p eep-tests --bins
 	$(TARGET)/release/eep-bench suite --eep $(TARGET)/release/eep --proxylet $(call GUEST_OF,gnutella-peer)
 
