@@ -32,7 +32,7 @@ fn machine_ns() -> u64 {
 }
 
 /// The timers of one service.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Timers {
     due: HashMap<u64, u64>,
     queue: BTreeSet<(u64, u64)>,
@@ -53,7 +53,7 @@ impl Timers {
         true
     }
 
-    fn cancel(&mut self, token: u64) {
+    pub(crate) fn cancel(&mut self, token: u64) {
         if let Some(at_ns) = self.due.remove(&token) {
             self.queue.remove(&(at_ns, token));
         }

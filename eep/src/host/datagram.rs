@@ -16,6 +16,7 @@ use crate::host::address::{from_wit, to_wit};
 use crate::host::bindings::eep::proxylet::datagram;
 use crate::host::bindings::eep::proxylet::net::NetError;
 use crate::host::bindings::eep::proxylet::types::{DatagramReceived, Event, SocketAddress};
+use crate::host::effects::Ask;
 use crate::host::net::listener::net_error;
 use crate::host::{Env, Host};
 
@@ -34,8 +35,21 @@ pub(crate) struct Datagrams {
 #[derive(Debug)]
 struct Bound {
     socket: UdpSocket,
+    /// The address that was asked for.
+    asked: SocketAddr,
     address: SocketAddr,
     task: Option<Waker>,
+    /// Whether no instance has it: nothing is received, the datagrams wait.
+    shelved: bool,
+}
+
+impl Bound {
+    fn set_shelved(&mut self, shelved: bool) {
+        self.shelved = shelved;
+        if let Some(task) = self.task.as_ref().filter(|_| !shelved) {
+            task.wake_by_ref();
+        }
+    }
 }
 
 impl Datagrams {
@@ -43,10 +57,44 @@ impl Datagrams {
     const MAX: usize = 64;
 
     pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.open.values().map(|bound| bound.address)
+        self.open.values().filter(|bound| !bound.shelved).map(|bound| bound.address)
     }
 
-    fn remove(&mut self, id: u32) {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = u32> {
+        self.open.iter().filter(|(_, bound)| !bound.shelved).map(|(id, _)| *id)
+    }
+
+    /// Puts one aside.
+    pub(crate) fn shelve(&mut self, id: u32) {
+        if let Some(bound) = self.open.get_mut(&id) {
+            bound.set_shelved(true);
+        }
+    }
+
+    /// Puts aside all but these, and has these again.
+    pub(crate) fn shelve_all_but(&mut self, kept: &[u32]) {
+        for (id, bound) in &mut self.open {
+            bound.set_shelved(!kept.contains(id));
+        }
+    }
+
+    /// Closes what is put aside.
+    pub(crate) fn remove_shelved(&mut self) {
+        let shelved: Vec<u32> = self.open.iter().filter(|(_, b)| b.shelved).map(|(id, _)| *id).collect();
+        for id in shelved {
+            self.remove(id);
+        }
+    }
+
+    /// Takes over the first that is put aside and was asked for, or bound, with this address.
+    fn take_over(&mut self, address: SocketAddr) -> Option<(u32, SocketAddr)> {
+        let fits = |b: &Bound| b.shelved && (b.asked == address || b.address == address);
+        let (id, bound) = self.open.iter_mut().find(|(_, bound)| fits(bound))?;
+        bound.set_shelved(false);
+        Some((*id, bound.address))
+    }
+
+    pub(crate) fn remove(&mut self, id: u32) {
         if let Some(Bound { task: Some(task), .. }) = self.open.remove(&id) {
             task.wake();
         }
@@ -62,10 +110,14 @@ impl Datagrams {
 }
 
 fn bind(env: &Rc<Env>, address: SocketAddr) -> Result<(u32, SocketAddr), NetError> {
-    if !env.grants.may_bind_datagram(address) {
+    if !env.grants.borrow().may_bind_datagram(address) {
         return Err(NetError::NotGranted);
     }
     let mut datagrams = env.datagrams.borrow_mut();
+    if let Some(taken) = datagrams.take_over(address) {
+        env.listening_changed.set(true);
+        return Ok(taken);
+    }
     if datagrams.open.len() >= Datagrams::MAX {
         return Err(NetError::Limit);
     }
@@ -73,8 +125,10 @@ fn bind(env: &Rc<Env>, address: SocketAddr) -> Result<(u32, SocketAddr), NetErro
     let bound = socket.local_addr().map_err(|error| net_error(&error))?;
     datagrams.last += 1;
     let id = datagrams.last;
-    datagrams.open.insert(id, Bound { socket, address: bound, task: None });
+    let entry = Bound { socket, asked: address, address: bound, task: None, shelved: false };
+    datagrams.open.insert(id, entry);
     env.listening_changed.set(true);
+    env.bound(id);
     spawn_local(receive_all(Rc::clone(env), id));
     Ok((id, bound))
 }
@@ -97,6 +151,9 @@ fn poll_receive(env: &Env, id: u32, cx: &mut Context<'_>) -> Poll<bool> {
     let mut datagrams = env.datagrams.borrow_mut();
     let Some(bound) = datagrams.open.get_mut(&id) else { return Poll::Ready(false) };
     bound.task = Some(cx.waker().clone());
+    if bound.shelved {
+        return Poll::Pending;
+    }
     let mut inbox = env.inbox.borrow_mut();
     if inbox.is_full() {
         inbox.wait_for_room(cx.waker());
@@ -119,22 +176,29 @@ impl datagram::Host for Host {
     }
 
     fn unbind(&mut self, socket: u32) {
-        self.env.datagrams.borrow_mut().remove(socket);
-        self.env.listening_changed.set(true);
+        // Takes no bytes: it is never too much.
+        let _ = self.env.ask(Ask::Unbind(socket));
     }
 
     fn send(&mut self, socket: u32, to: SocketAddress, bytes: Vec<u8>) {
-        let datagrams = self.env.datagrams.borrow();
-        let sent = bytes.len() <= DATAGRAM_BYTES_MAX
-            && datagrams.open.get(&socket).is_some_and(|bound| {
-                let to = reachable_from(bound.address, from_wit(to));
-                bound.socket.try_send_to(&bytes, to).is_ok()
-            });
-        if sent {
-            self.env.figures.sent_bytes.add(bytes.len() as u64);
-        } else {
+        if self.env.ask(Ask::Datagram { socket, to: from_wit(to), bytes }).is_err() {
             self.env.figures.datagrams_dropped.add(1);
         }
+    }
+}
+
+/// Sends one datagram, or drops it.
+pub(crate) fn send(env: &Env, socket: u32, to: SocketAddr, bytes: &[u8]) {
+    let datagrams = env.datagrams.borrow();
+    let sent = bytes.len() <= DATAGRAM_BYTES_MAX
+        && datagrams.open.get(&socket).is_some_and(|bound| {
+            let to = reachable_from(bound.address, to);
+            bound.socket.try_send_to(bytes, to).is_ok()
+        });
+    if sent {
+        env.figures.sent_bytes.add(bytes.len() as u64);
+    } else {
+        env.figures.datagrams_dropped.add(1);
     }
 }
 

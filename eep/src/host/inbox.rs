@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::mem;
 use std::task::Waker;
 
-use crate::host::bindings::eep::proxylet::types::Event;
+use crate::host::bindings::eep::proxylet::types::{
+    Accepted, Answer, DatagramReceived, Ended, Established, Event, Message,
+};
 
 /// Events, who received how many bytes, and the bytes that belong to all of them.
 #[derive(Debug, Default)]
@@ -46,6 +48,22 @@ impl Batch {
         }
     }
 
+    /// What it takes up, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.filled + self.events.len() * size_of::<Event>() + self.conns.len() * 12
+    }
+
+    /// The same, in memory of its own.
+    pub(crate) fn copy(&self) -> Self {
+        Self {
+            events: self.events.clone(),
+            conns: self.conns.clone(),
+            lens: self.lens.clone(),
+            arena: self.bytes().to_vec(),
+            filled: self.filled,
+        }
+    }
+
     fn clear(&mut self) {
         self.events.clear();
         self.conns.clear();
@@ -79,6 +97,11 @@ impl Inbox {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.pending.events.is_empty()
+    }
+
+    /// The number of the batch that was taken last; 0 where none was.
+    pub(crate) fn taken(&self) -> u64 {
+        self.number
     }
 
     /// Counts up with each batch taken; from 1, so that 0 is before all of them.
@@ -127,6 +150,59 @@ impl Inbox {
             _ => None,
         };
         self.pending.events.iter().filter_map(of).collect()
+    }
+
+    /// The connections whose end the proxylet has not been told of.
+    pub(crate) fn ended(&self) -> HashSet<u64> {
+        let of = |event: &Event| match event {
+            Event::Closed(ended) | Event::Failed(ended) => Some(ended.conn),
+            _ => None,
+        };
+        self.pending.events.iter().filter_map(of).collect()
+    }
+
+    /// Drops what has happened on connections of which this is true.
+    pub(crate) fn forget(&mut self, gone: impl Fn(u64) -> bool) {
+        let pending = mem::take(&mut self.pending);
+        let (mut receptions, mut bytes) = (pending.conns.iter().zip(&pending.lens), pending.bytes());
+        let mut take = |len: u32| {
+            let (head, tail) = bytes.split_at(bytes.len().min(len as usize));
+            bytes = tail;
+            head
+        };
+        for event in &pending.events {
+            match event {
+                Event::Received(times) => {
+                    for (conn, len) in receptions.by_ref().take(*times as usize) {
+                        let run = take(*len);
+                        if !gone(*conn) {
+                            self.put(run);
+                            self.push_received(*conn, run.len());
+                        }
+                    }
+                }
+                Event::Datagram(DatagramReceived { len, .. })
+                | Event::Message(Message { len, .. })
+                | Event::Answer(Answer { len, .. }) => {
+                    let run = take(*len);
+                    self.put(run);
+                    self.push_with_bytes(event.clone(), run.len());
+                }
+                Event::Accepted(Accepted { conn, .. })
+                | Event::Established(Established { conn, .. })
+                | Event::Failed(Ended { conn, .. })
+                | Event::Writable(conn)
+                | Event::Closed(Ended { conn, .. })
+                    if gone(*conn) => {}
+                _ => self.push(event.clone()),
+            }
+        }
+    }
+
+    /// Lays bytes into [`Self::space`].
+    fn put(&mut self, run: &[u8]) {
+        let len = run.len().min(Self::READ_MAX);
+        self.space()[..len].copy_from_slice(&run[..len]);
     }
 
     /// Has the driver look at what is due, without an event.

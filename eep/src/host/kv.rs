@@ -18,14 +18,19 @@ const KEYS_MAX: usize = 1_024;
 pub(crate) struct Kv {
     store: Arc<dyn StateStore>,
     service: Arc<str>,
-    bytes_max: u64,
+    bytes_max: Cell<u64>,
     /// Bytes used, once they are known.
     used: Cell<Option<u64>>,
 }
 
 impl Kv {
     pub(crate) fn new(store: Arc<dyn StateStore>, service: Arc<str>, bytes_max: u64) -> Self {
-        Self { store, service, bytes_max, used: Cell::new(None) }
+        Self { store, service, bytes_max: Cell::new(bytes_max), used: Cell::new(None) }
+    }
+
+    /// Puts another limit in force.
+    pub(crate) fn allow(&self, bytes_max: u64) {
+        self.bytes_max.set(bytes_max);
     }
 
     fn used(&self) -> Result<u64, StoreError> {
@@ -44,7 +49,7 @@ impl Kv {
     fn set(&self, key: &str, value: &[u8]) -> Result<bool, StoreError> {
         let without = self.used()?.saturating_sub(self.size_of(key)?);
         let with = without.saturating_add((key.len() + value.len()) as u64);
-        if with > self.bytes_max {
+        if with > self.bytes_max.get() {
             return Ok(false);
         }
         self.store.kv_set(&self.service, key, value)?;

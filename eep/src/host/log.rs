@@ -12,7 +12,7 @@ use crate::observe::log_ring::{LogLevel, LogRing, LogSource};
 #[derive(Debug)]
 pub(crate) struct LogGate {
     ring: Arc<LogRing>,
-    lines_per_s: u32,
+    lines_per_s: Cell<u32>,
     second: Cell<Instant>,
     written: Cell<u32>,
     dropped: Cell<u64>,
@@ -21,7 +21,13 @@ pub(crate) struct LogGate {
 impl LogGate {
     pub(crate) fn new(ring: Arc<LogRing>, lines_per_s: u32) -> Self {
         let second = Cell::new(Instant::now());
+        let lines_per_s = Cell::new(lines_per_s);
         Self { ring, lines_per_s, second, written: Cell::new(0), dropped: Cell::new(0) }
+    }
+
+    /// Puts another line rate in force.
+    pub(crate) fn allow(&self, lines_per_s: u32) {
+        self.lines_per_s.set(lines_per_s);
     }
 
     /// A line of the proxylet; whether there was room for it.
@@ -31,7 +37,7 @@ impl LogGate {
             self.second.set(Instant::now());
             self.written.set(0);
         }
-        let room = self.written.get() < self.lines_per_s;
+        let room = self.written.get() < self.lines_per_s.get();
         if room {
             self.written.set(self.written.get() + 1);
             self.ring.write(level, LogSource::Proxylet, text);
@@ -45,7 +51,7 @@ impl LogGate {
     pub(crate) fn report_dropped(&self) {
         let dropped = self.dropped.take();
         if dropped > 0 {
-            let limit = self.lines_per_s;
+            let limit = self.lines_per_s.get();
             self.node_warn(&format!("{dropped} lines were dropped: the limit is {limit} lines a second"));
         }
     }

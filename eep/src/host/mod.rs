@@ -8,9 +8,11 @@ pub(crate) mod bindings;
 pub(crate) mod clock;
 pub(crate) mod datagram;
 pub(crate) mod descriptors;
+pub(crate) mod effects;
 pub mod grant;
 pub(crate) mod inbox;
 pub(crate) mod kv;
+pub(crate) mod legacy;
 pub(crate) mod log;
 mod metrics;
 pub(crate) mod net;
@@ -26,6 +28,7 @@ use wasmtime::component::{HasSelf, Linker};
 use crate::host::bindings::eep::proxylet as wit;
 use crate::host::clock::{ServiceClock, Timers};
 use crate::host::datagram::Datagrams;
+use crate::host::effects::Effects;
 use crate::host::grant::Grants;
 use crate::host::inbox::Inbox;
 use crate::host::kv::Kv;
@@ -34,17 +37,19 @@ use crate::host::net::Net;
 use crate::host::wasi::{Stdio, Wasi};
 use crate::observe::figures::Figures;
 use crate::observe::series::SeriesTable;
+use crate::proxylet::limits::Limits;
 use crate::proxylet::memory::MemoryLimit;
 
-/// What the host functions of one instance and its socket tasks share.
+/// What the host functions of a service's instances and its socket tasks share.
 #[derive(Debug)]
 pub(crate) struct Env {
-    pub(crate) grants: Grants,
+    pub(crate) grants: RefCell<Grants>,
     pub(crate) clock: ServiceClock,
     pub(crate) inbox: RefCell<Inbox>,
     pub(crate) net: RefCell<Net>,
     pub(crate) datagrams: RefCell<Datagrams>,
     pub(crate) timers: RefCell<Timers>,
+    pub(crate) effects: RefCell<Effects>,
     /// Whether a socket that waits for peers was opened or closed since it was last asked.
     pub(crate) listening_changed: Cell<bool>,
     pub(crate) log: LogGate,
@@ -54,6 +59,14 @@ pub(crate) struct Env {
 }
 
 impl Env {
+    /// Puts rights and limits in force. Connections beyond a lower limit stay.
+    pub(crate) fn allow(&self, grants: &Grants, limits: &Limits) {
+        self.grants.borrow_mut().clone_from(grants);
+        self.net.borrow_mut().allow(limits.connections);
+        self.log.allow(limits.log_lines_per_s);
+        self.kv.allow(limits.kv.0);
+    }
+
     /// Closes every socket and forgets every timer.
     pub(crate) fn close(&self) {
         self.net.borrow_mut().clear();

@@ -282,6 +282,7 @@ impl Held {
             uptime_s: 0.0,
             restarts: 0,
             last_trap: None,
+            last_swap: None,
             memory_bytes: 0,
             connections: 0,
             connections_refused: 0,

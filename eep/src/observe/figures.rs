@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use crate::proxylet::swap::{SwapOutcome, SwapReport};
+
 /// A number that one thread writes and others read.
 #[derive(Debug, Default)]
 pub(crate) struct Figure(AtomicU64);
@@ -79,6 +81,24 @@ pub(crate) struct Figures {
     pub(crate) cpu_ns: Figure,
     pub(crate) restarts: Figure,
     pub(crate) batch_durations: Durations,
+    pub(crate) swaps_held: Figure,
+    pub(crate) swaps_refused: Figure,
+    pub(crate) swaps_rolled_back: Figure,
+    /// The pause of the last swap.
+    pub(crate) swap_pause_ns: Figure,
+}
+
+impl Figures {
+    /// Counts a swap when it is over.
+    pub(crate) fn swap(&self, report: &SwapReport) {
+        self.swap_pause_ns.set((report.pause_s * 1e9) as u64);
+        match report.outcome {
+            SwapOutcome::OnProbation => {}
+            SwapOutcome::Held => self.swaps_held.add(1),
+            SwapOutcome::Refused => self.swaps_refused.add(1),
+            SwapOutcome::RolledBack => self.swaps_rolled_back.add(1),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::host::clock::ServiceClock;
+use crate::host::effects::Done;
 use crate::host::kv::Kv;
 use crate::host::log::LogGate;
 use crate::host::net::Net;
@@ -12,60 +13,84 @@ use crate::host::{Env, Host, WasiState};
 use crate::proxylet::error::StartError;
 use crate::proxylet::instance::Instance;
 use crate::proxylet::memory::MemoryLimit;
-use crate::proxylet::service::Life;
+use crate::proxylet::service::{Life, ServiceSpec};
 use crate::proxylet::state_store::Checkpoint;
 use crate::proxylet::status::State;
 
-/// What a new instance's host functions work with: no sockets, no timers, no series.
+/// What the host functions of a service's instances work with: no sockets, no timers.
 pub(crate) fn make_env(life: &Life, clock: ServiceClock) -> Rc<Env> {
-    let (spec, runtime) = (&life.spec, &life.runtime);
+    let (spec, runtime) = (life.spec(), &life.runtime);
     let figures = Arc::clone(&life.figures);
     let descriptors = Arc::clone(&runtime.descriptors);
-    life.series.clear();
     Rc::new(Env {
-        grants: spec.grants.clone(),
+        grants: RefCell::new(spec.grants.clone()),
         clock,
         inbox: RefCell::default(),
         net: RefCell::new(Net::new(spec.limits.connections, descriptors, Arc::clone(&figures))),
         datagrams: RefCell::default(),
         timers: RefCell::default(),
+        effects: RefCell::default(),
         listening_changed: Cell::new(false),
-        log: LogGate::new(Arc::clone(&spec.log), spec.limits.log_lines_per_s),
-        kv: Kv::new(Arc::clone(&runtime.store), spec.name.as_str().into(), spec.limits.kv.0),
+        log: LogGate::new(Arc::clone(&life.log), spec.limits.log_lines_per_s),
+        kv: Kv::new(Arc::clone(&runtime.store), life.name.as_str().into(), spec.limits.kv.0),
         series: Arc::clone(&life.series),
         figures,
     })
 }
 
-/// Makes an instance and calls `restore` where there is a checkpoint, `start` otherwise.
+/// Makes the first instance of a service, or the next one after a trap. What was left for it and what it does not take
+/// over is closed.
 pub(crate) fn begin(
     life: &Life,
     env: &Rc<Env>,
+    spec: &ServiceSpec,
     config: &str,
     checkpoint: Option<&Checkpoint>,
 ) -> Result<Instance, StartError> {
-    let (spec, runtime) = (&life.spec, &life.runtime);
     life.figures.memory_bytes.set(0);
+    life.series.clear();
+    let state = checkpoint.map(|c| c.state.as_slice()).filter(|state| !state.is_empty());
+    let (instance, _) = bring_up(life, env, spec, config, state)?;
+    env.close_shelved();
+    show(life, env);
+    env.log.node_info(&format!("started, proxylet {}", spec.code.digest()));
+    Ok(instance)
+}
+
+/// Makes an instance and calls `restore` where there is a state, `start` otherwise. It may take over what was put
+/// aside. Where it fails, all that it asked for is undone; what it asked for where it does not, comes with it.
+pub(crate) fn bring_up(
+    life: &Life,
+    env: &Rc<Env>,
+    spec: &ServiceSpec,
+    config: &str,
+    state: Option<&[u8]>,
+) -> Result<(Instance, Done), StartError> {
     let memory = MemoryLimit::new(spec.limits.memory.0, Arc::clone(&life.figures));
     let host = Host { env: Rc::clone(env), memory, wasi: WasiState::default() };
     let call = spec.limits.call();
     let mut instance =
-        Instance::new(runtime.engine(), &spec.code, host, call).map_err(StartError::Trapped)?;
+        Instance::new(life.runtime.engine(), &spec.code, host, call).map_err(StartError::Trapped)?;
     let now_ns = env.clock.now_ns();
-    let begun = match checkpoint.filter(|c| !c.state.is_empty()) {
-        Some(checkpoint) => instance.restore(now_ns, config, &checkpoint.state),
+    env.hold();
+    env.net.borrow_mut().takes_over = true;
+    let begun = match state {
+        Some(state) => instance.restore(now_ns, config, state),
         None => instance.start(now_ns, config),
     };
-    match begun {
-        Ok(Ok(())) => {}
-        Ok(Err(reason)) => return Err(StartError::Refused(reason)),
-        Err(trap) => return Err(StartError::Trapped(trap)),
-    }
-    // What was sent meanwhile leaves now.
+    env.net.borrow_mut().takes_over = false;
+    let begun = match begun {
+        Ok(Ok(())) => Ok((instance, env.commit())),
+        Ok(Err(reason)) => Err(StartError::Refused(reason)),
+        Err(trap) => Err(StartError::Trapped(trap)),
+    };
+    begun.inspect_err(|_| env.discard())
+}
+
+/// Lets what was sent meanwhile leave, and shows the service as running.
+pub(crate) fn show(life: &Life, env: &Env) {
     env.net.borrow_mut().flush_dirty(&mut env.inbox.borrow_mut());
     env.listening_changed.set(false);
-    life.publish_listening(env);
     life.enter(State::Running, None);
-    env.log.node_info(&format!("started, proxylet {}", spec.code.digest()));
-    Ok(instance)
+    life.publish_listening(env);
 }

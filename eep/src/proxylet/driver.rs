@@ -12,9 +12,12 @@ use tokio::time::{Sleep, sleep};
 use crate::host::Env;
 use crate::host::bindings::eep::proxylet::types::Event;
 use crate::host::inbox::Batch;
+use crate::host::legacy::Mark;
 use crate::proxylet::error::ControlError;
 use crate::proxylet::instance::Instance;
+use crate::proxylet::journal::Journal;
 use crate::proxylet::service::{Life, Order};
+use crate::proxylet::swap::{SwapOrder, Verdict};
 use crate::proxylet::throttle::Throttle;
 use crate::proxylet::trap::TrapReport;
 
@@ -31,6 +34,10 @@ pub(crate) struct Driver<'a> {
     pub(crate) config: &'a mut String,
     pub(crate) throttle: &'a mut Throttle,
     pub(crate) checkpoint_every: Duration,
+    /// What the service had at the last checkpoint.
+    pub(crate) mark: &'a mut Option<Mark>,
+    /// Where the instance is on probation: no checkpoints are taken then.
+    pub(crate) journal: Option<&'a mut Journal>,
 }
 
 /// Why the driver has stopped.
@@ -39,10 +46,15 @@ pub(crate) enum End {
     Ordered { drain: Duration, done: Option<oneshot::Sender<()>> },
     /// The instance ended.
     Trapped(TrapReport),
+    /// Another version is to take over; the instance waits between two batches.
+    Swap(SwapOrder),
+    /// The probation is over.
+    Judged(Verdict),
 }
 
 enum Wake {
     Order(Option<Order>),
+    Verdict(Verdict),
     Work,
 }
 
@@ -58,7 +70,8 @@ impl Driver<'_> {
         loop {
             let now_ns = self.env.clock.now_ns();
             let held_until_ns = self.throttle.held_until_ns(now_ns);
-            let due_ns = held_until_ns.or_else(|| self.next_due_ns(worked.then_some(checkpoint_ns)));
+            let saves = worked && self.journal.is_none();
+            let due_ns = held_until_ns.or_else(|| self.next_due_ns(saves.then_some(checkpoint_ns)));
             timer.set(due_ns.map_or(IDLE_NS, |due_ns| due_ns.saturating_sub(now_ns)), due_ns);
             match self.wait(&mut timer, held_until_ns.is_some()).await {
                 Wake::Order(Some(Order::Configure { config, done })) => {
@@ -70,6 +83,15 @@ impl Driver<'_> {
                 Wake::Order(Some(Order::Stop { drain, done })) => {
                     return End::Ordered { drain, done: Some(done) };
                 }
+                Wake::Order(Some(Order::Swap(order))) if self.journal.is_none() && replies.is_empty() => {
+                    return End::Swap(order);
+                }
+                Wake::Order(Some(Order::Swap(order))) => {
+                    // Whoever asked may have gone.
+                    let _ = order.told.send(Err(ControlError::Busy.into()));
+                    continue;
+                }
+                Wake::Verdict(verdict) => return End::Judged(verdict),
                 Wake::Order(None) => return End::Ordered { drain: Duration::ZERO, done: None },
                 Wake::Work if held_until_ns.is_some() => continue,
                 Wake::Work => {}
@@ -82,9 +104,10 @@ impl Driver<'_> {
                 // Whoever asked may have gone.
                 let _ = reply.send(Ok(()));
             }
-            if worked && self.env.clock.now_ns() >= checkpoint_ns {
-                if let Err(trap) = self.life.checkpoint(self.env, self.instance) {
-                    return End::Trapped(trap);
+            if worked && self.journal.is_none() && self.env.clock.now_ns() >= checkpoint_ns {
+                match self.life.checkpoint(self.env, self.instance) {
+                    Ok(saved) => *self.mark = saved.or(self.mark.take()),
+                    Err(trap) => return End::Trapped(trap),
                 }
                 checkpoint_ns = self.env.clock.now_ns() + self.checkpoint_every.as_nanos() as u64;
                 worked = false;
@@ -110,7 +133,11 @@ impl Driver<'_> {
         let handled = !batch.events.is_empty();
         if handled {
             let started = Instant::now();
-            self.instance.handle(now_ns, batch)?;
+            env.net.borrow_mut().begin_batch(env.inbox.borrow().taken());
+            match &mut self.journal {
+                None => self.instance.handle(now_ns, batch)?,
+                Some(journal) => journal.handle(env, self.instance, now_ns, batch)?,
+            }
             env.figures.batch_durations.add(started.elapsed());
             env.figures.batches.add(1);
             env.figures.events.add(batch.happened());
@@ -136,6 +163,12 @@ impl Driver<'_> {
         poll_fn(|cx| {
             if let Poll::Ready(order) = self.orders.poll_recv(cx) {
                 return Poll::Ready(Wake::Order(order));
+            }
+            if let Some(journal) = &mut self.journal
+                && let Poll::Ready(verdict) = Pin::new(journal.verdict()).poll(cx)
+            {
+                let given_up = |_| Verdict::Revert("whoever asked for it has gone".to_owned());
+                return Poll::Ready(Wake::Verdict(verdict.unwrap_or_else(given_up)));
             }
             if !held {
                 let mut inbox = self.env.inbox.borrow_mut();

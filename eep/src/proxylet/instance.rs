@@ -74,6 +74,11 @@ impl Instance {
         })
     }
 
+    /// Says again how much memory it has, after another instance has.
+    pub(crate) fn show_memory(&self) {
+        self.store.data().memory.show();
+    }
+
     pub(crate) fn save(&mut self) -> Result<Vec<u8>, TrapReport> {
         self.call("save", |guest, store| guest.call_save(store))
     }

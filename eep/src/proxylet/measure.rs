@@ -36,7 +36,7 @@ impl Measured {
         let life = Life::new(Arc::clone(runtime), spec);
         let local = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
         let env = make_env(&life, ServiceClock::not_before(0));
-        let instance = local.block_on(async { begin(&life, &env, "{}", None) })?;
+        let instance = local.block_on(async { begin(&life, &env, &life.spec(), "{}", None) })?;
         let conns = (0..connections).map_while(|_| env.net.borrow_mut().admit(Phase::Open, None)).collect();
         Ok(Self { life, env, instance, conns, batch: Batch::default(), local })
     }
@@ -62,13 +62,14 @@ impl Measured {
     /// # Errors
     /// As for [`crate::proxylet::service::Service::start`].
     pub fn renew(&mut self) -> Result<(), StartError> {
-        self.instance = self.local.block_on(async { begin(&self.life, &self.env, "{}", None) })?;
+        let Self { life, env, local, .. } = self;
+        self.instance = local.block_on(async { begin(life, env, &life.spec(), "{}", None) })?;
         Ok(())
     }
 }
 
 impl fmt::Debug for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Measured").field("name", &self.life.spec.name).finish_non_exhaustive()
+        f.debug_struct("Measured").field("name", &self.life.name).finish_non_exhaustive()
     }
 }

@@ -38,6 +38,11 @@ impl MemoryLimit {
         self.refused
     }
 
+    /// Says how much the instance has.
+    pub(crate) fn show(&self) {
+        self.figures.memory_bytes.set(self.bytes as u64);
+    }
+
     pub(crate) fn bytes_max(&self) -> usize {
         self.bytes_max
     }

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::host::Env;
 use crate::host::grant::Grants;
+use crate::host::legacy::Mark;
 use crate::observe::figures::Figures;
 use crate::observe::log_ring::LogRing;
 use crate::observe::series::{Series, SeriesTable};
@@ -22,6 +23,7 @@ use crate::proxylet::runtime::Runtime;
 use crate::proxylet::state_store::Checkpoint;
 use crate::proxylet::status::{Listening, Protocol, State, Status};
 use crate::proxylet::supervisor;
+use crate::proxylet::swap::{Probation, SwapError, SwapOrder, SwapReport};
 use crate::proxylet::trap::TrapReport;
 
 /// What follows a trap.
@@ -68,6 +70,7 @@ pub struct Service {
 pub(crate) enum Order {
     Stop { drain: Duration, done: oneshot::Sender<()> },
     Configure { config: String, done: oneshot::Sender<Result<(), ControlError>> },
+    Swap(SwapOrder),
 }
 
 /// Orders that may wait for a service.
@@ -90,7 +93,7 @@ impl Service {
         let (orders, taken) = mpsc::channel(ORDERS_MAX);
         let (tell, told) = oneshot::channel();
         let mine = Arc::clone(&life);
-        thread::Builder::new().name(format!("eep:{}", life.spec.name)).spawn(move || {
+        thread::Builder::new().name(format!("eep:{}", life.name)).spawn(move || {
             let ended = supervisor::run(&mine, taken, tell);
             // Whoever starts again on hearing that it has ended finds everything free.
             drop(mine);
@@ -109,7 +112,7 @@ impl Service {
     /// The service's name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.life.spec.name
+        &self.life.name
     }
 
     /// Saves its state, calls its `stop`, lets what it has sent leave within `drain`, and ends it. Comes back when
@@ -145,6 +148,24 @@ impl Service {
         }
     }
 
+    /// Has other code take over, or the same with other rights and limits, with all that the service holds: sockets,
+    /// connections, timers, events that wait. Comes back when the new version serves; it is on probation then. The
+    /// service's name and log stay what they are.
+    ///
+    /// # Errors
+    /// Why the new version does not serve. The former one goes on as if nothing had been.
+    pub async fn swap(&self, spec: ServiceSpec) -> Result<Probation, SwapError> {
+        spec.limits.check().map_err(StartError::from)?;
+        spec.code.check_grants(&spec.grants).map_err(StartError::from)?;
+        let (order, taken_over, probation) = SwapOrder::new(spec);
+        self.orders.try_send(Order::Swap(order)).map_err(|error| match error {
+            mpsc::error::TrySendError::Closed(_) => ControlError::NotRunning,
+            mpsc::error::TrySendError::Full(_) => ControlError::Busy,
+        })?;
+        taken_over.await.unwrap_or(Err(ControlError::NotRunning.into()))?;
+        Ok(probation)
+    }
+
     /// What can be known of it now. Takes some microseconds and disturbs nothing.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -160,7 +181,7 @@ impl Service {
     /// Its log.
     #[must_use]
     pub fn log(&self) -> &Arc<LogRing> {
-        &self.life.spec.log
+        &self.life.log
     }
 
     /// The time series that its proxylet keeps, as they are now.
@@ -177,7 +198,7 @@ impl Service {
 impl fmt::Debug for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Service")
-            .field("name", &self.life.spec.name)
+            .field("name", &self.life.name)
             .field("state", &self.life.lock().state)
             .finish()
     }
@@ -186,7 +207,8 @@ impl fmt::Debug for Service {
 /// What is known of a service, shared by its thread and those who ask.
 pub(crate) struct Life {
     pub(crate) runtime: Arc<Runtime>,
-    pub(crate) spec: ServiceSpec,
+    pub(crate) name: String,
+    pub(crate) log: Arc<LogRing>,
     pub(crate) figures: Arc<Figures>,
     pub(crate) series: Arc<SeriesTable>,
     now: Mutex<Now>,
@@ -194,20 +216,32 @@ pub(crate) struct Life {
 }
 
 struct Now {
+    /// What it is made of: the version that serves.
+    spec: Arc<ServiceSpec>,
     state: State,
     reason: Option<String>,
     since: Option<Instant>,
     last_trap: Option<TrapReport>,
+    last_swap: Option<SwapReport>,
     listening: Vec<Listening>,
 }
 
 impl Life {
     pub(crate) fn new(runtime: Arc<Runtime>, spec: ServiceSpec) -> Self {
-        let now =
-            Now { state: State::Starting, reason: None, since: None, last_trap: None, listening: Vec::new() };
+        let (name, log) = (spec.name.clone(), Arc::clone(&spec.log));
+        let now = Now {
+            spec: Arc::new(spec),
+            state: State::Starting,
+            reason: None,
+            since: None,
+            last_trap: None,
+            last_swap: None,
+            listening: Vec::new(),
+        };
         Self {
             runtime,
-            spec,
+            name,
+            log,
             figures: Arc::default(),
             series: Arc::default(),
             now: Mutex::new(now),
@@ -217,6 +251,22 @@ impl Life {
 
     fn lock(&self) -> MutexGuard<'_, Now> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the service is made of.
+    pub(crate) fn spec(&self) -> Arc<ServiceSpec> {
+        Arc::clone(&self.lock().spec)
+    }
+
+    /// Another version serves.
+    pub(crate) fn adopt(&self, spec: &Arc<ServiceSpec>) {
+        self.lock().spec = Arc::clone(spec);
+    }
+
+    /// Notes how a swap went.
+    pub(crate) fn swapped(&self, report: SwapReport) {
+        self.figures.swap(&report);
+        self.lock().last_swap = Some(report);
     }
 
     /// Enters a state.
@@ -247,22 +297,26 @@ impl Life {
         self.lock().listening = listening;
     }
 
-    /// Saves the instance's state in the store. A store that fails is reported in the log; the last checkpoint stays.
-    pub(crate) fn checkpoint(&self, env: &Env, instance: &mut Instance) -> Result<(), TrapReport> {
+    /// Saves the instance's state in the store; what the service has with it. A store that fails is reported in the
+    /// log; the last checkpoint stays.
+    pub(crate) fn checkpoint(&self, env: &Env, instance: &mut Instance) -> Result<Option<Mark>, TrapReport> {
         let state = instance.save()?;
         let checkpoint = Checkpoint { now_ns: env.clock.now_ns(), state };
-        if let Err(error) = self.runtime.store.put_checkpoint(&self.spec.name, &checkpoint) {
-            env.log.node_error(&format!("its state was not saved: {error}"));
-        }
-        Ok(())
+        Ok(match self.runtime.store.put_checkpoint(&self.name, &checkpoint) {
+            Ok(()) => Some(env.mark()),
+            Err(error) => {
+                env.log.node_error(&format!("its state was not saved: {error}"));
+                None
+            }
+        })
     }
 
     fn status(&self) -> Status {
         let now = self.lock();
-        let (spec, f) = (&self.spec, &self.figures);
+        let (spec, f) = (&now.spec, &self.figures);
         let manifest = spec.code.manifest();
         Status {
-            name: spec.name.clone(),
+            name: self.name.clone(),
             state: now.state,
             reason: now.reason.clone(),
             digest: spec.code.digest(),
@@ -273,6 +327,7 @@ impl Life {
             uptime_s: now.since.map_or(0.0, |since| since.elapsed().as_secs_f64()),
             restarts: f.restarts.get(),
             last_trap: now.last_trap.clone(),
+            last_swap: now.last_swap.clone(),
             memory_bytes: f.memory_bytes.get(),
             connections: f.connections.get(),
             connections_refused: f.connections_refused.get(),

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::host::grant::Grant;
 use crate::proxylet::digest::Digest;
 use crate::proxylet::limits::Limits;
+use crate::proxylet::swap::SwapReport;
 use crate::proxylet::trap::TrapReport;
 
 /// Where a service is in its life.
@@ -73,6 +74,8 @@ pub struct Status {
     pub restarts: u64,
     /// The last trap.
     pub last_trap: Option<TrapReport>,
+    /// How the last swap of its code went.
+    pub last_swap: Option<SwapReport>,
     /// Memory of the instance in bytes.
     pub memory_bytes: u64,
     /// Connections now.

@@ -12,15 +12,18 @@ use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::host::Env;
 use crate::host::clock::ServiceClock;
+use crate::host::legacy::Mark;
 use crate::proxylet::backoff::Backoff;
 use crate::proxylet::begin::{begin, make_env};
 use crate::proxylet::driver::{Driver, End};
-use crate::proxylet::error::StartError;
+use crate::proxylet::error::{ControlError, StartError};
 use crate::proxylet::instance::Instance;
-use crate::proxylet::service::{Life, OnTrap, Order};
+use crate::proxylet::journal::Journal;
+use crate::proxylet::service::{Life, OnTrap, Order, ServiceSpec};
 use crate::proxylet::state_store::Checkpoint;
 use crate::proxylet::status::State;
 use crate::proxylet::throttle::Throttle;
+use crate::proxylet::trap::TrapReport;
 
 /// Descriptors that a service's own event loop takes (epoll, its waker, its signals).
 const LOOP_DESCRIPTORS: usize = 4;
@@ -65,13 +68,15 @@ impl Drop for EndGuard<'_> {
 }
 
 /// What carries over from one instance to the next.
-struct Supervisor<'a> {
-    life: &'a Arc<Life>,
+pub(crate) struct Supervisor<'a> {
+    pub(crate) life: &'a Arc<Life>,
     orders: mpsc::Receiver<Order>,
-    config: String,
-    clock: ServiceClock,
-    throttle: Throttle,
+    pub(crate) spec: Arc<ServiceSpec>,
+    pub(crate) config: String,
+    pub(crate) throttle: Throttle,
     backoff: Backoff,
+    /// What the service had when its state was saved last, where that was not before this run of it.
+    pub(crate) mark: Option<Mark>,
 }
 
 async fn supervise(
@@ -83,17 +88,20 @@ async fn supervise(
         Ok(checkpoint) => checkpoint,
         Err(error) => return Err((started, error)),
     };
+    let spec = life.spec();
     let clock = ServiceClock::not_before(checkpoint.as_ref().map_or(0, |c| c.now_ns));
     let s = Supervisor {
         life,
         orders,
-        config: serde_json::Value::Object(life.spec.config.clone()).to_string(),
-        clock,
-        throttle: Throttle::new(life.spec.limits.cpu, clock.now_ns()),
+        config: config_of(&spec),
+        throttle: Throttle::new(spec.limits.cpu, clock.now_ns()),
         backoff: Backoff::new(life.runtime.config.backoff),
+        mark: None,
+        spec,
     };
     let env = make_env(life, clock);
-    let instance = match begin(life, &env, &s.config, checkpoint.filter(|_| !life.spec.fresh).as_ref()) {
+    let instance = match begin(life, &env, &s.spec, &s.config, checkpoint.filter(|_| !s.spec.fresh).as_ref())
+    {
         Ok(instance) => instance,
         Err(error) => {
             env.close();
@@ -110,63 +118,108 @@ async fn supervise(
     Ok(())
 }
 
+pub(crate) fn config_of(spec: &ServiceSpec) -> String {
+    serde_json::Value::Object(spec.config.clone()).to_string()
+}
+
 fn read_checkpoint(life: &Life) -> Result<Option<Checkpoint>, StartError> {
-    Ok(life.runtime.store.checkpoint(&life.spec.name)?)
+    Ok(life.runtime.store.checkpoint(&life.name)?)
+}
+
+/// What follows a swap.
+pub(crate) enum After {
+    /// One of the two versions serves.
+    Serves,
+    /// The service is to stop.
+    Stops(Stopping),
+    /// The version that was to serve has trapped.
+    Trapped(TrapReport),
+}
+
+/// How a service is to stop.
+pub(crate) struct Stopping {
+    pub(crate) drain: Duration,
+    pub(crate) done: Option<oneshot::Sender<()>>,
 }
 
 impl Supervisor<'_> {
     /// Runs instances, one after the other, until told to stop.
-    async fn live(mut self, mut env: Rc<Env>, mut instance: Instance) {
+    async fn live(mut self, env: Rc<Env>, mut instance: Instance) {
         loop {
             let began = Instant::now();
-            let driver = Driver {
-                env: &env,
-                instance: &mut instance,
-                orders: &mut self.orders,
-                life: self.life,
-                config: &mut self.config,
-                throttle: &mut self.throttle,
-                checkpoint_every: self.life.runtime.config.checkpoint_every,
+            let after = match self.drive(&env, &mut instance, None).await {
+                End::Ordered { drain, done } => After::Stops(Stopping { drain, done }),
+                End::Trapped(trap) => After::Trapped(trap),
+                End::Swap(order) => self.swap(&env, &mut instance, order).await,
+                // Nothing is on probation.
+                End::Judged(_) => After::Serves,
             };
-            let mut why = match driver.run().await {
-                End::Ordered { drain, done } => {
-                    self.stop(&env, instance, drain).await;
-                    if let Some(done) = done {
-                        let _ = done.send(());
-                    }
-                    return;
-                }
-                End::Trapped(trap) => {
-                    env.log.node_error(&format!("trapped: {trap}"));
-                    self.life.trapped(trap.clone());
-                    trap.to_string()
-                }
+            let trap = match after {
+                After::Serves => continue,
+                After::Stops(how) => return self.stop(&env, instance, how).await,
+                After::Trapped(trap) => trap,
             };
+            env.log.node_error(&format!("trapped: {trap}"));
             drop(instance);
-            env.close();
+            let ended = env.rewind(self.mark.as_ref());
             env.log.report_dropped();
-            let mut ran = began.elapsed();
-            instance = loop {
-                if self.life.spec.on_trap == OnTrap::Stop {
-                    return self.life.enter(State::Failed, Some(why));
-                }
-                if !self.pause(&env, ran, why).await {
-                    return;
-                }
-                env = make_env(self.life, self.clock);
-                match self.begin_again(&env) {
-                    Ok(instance) => break instance,
-                    Err(error) => {
-                        env.log.node_error(&format!("not started again: {error}"));
-                        if let StartError::Trapped(trap) = &error {
-                            self.life.trapped(trap.clone());
-                        }
-                        env.close();
-                        why = error.to_string();
-                        ran = Duration::ZERO;
+            if ended > 0 {
+                env.log.node_warn(&format!(
+                    "{ended} connections have ended: something had passed on them since its state was saved"
+                ));
+            }
+            self.life.trapped(trap.clone());
+            match self.revive(&env, began.elapsed(), trap.to_string()).await {
+                Some(revived) => instance = revived,
+                None => return env.close(),
+            }
+        }
+    }
+
+    /// Feeds an instance until something else is to be done.
+    pub(crate) async fn drive(
+        &mut self,
+        env: &Rc<Env>,
+        instance: &mut Instance,
+        journal: Option<&mut Journal>,
+    ) -> End {
+        let driver = Driver {
+            env,
+            instance,
+            orders: &mut self.orders,
+            life: self.life,
+            config: &mut self.config,
+            throttle: &mut self.throttle,
+            checkpoint_every: self.life.runtime.config.checkpoint_every,
+            mark: &mut self.mark,
+            journal,
+        };
+        driver.run().await
+    }
+
+    /// Makes the next instance after a trap, as `on-trap` says; none where there is to be none.
+    async fn revive(&mut self, env: &Rc<Env>, mut ran: Duration, mut why: String) -> Option<Instance> {
+        loop {
+            if self.spec.on_trap == OnTrap::Stop {
+                self.life.enter(State::Failed, Some(why));
+                return None;
+            }
+            // The peers wait meanwhile.
+            env.shelve();
+            if !self.pause(env, ran, why).await {
+                return None;
+            }
+            match self.begin_again(env) {
+                Ok(instance) => return Some(instance),
+                Err(error) => {
+                    env.log.node_error(&format!("not started again: {error}"));
+                    if let StartError::Trapped(trap) = &error {
+                        self.life.trapped(trap.clone());
                     }
+                    why = error.to_string();
+                    ran = Duration::ZERO;
                 }
-            };
+            }
         }
     }
 
@@ -187,7 +240,12 @@ impl Supervisor<'_> {
                         self.config = config;
                         let _ = done.send(Ok(()));
                     }
+                    Some(Order::Swap(order)) => {
+                        // There is no instance to take over from.
+                        let _ = order.told.send(Err(ControlError::NotRunning.into()));
+                    }
                     Some(Order::Stop { done, .. }) => {
+                        env.close();
                         self.life.enter(State::Stopped, None);
                         let _ = done.send(());
                         return false;
@@ -208,12 +266,15 @@ impl Supervisor<'_> {
             env.log.node_warn("it trapped again and again with its saved state: it starts without it");
             checkpoint = None;
         }
-        begin(self.life, env, &self.config, checkpoint.as_ref())
+        if checkpoint.is_none() {
+            env.rewind(None);
+        }
+        begin(self.life, env, &self.spec, &self.config, checkpoint.as_ref())
     }
 
     /// Saves, says good-bye, lets what was sent leave.
-    async fn stop(&self, env: &Rc<Env>, mut instance: Instance, drain: Duration) {
-        let ended = self.life.checkpoint(env, &mut instance).and_then(|()| instance.stop());
+    async fn stop(&self, env: &Rc<Env>, mut instance: Instance, how: Stopping) {
+        let ended = self.life.checkpoint(env, &mut instance).and_then(|_| instance.stop());
         if let Err(trap) = ended {
             env.log.node_error(&format!("trapped while it was stopped: {trap}"));
             self.life.trapped(trap);
@@ -229,12 +290,15 @@ impl Supervisor<'_> {
                 sleep(DRAIN_POLL).await;
             }
         };
-        if timeout(drain, left).await.is_err() {
+        if timeout(how.drain, left).await.is_err() {
             env.log.node_warn("not all that it had sent could leave before it was stopped");
         }
         env.close();
         env.log.report_dropped();
         env.log.node_info("stopped");
         self.life.enter(State::Stopped, None);
+        if let Some(done) = how.done {
+            let _ = done.send(());
+        }
     }
 }

@@ -24,6 +24,13 @@ impl Throttle {
         Self { share, earned_ns: share * Self::WINDOW_NS, checked_ns: now_ns, used_ns: thread_ns() }
     }
 
+    /// Puts another share in force; what was saved up or overspent goes on.
+    pub(crate) fn set_share(&mut self, share: f64, now_ns: u64) {
+        self.earned_ns = self.balance(now_ns);
+        self.checked_ns = self.checked_ns.max(now_ns);
+        self.share = share;
+    }
+
     /// Until when the service must wait, where it must.
     pub(crate) fn held_until_ns(&mut self, now_ns: u64) -> Option<u64> {
         let missing = -self.balance(now_ns);

@@ -11,3 +11,4 @@ mod load;
 mod node;
 mod state;
 mod streams;
+mod swap;

@@ -21,8 +21,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Starts to connect. An event follows, unless the proxylet closes the connection before.
 pub(crate) fn connect(env: &Rc<Env>, to: SocketAddr) -> Result<u64, NetError> {
-    if !env.grants.may_connect(to) {
+    if !env.grants.borrow().may_connect(to) {
         return Err(NetError::NotGranted);
+    }
+    if let Some(past) = env.past_connect(to) {
+        return past.ok_or(NetError::Limit);
     }
     let socket = open(to).map_err(|error| net_error(&error))?;
     let mut net = env.net.borrow_mut();
@@ -39,6 +42,7 @@ pub(crate) fn connect(env: &Rc<Env>, to: SocketAddr) -> Result<u64, NetError> {
     let id = net.admit(Phase::Connecting(task.abort_handle()), None).ok_or(NetError::Limit)?;
     // The task is alive: nothing has run since it was made.
     let _ = tell.send(id);
+    env.connected(to, id);
     Ok(id)
 }
 
@@ -64,6 +68,7 @@ fn establish(env: &Rc<Env>, id: u64, stream: TcpStream) -> io::Result<()> {
     let mut net = env.net.borrow_mut();
     let Some(conn) = net.get_mut(id) else { return Ok(()) };
     conn.phase = Phase::Open;
+    conn.touched = env.inbox.borrow().number();
     conn.stream = Some(stream);
     spawn_local(ConnTask { env: Rc::clone(env), id });
     let event = Established { conn: id, remote: to_wit(remote), local: to_wit(local) };

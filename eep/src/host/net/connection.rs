@@ -57,6 +57,10 @@ pub(crate) struct Conn {
     pub(crate) reported: bool,
     /// Whether the socket has no room: the task waits for it.
     pub(crate) blocked: bool,
+    /// The last batch in which something passed on it, as far as the next field does not say it.
+    pub(crate) touched: u64,
+    /// Whether the instance that had it is gone and none has taken it over yet: it is not read.
+    pub(crate) shelved: bool,
     /// Whether it is in the table's list of connections to be flushed.
     pub(crate) dirty: bool,
     pub(crate) _descriptor: Descriptor,
@@ -67,6 +71,11 @@ impl Conn {
         if let Some(task) = &self.task {
             task.wake_by_ref();
         }
+    }
+
+    /// Whether anything has passed on it in the batches after `since`, up to the one that was `taken` last.
+    pub(crate) fn touched_since(&self, since: u64, taken: u64) -> bool {
+        self.touched > since || (self.in_batch > since && self.in_batch <= taken)
     }
 
     /// Bytes that wait to leave.
@@ -141,7 +150,7 @@ enum Step {
 
 /// Delivers the next bytes to the pending batch.
 fn receive(conn: &mut Conn, scratch: &mut Vec<u8>, inbox: &mut Inbox, cx: &mut Context<'_>) -> Poll<Step> {
-    if !conn.receive {
+    if !conn.receive || conn.shelved {
         return Poll::Pending;
     }
     if inbox.is_full() || conn.in_batch == inbox.number() {
@@ -178,6 +187,7 @@ fn receive(conn: &mut Conn, scratch: &mut Vec<u8>, inbox: &mut Inbox, cx: &mut C
 }
 
 fn deliver(conn: &mut Conn, inbox: &mut Inbox, len: usize) -> Step {
+    conn.touched = conn.touched.max(conn.in_batch);
     conn.in_batch = inbox.number();
     inbox.push_received(conn.id, len);
     Step::Received(len)
@@ -217,6 +227,7 @@ impl Net {
             Ok(()) => {
                 if conn.congested && conn.waiting() < Self::WRITABLE_BYTES {
                     conn.congested = false;
+                    conn.touched = conn.touched.max(inbox.number());
                     if matches!(conn.phase, Phase::Open) {
                         inbox.push(Event::Writable(id));
                     }

@@ -12,6 +12,7 @@ use wasmtime::component::{Linker, WasmList};
 use crate::host::address::{from_wit, to_wit};
 use crate::host::bindings::eep::proxylet::net::{NetError, Segment};
 use crate::host::bindings::eep::proxylet::types::{CloseReason, SocketAddress};
+use crate::host::effects::Ask;
 use crate::host::net::connect::connect;
 use crate::host::net::listener::listen;
 use crate::host::net::{Net, Queued};
@@ -27,14 +28,15 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         Ok((listening.map(|(id, bound)| (id, to_wit(bound))),))
     })?;
     net.func_wrap("unlisten", |store: Store<'_>, (listener,): (u32,)| {
-        let env = &store.data().env;
-        env.net.borrow_mut().listeners.remove(listener);
-        env.listening_changed.set(true);
-        Ok(())
+        store.data().env.ask(Ask::Unlisten(listener))
     })?;
     net.func_wrap("connections", |store: Store<'_>, ()| {
         let env = &store.data().env;
-        Ok((env.net.borrow().known(&env.inbox.borrow()),))
+        let mut net = env.net.borrow_mut();
+        if net.takes_over {
+            net.unshelve();
+        }
+        Ok((net.known(&env.inbox.borrow()),))
     })?;
     net.func_wrap("connect", |store: Store<'_>, (to,): (SocketAddress,)| {
         let conn: Result<u64, NetError> = connect(&store.data().env, from_wit(to));
@@ -45,33 +47,33 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         let (bytes, targets, segments) = lists;
         Ok((send(&env, bytes.as_le_slice(&store), targets.as_le_slice(&store), &segments)?,))
     })?;
-    net.func_wrap("close", |store: Store<'_>, (conn,): (u64,)| {
-        let env = &store.data().env;
-        env.net.borrow_mut().close(conn, env.clock.now_ns());
-        Ok(())
-    })?;
-    net.func_wrap("abort", |store: Store<'_>, (conn,): (u64,)| {
-        store.data().env.net.borrow_mut().remove(conn);
-        Ok(())
-    })?;
+    net.func_wrap("close", |store: Store<'_>, (conn,): (u64,)| store.data().env.ask(Ask::Close(conn)))?;
+    net.func_wrap("abort", |store: Store<'_>, (conn,): (u64,)| store.data().env.ask(Ask::Abort(conn)))?;
     net.func_wrap("inflate", |store: Store<'_>, (conn, rest): (u64, Vec<u8>)| {
-        let env = &store.data().env;
-        env.net.borrow_mut().inflate(conn, &rest, &mut env.inbox.borrow_mut());
-        Ok(())
+        store.data().env.ask(Ask::Inflate(conn, rest))
     })?;
-    net.func_wrap("deflate", |store: Store<'_>, (conn,): (u64,)| {
-        store.data().env.net.borrow_mut().deflate(conn);
-        Ok(())
-    })?;
+    net.func_wrap("deflate", |store: Store<'_>, (conn,): (u64,)| store.data().env.ask(Ask::Deflate(conn)))?;
     net.func_wrap("receive", |store: Store<'_>, (conn, on): (u64, bool)| {
-        store.data().env.net.borrow_mut().receive(conn, on);
-        Ok(())
+        store.data().env.ask(Ask::Receive(conn, on))
     })
+}
+
+/// Sends now or, where sends are held back, later.
+fn send(env: &Env, bytes: &[u8], targets: &[u64], segments: &[Segment]) -> wasmtime::Result<Vec<u64>> {
+    match env.hold_send(bytes, targets, segments) {
+        Some(held) => held,
+        None => send_now(env, bytes, targets, segments),
+    }
 }
 
 /// Queues every run for its targets; the connections that are congested now. What waits is written after the call,
 /// in as few system calls as connections, save where so much waits that it would be refused otherwise.
-fn send(env: &Env, bytes: &[u8], targets: &[u64], segments: &[Segment]) -> wasmtime::Result<Vec<u64>> {
+pub(crate) fn send_now(
+    env: &Env,
+    bytes: &[u8],
+    targets: &[u64],
+    segments: &[Segment],
+) -> wasmtime::Result<Vec<u64>> {
     let mut net = env.net.borrow_mut();
     let net = &mut *net;
     let mut inbox = env.inbox.borrow_mut();

@@ -33,8 +33,21 @@ pub(crate) struct Listeners {
 #[derive(Debug)]
 struct Listening {
     socket: TcpListener,
+    /// The address that was asked for.
+    asked: SocketAddr,
     address: SocketAddr,
     task: Option<Waker>,
+    /// Whether no instance has it: nobody is accepted, the peers wait.
+    shelved: bool,
+}
+
+impl Listening {
+    fn set_shelved(&mut self, shelved: bool) {
+        self.shelved = shelved;
+        if let Some(task) = self.task.as_ref().filter(|_| !shelved) {
+            task.wake_by_ref();
+        }
+    }
 }
 
 impl Listeners {
@@ -42,7 +55,41 @@ impl Listeners {
     pub(crate) const MAX: usize = 64;
 
     pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.open.values().map(|listening| listening.address)
+        self.open.values().filter(|listening| !listening.shelved).map(|listening| listening.address)
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = u32> {
+        self.open.iter().filter(|(_, listening)| !listening.shelved).map(|(id, _)| *id)
+    }
+
+    /// Puts one aside.
+    pub(crate) fn shelve(&mut self, id: u32) {
+        if let Some(listening) = self.open.get_mut(&id) {
+            listening.set_shelved(true);
+        }
+    }
+
+    /// Puts aside all but these, and has these again.
+    pub(crate) fn shelve_all_but(&mut self, kept: &[u32]) {
+        for (id, listening) in &mut self.open {
+            listening.set_shelved(!kept.contains(id));
+        }
+    }
+
+    /// Closes what is put aside.
+    pub(crate) fn remove_shelved(&mut self) {
+        let shelved: Vec<u32> = self.open.iter().filter(|(_, l)| l.shelved).map(|(id, _)| *id).collect();
+        for id in shelved {
+            self.remove(id);
+        }
+    }
+
+    /// Takes over the first that is put aside and was asked for, or bound, with this address.
+    fn take_over(&mut self, address: SocketAddr) -> Option<(u32, SocketAddr)> {
+        let fits = |l: &Listening| l.shelved && (l.asked == address || l.address == address);
+        let (id, listening) = self.open.iter_mut().find(|(_, listening)| fits(listening))?;
+        listening.set_shelved(false);
+        Some((*id, listening.address))
     }
 
     pub(crate) fn remove(&mut self, id: u32) {
@@ -62,11 +109,15 @@ impl Listeners {
 
 /// Opens a listening socket, and accepts from it until it is closed.
 pub(crate) fn listen(env: &Rc<Env>, address: SocketAddr) -> Result<(u32, SocketAddr), NetError> {
-    if !env.grants.may_listen(address) {
+    if !env.grants.borrow().may_listen(address) {
         return Err(NetError::NotGranted);
     }
     let mut net = env.net.borrow_mut();
     let listeners = &mut net.listeners;
+    if let Some(taken) = listeners.take_over(address) {
+        env.listening_changed.set(true);
+        return Ok(taken);
+    }
     if listeners.open.len() >= Listeners::MAX {
         return Err(NetError::Limit);
     }
@@ -74,8 +125,10 @@ pub(crate) fn listen(env: &Rc<Env>, address: SocketAddr) -> Result<(u32, SocketA
     let bound = socket.local_addr().map_err(|error| net_error(&error))?;
     listeners.last += 1;
     let id = listeners.last;
-    listeners.open.insert(id, Listening { socket, address: bound, task: None });
+    let listening = Listening { socket, asked: address, address: bound, task: None, shelved: false };
+    listeners.open.insert(id, listening);
     env.listening_changed.set(true);
+    env.listened(id);
     spawn_local(accept_all(Rc::clone(env), id));
     Ok((id, bound))
 }
@@ -131,6 +184,9 @@ fn poll_accept(
     let Some(listening) = net.listeners.open.get_mut(&id) else { return Poll::Ready(None) };
     listening.task = Some(cx.waker().clone());
     let mut inbox = env.inbox.borrow_mut();
+    if listening.shelved {
+        return Poll::Pending;
+    }
     if inbox.is_full() {
         inbox.wait_for_room(cx.waker());
         return Poll::Pending;

@@ -52,6 +52,10 @@ pub(crate) struct Net {
     compressor: Option<Box<Compressor>>,
     spare: Spare,
     scratch: Vec<u8>,
+    /// The batch that the proxylet is handling or has handled last.
+    batch: u64,
+    /// Whether what is put aside may be taken over.
+    pub(crate) takes_over: bool,
 }
 
 /// What happens to a connection when its time has come.
@@ -126,6 +130,56 @@ impl Net {
             compressor: None,
             spare: Spare::default(),
             scratch: Vec::new(),
+            batch: 0,
+            takes_over: false,
+        }
+    }
+
+    /// Puts another limit of connections in force; those that there are stay.
+    pub(crate) fn allow(&mut self, connections_max: u32) {
+        self.connections_max = (connections_max as usize).min(Self::PLACES_MAX);
+    }
+
+    /// Says which batch the proxylet is about to handle.
+    pub(crate) fn begin_batch(&mut self, number: u64) {
+        self.batch = number;
+    }
+
+    /// Puts connections aside: they are not read until somebody takes them over.
+    pub(crate) fn shelve(&mut self, ids: &[u64]) {
+        for id in ids {
+            if let Some(conn) = self.get_mut(*id) {
+                conn.shelved = true;
+            }
+        }
+    }
+
+    /// Takes over what was put aside.
+    pub(crate) fn unshelve(&mut self) {
+        for (_, conn) in &mut self.conns {
+            if std::mem::take(&mut conn.shelved) {
+                conn.wake();
+            }
+        }
+    }
+
+    /// Ends what is still put aside; which these were.
+    pub(crate) fn remove_shelved(&mut self) -> Vec<u64> {
+        let shelved = self.conns.iter().filter(|(_, conn)| conn.shelved);
+        let ids: Vec<u64> = shelved.map(|(_, conn)| conn.id).collect();
+        for id in &ids {
+            self.remove(*id);
+        }
+        ids
+    }
+
+    /// Tells of these connections when they have room, also where they have it already.
+    pub(crate) fn expect_writable(&mut self, ids: &[u64]) {
+        for id in ids {
+            if let Some(conn) = find(&mut self.conns, *id) {
+                conn.congested = true;
+                mark_dirty(conn, &mut self.dirty);
+            }
         }
     }
 
@@ -159,19 +213,27 @@ impl Net {
             reported: false,
             blocked: false,
             dirty: false,
+            touched: self.batch + 1,
+            shelved: false,
             _descriptor: descriptor,
         });
         self.publish_len();
         Some(id)
     }
 
-    /// The connections that the proxylet knows of: it has not closed them, and the peer has not ended them, and it was
-    /// told of those that were accepted.
-    pub(crate) fn known(&self, inbox: &Inbox) -> Vec<u64> {
+    /// The connections that an instance knows of: it was told of those that were accepted, and it has not closed them,
+    /// nor have their peers. Those that are put aside are among them.
+    pub(crate) fn live(&self, inbox: &Inbox) -> impl Iterator<Item = &Conn> {
         let untold = inbox.accepted();
-        let live = |conn: &&Conn| matches!(conn.phase, Phase::Open | Phase::Connecting(_));
-        let ids = self.conns.iter().map(|(_, conn)| conn).filter(live).map(|conn| conn.id);
-        ids.filter(|id| !untold.contains(id)).collect()
+        let live = move |conn: &&Conn| {
+            matches!(conn.phase, Phase::Open | Phase::Connecting(_)) && !untold.contains(&conn.id)
+        };
+        self.conns.iter().map(|(_, conn)| conn).filter(live)
+    }
+
+    /// The same without those that are put aside.
+    pub(crate) fn known(&self, inbox: &Inbox) -> Vec<u64> {
+        self.live(inbox).filter(|conn| !conn.shelved).map(|conn| conn.id).collect()
     }
 
     /// Ends a connection without a word to the proxylet.
@@ -204,6 +266,7 @@ impl Net {
         if !matches!(conn.phase, Phase::Open | Phase::Connecting(_)) {
             return Queued::Skipped;
         }
+        conn.touched = conn.touched.max(self.batch);
         let waiting = conn.waiting() + run.len();
         if waiting > Self::WAITING_BYTES_MAX {
             return Queued::Overrun;
@@ -247,7 +310,7 @@ impl Net {
     }
 
     /// Ends a call of `net.send` that reports these connections.
-    fn report_congested(&mut self, congested: &[u64]) {
+    pub(crate) fn report_congested(&mut self, congested: &[u64]) {
         for id in congested {
             if let Some(conn) = self.get_mut(*id) {
                 conn.reported = false;
@@ -310,25 +373,31 @@ impl Net {
     }
 
     /// Switches a connection's receiving side to zlib.
-    fn inflate(&mut self, id: u64, rest: &[u8], inbox: &mut Inbox) {
+    pub(crate) fn inflate(&mut self, id: u64, rest: &[u8], inbox: &mut Inbox) {
+        let batch = self.batch;
         let Some(conn) = self.get_mut(id).filter(|conn| matches!(conn.phase, Phase::Open)) else { return };
         if rest.len() > Inflate::REST_BYTES_MAX || conn.inflate.is_some() {
             return self.fail(id, CloseReason::Corrupt, inbox);
         }
         conn.inflate = Some(Box::new(Inflate::new(rest)));
+        conn.touched = conn.touched.max(batch);
         // The rest may hold a whole message while the peer waits for the answer to it.
         conn.wake();
     }
 
     /// Switches a connection's sending side to zlib.
-    fn deflate(&mut self, id: u64) {
+    pub(crate) fn deflate(&mut self, id: u64) {
+        let batch = self.batch;
         if let Some(conn) = self.get_mut(id).filter(|conn| matches!(conn.phase, Phase::Open)) {
+            conn.touched = conn.touched.max(batch);
             conn.deflate.get_or_insert_with(|| Box::new(Deflate::new()));
         }
     }
 
-    fn receive(&mut self, id: u64, on: bool) {
+    pub(crate) fn receive(&mut self, id: u64, on: bool) {
+        let batch = self.batch;
         if let Some(conn) = self.get_mut(id) {
+            conn.touched = conn.touched.max(batch);
             conn.receive = on;
             conn.wake();
         }

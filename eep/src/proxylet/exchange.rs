@@ -1,0 +1,195 @@
+//! One version takes over from another, on the service's thread.
+
+use std::mem;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::host::Env;
+use crate::proxylet::begin::{bring_up, show};
+use crate::proxylet::driver::End;
+use crate::proxylet::instance::Instance;
+use crate::proxylet::journal::Journal;
+use crate::proxylet::service::ServiceSpec;
+use crate::proxylet::supervisor::{After, Stopping, Supervisor, config_of};
+use crate::proxylet::swap::{SwapError, SwapOrder, SwapOutcome, SwapReport, Verdict};
+
+/// The version that is paused while another one is on probation.
+struct Former {
+    spec: Arc<ServiceSpec>,
+    config: String,
+    instance: Instance,
+}
+
+/// Why a probation is over.
+enum Over {
+    Kept,
+    Failed(String),
+    Stopped(Stopping),
+}
+
+impl Supervisor<'_> {
+    /// Has another version take over, and watches it until it is known what becomes of it.
+    pub(crate) async fn swap(&mut self, env: &Rc<Env>, instance: &mut Instance, order: SwapOrder) -> After {
+        let SwapOrder { spec, told, verdict, ended } = order;
+        let paused = Instant::now();
+        let mut report = SwapReport::new(self.spec.code.digest(), spec.code.digest());
+        let state = match instance.save() {
+            Ok(state) => state,
+            Err(trap) => {
+                let error = SwapError::Save(trap.clone());
+                self.report(env, &mut report, SwapOutcome::Refused, Some(error.to_string()));
+                let _ = told.send(Err(error));
+                return After::Trapped(trap);
+            }
+        };
+        let mark = env.mark();
+        env.shelve();
+        if state.is_empty() {
+            env.timers.take();
+        }
+        let spec = Arc::new(spec);
+        env.allow(&spec.grants, &spec.limits);
+        let (config, state) = (config_of(&spec), Some(state).filter(|state| !state.is_empty()));
+        let begun = match bring_up(self.life, env, &spec, &config, state.as_deref()) {
+            Ok((new, begun)) => {
+                let instance = mem::replace(instance, new);
+                let former = mem::replace(&mut self.config, config);
+                let former = Former { spec: mem::replace(&mut self.spec, spec), config: former, instance };
+                (former, begun)
+            }
+            Err(error) => {
+                env.allow(&self.spec.grants, &self.spec.limits);
+                env.give_back(&mark);
+                env.rewind_timers(&mark);
+                instance.show_memory();
+                self.life.publish_listening(env);
+                report.pause_s = paused.elapsed().as_secs_f64();
+                let error = SwapError::Refused(error);
+                self.report(env, &mut report, SwapOutcome::Refused, Some(error.to_string()));
+                let _ = told.send(Err(error));
+                return After::Serves;
+            }
+        };
+        let (former, begun) = begun;
+        self.serves(env);
+        report.pause_s = paused.elapsed().as_secs_f64();
+        report.connections = env.mark().connections() as u64;
+        report.connections_closed = mark.connections().saturating_sub(env.mark().connections()) as u64;
+        self.report(env, &mut report, SwapOutcome::OnProbation, None);
+        // Where whoever asked has gone, the verdict says so.
+        let _ = told.send(Ok(()));
+        let mut journal = Journal::new(mark, begun, verdict);
+        let over = self.watch(env, instance, &mut journal).await;
+        match over {
+            Over::Kept => {
+                drop(former);
+                let after = self.keep(env, instance);
+                self.report(env, &mut report, SwapOutcome::Held, None);
+                let _ = ended.send(Ok(()));
+                after
+            }
+            Over::Failed(why) => {
+                let after = self.take_back(env, instance, former, journal, &mut report, &why);
+                let _ = ended.send(Err(SwapError::RolledBack(why)));
+                after
+            }
+            Over::Stopped(how) => {
+                // What is on disk is the former version's.
+                let why = "the service was stopped while the new version was on probation".to_owned();
+                let after = self.take_back(env, instance, former, journal, &mut report, &why);
+                let _ = ended.send(Err(SwapError::RolledBack(why)));
+                match after {
+                    After::Trapped(trap) => {
+                        env.log.node_error(&format!("trapped while it was stopped: {trap}"));
+                        After::Stops(how)
+                    }
+                    _ => After::Stops(how),
+                }
+            }
+        }
+    }
+
+    /// Feeds the new version until its probation is over.
+    async fn watch(&mut self, env: &Rc<Env>, instance: &mut Instance, journal: &mut Journal) -> Over {
+        match self.drive(env, instance, Some(journal)).await {
+            End::Judged(Verdict::Keep) => Over::Kept,
+            End::Judged(Verdict::Revert(why)) => Over::Failed(why),
+            End::Trapped(trap) => {
+                env.log.node_error(&format!("the new version trapped: {trap}"));
+                self.life.trapped(trap.clone());
+                Over::Failed(trap.to_string())
+            }
+            End::Ordered { drain, done } => Over::Stopped(Stopping { drain, done }),
+            // The driver takes no such order now.
+            End::Swap(_) => Over::Failed("two swaps at one time".to_owned()),
+        }
+    }
+
+    /// The new version stays: what it did not take over is closed, and its state is saved.
+    fn keep(&mut self, env: &Rc<Env>, instance: &mut Instance) -> After {
+        env.close_shelved();
+        match self.life.checkpoint(env, instance) {
+            Ok(mark) => {
+                self.mark = mark;
+                After::Serves
+            }
+            Err(trap) => After::Trapped(trap),
+        }
+    }
+
+    /// The former version goes on in the place of the new one.
+    fn take_back(
+        &mut self,
+        env: &Rc<Env>,
+        instance: &mut Instance,
+        former: Former,
+        journal: Journal,
+        report: &mut SwapReport,
+        why: &str,
+    ) -> After {
+        let paused = Instant::now();
+        *instance = former.instance;
+        (self.spec, self.config) = (former.spec, former.config);
+        env.allow(&self.spec.grants, &self.spec.limits);
+        let back = journal.roll_back(env, instance);
+        instance.show_memory();
+        self.serves(env);
+        report.pause_s += paused.elapsed().as_secs_f64();
+        report.connections_closed = *back.as_ref().unwrap_or(&0);
+        self.report(env, report, SwapOutcome::RolledBack, Some(why.to_owned()));
+        match back {
+            Ok(_) => After::Serves,
+            Err(trap) => After::Trapped(trap),
+        }
+    }
+
+    /// Shows the version that serves now.
+    fn serves(&mut self, env: &Rc<Env>) {
+        self.throttle.set_share(self.spec.limits.cpu, env.clock.now_ns());
+        self.life.adopt(&self.spec);
+        show(self.life, env);
+    }
+
+    fn report(&self, env: &Env, report: &mut SwapReport, outcome: SwapOutcome, why: Option<String>) {
+        report.outcome = outcome;
+        report.reason = why;
+        let pause = Duration::from_secs_f64(report.pause_s);
+        let SwapReport { from, to, connections, connections_closed, .. } = report;
+        let why = report.reason.as_deref().unwrap_or_default();
+        match outcome {
+            SwapOutcome::OnProbation => env.log.node_info(&format!(
+                "proxylet {to} has taken over from {from} after a pause of {pause:.1?}, with {connections} connections; \
+                 {connections_closed} were not taken over"
+            )),
+            SwapOutcome::Held => env.log.node_info(&format!("proxylet {to} stays")),
+            SwapOutcome::Refused => {
+                env.log.node_error(&format!("proxylet {to} did not take over, {from} goes on: {why}"));
+            }
+            SwapOutcome::RolledBack => env.log.node_error(&format!(
+                "proxylet {to} was taken back, {from} goes on; {connections_closed} connections have ended: {why}"
+            )),
+        }
+        self.life.swapped(report.clone());
+    }
+}

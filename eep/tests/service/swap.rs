@@ -1,0 +1,366 @@
+//! Other code for a service that serves (`guests/teller.wat`): nothing is lost, and what fails is taken back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use eep::proxylet::code::Code;
+use eep::proxylet::error::StartError;
+use eep::proxylet::service::{Service, ServiceSpec};
+use eep::proxylet::status::{Protocol, State};
+use eep::proxylet::swap::{Probation, SwapError, SwapOutcome};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use crate::node::{Node, Peer, address, component, grants, restarted, shows, soon};
+
+const TELLER: &str = include_str!("../guests/teller.wat");
+
+/// A version of the teller, with code in the place of some of its marks.
+fn teller(node: &Node, version: u8, marks: &[(&str, &str)]) -> Code {
+    let mut wat = TELLER.replace("(i64.const 1 (; version ;))", &format!("(i64.const {version})"));
+    for (mark, code) in marks {
+        let mark = format!(";;; {mark}\n");
+        assert!(wat.contains(&mark), "{mark}");
+        wat = wat.replace(&mark, &format!("{code}\n"));
+    }
+    node.runtime.prepare(&component(&wat), None).unwrap()
+}
+
+/// A version that traps when it is handed the message of this number.
+fn trapping(node: &Node, version: u8, at: u64) -> Code {
+    let trap = format!("(if (i64.eq (local.get $message) (i64.const {at})) (then unreachable))");
+    teller(node, version, &[("message", &trap)])
+}
+
+fn spec(node: &Node, code: Code) -> ServiceSpec {
+    ServiceSpec { code, grants: grants(&["net.listen:*"]), ..node.spec("teller") }
+}
+
+async fn start(node: &Node) -> Service {
+    soon("start", Service::start(&node.runtime, spec(node, teller(node, 1, &[])))).await.unwrap()
+}
+
+async fn swap(node: &Node, service: &Service, code: Code) -> Result<Probation, SwapError> {
+    soon("the swap", service.swap(spec(node, code))).await
+}
+
+/// Swaps, and keeps what serves then.
+async fn replace(node: &Node, service: &Service, code: Code) {
+    let probation = swap(node, service, code).await.unwrap();
+    soon("keeping", probation.keep()).await.unwrap();
+}
+
+/// Waits until the new version has failed.
+async fn fails(probation: &mut Probation) -> String {
+    match soon("the failure", probation.failed()).await {
+        SwapError::RolledBack(why) => why,
+        other => panic!("{other}"),
+    }
+}
+
+/// A peer that says numbered messages.
+struct Teller {
+    peer: Peer,
+    said: u64,
+}
+
+impl Teller {
+    async fn join(service: &Service) -> Self {
+        Self { peer: Peer::join(service).await, said: 0 }
+    }
+
+    /// Says the next message; the version that answers.
+    async fn tell(&mut self) -> u8 {
+        self.said += 1;
+        let answer = self.peer.ask(self.said.to_le_bytes(), 16).await;
+        check(&answer, self.said)
+    }
+}
+
+/// The version that gave this answer, which has to be to the message of this number.
+fn check(answer: &[u8], number: u64) -> u8 {
+    let word = |at: usize| u64::from_le_bytes(answer[at..at + 8].try_into().unwrap());
+    assert_eq!((word(0), word(8) << 8 >> 8), (number, number), "the answer to message {number}");
+    (word(8) >> 56) as u8
+}
+
+/// Peers that talk all the time; each checks that every message is answered once, in order.
+struct Crowd {
+    peers: Vec<JoinHandle<u64>>,
+    over: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
+}
+
+impl Crowd {
+    /// Messages that a peer says before it waits for an answer.
+    const AHEAD: u64 = 64;
+
+    async fn gather(service: &Service, peers: usize) -> Self {
+        let (over, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let mut all = Vec::new();
+        for i in 0..peers {
+            let stream = TcpStream::connect(address(service, Protocol::Tcp)).await.unwrap();
+            all.push(tokio::spawn(talk(stream, i, Arc::clone(&over), Arc::clone(&answered))));
+        }
+        Self { peers: all, over, answered }
+    }
+
+    /// Waits until so many more messages were answered.
+    async fn go_on(&self, answers: u64) {
+        let until = self.answered.load(Relaxed) + answers;
+        shows("answers", || (self.answered.load(Relaxed) >= until).then_some(())).await;
+    }
+
+    /// Lets every peer finish; how many messages were said and answered.
+    async fn end(self) -> u64 {
+        self.over.store(true, Relaxed);
+        let mut all = 0;
+        for peer in self.peers {
+            all += soon("a peer's last answer", peer).await.unwrap();
+        }
+        all
+    }
+}
+
+async fn talk(mut stream: TcpStream, i: usize, over: Arc<AtomicBool>, answered: Arc<AtomicU64>) -> u64 {
+    let (mut said, mut heard, mut cut) = (0, 0, i);
+    let mut answer = [0; 16];
+    loop {
+        let last = over.load(Relaxed);
+        let mut words = Vec::new();
+        while !last && said < heard + Crowd::AHEAD {
+            said += 1;
+            words.extend_from_slice(&u64::to_le_bytes(said));
+        }
+        // Messages are cut anywhere: a swap finds some half received.
+        cut = (cut * 7 + 3) % words.len().max(1);
+        stream.write_all(&words[..cut]).await.unwrap();
+        tokio::task::yield_now().await;
+        stream.write_all(&words[cut..]).await.unwrap();
+        let until = if last { said } else { said - Crowd::AHEAD / 2 };
+        while heard < until {
+            stream.read_exact(&mut answer).await.unwrap();
+            heard += 1;
+            check(&answer, heard);
+            answered.fetch_add(1, Relaxed);
+        }
+        if last {
+            return said;
+        }
+    }
+}
+
+#[tokio::test]
+async fn under_load_no_message_is_lost_or_doubled_by_swaps_and_roll_backs() {
+    let node = Node::new();
+    let service = start(&node).await;
+    let versions = [teller(&node, 2, &[]), teller(&node, 3, &[])];
+    let crowd = Crowd::gather(&service, 40).await;
+    for round in 0..6 {
+        crowd.go_on(2_000).await;
+        replace(&node, &service, versions[round % 2].clone()).await;
+        crowd.go_on(500).await;
+        // Some peer comes to this message soon, and the version has handled others before.
+        let far = crowd.answered.load(Relaxed) / 40 + 200;
+        let mut probation = swap(&node, &service, trapping(&node, 9, far)).await.unwrap();
+        assert!(fails(&mut probation).await.contains("unreachable"));
+        let report = service.status().last_swap.unwrap();
+        assert_eq!(
+            (report.outcome, report.connections, report.connections_closed),
+            (SwapOutcome::RolledBack, 40, 0)
+        );
+    }
+    crowd.go_on(2_000).await;
+    let status = service.status();
+    assert_eq!((status.connections, status.restarts), (40, 0));
+    let said = crowd.end().await;
+    assert!(said > 27_000, "{said}");
+}
+
+#[tokio::test]
+async fn the_new_version_has_the_connections_the_listener_and_what_waits_there() {
+    let node = Node::new();
+    let service = start(&node).await;
+    let at = address(&service, Protocol::Tcp);
+    let mut old = Teller::join(&service).await;
+    assert_eq!(old.tell().await, 1);
+    // Half a message: the rest comes to the other version.
+    old.peer.say(&2_u64.to_le_bytes()[..3]).await;
+    shows("the half", || (service.status().received_bytes == 11).then_some(())).await;
+    replace(&node, &service, teller(&node, 2, &[])).await;
+    old.peer.say(&2_u64.to_le_bytes()[3..]).await;
+    assert_eq!(check(&old.peer.hear(16).await, 2), 2);
+    assert_eq!(address(&service, Protocol::Tcp), at);
+    assert_eq!(Teller::join(&service).await.tell().await, 2);
+    let status = service.status();
+    let report = status.last_swap.unwrap();
+    assert_eq!((report.outcome, report.connections, report.connections_closed), (SwapOutcome::Held, 1, 0));
+    assert!(report.pause_s > 0.0 && status.digest == report.to && report.from != report.to);
+}
+
+#[tokio::test]
+async fn a_version_that_does_not_take_over_leaves_everything_as_it_was() {
+    let node = Node::new();
+    let service = start(&node).await;
+    let mut peer = Teller::join(&service).await;
+    assert_eq!(peer.tell().await, 1);
+    let (before, memory) = (service.status().listening, service.status().memory_bytes);
+    for (marks, expected) in [
+        (("restore", "(unreachable)"), "unreachable"),
+        (("restore", "(loop $ever (br $ever))"), "limit of 50 ms"),
+        (("restore", "(return (call $no))"), "it does not know this state"),
+        // What it asked for before it said no is undone.
+        (("restore", "(drop (call $begin)) (drop (call $begin)) (return (call $no))"), "does not know"),
+    ] {
+        let mut next = spec(&node, teller(&node, 2, &[marks]));
+        next.limits.call_ms = 50;
+        let error = soon("the swap", service.swap(next)).await.unwrap_err();
+        assert!(matches!(&error, SwapError::Refused(_)), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
+        assert_eq!(peer.tell().await, 1);
+        let status = service.status();
+        assert_eq!((&status.listening, status.memory_bytes, status.restarts), (&before, memory, 0));
+        assert_eq!(status.last_swap.unwrap().outcome, SwapOutcome::Refused);
+    }
+    let mut next = spec(&node, teller(&node, 2, &[]));
+    next.grants = grants(&["datagram:*"]);
+    let error = soon("the swap", service.swap(next)).await.unwrap_err();
+    assert!(matches!(&error, SwapError::Refused(StartError::Load(_))), "{error}");
+    assert_eq!(Teller::join(&service).await.tell().await, 1);
+}
+
+#[tokio::test]
+async fn a_version_that_fails_on_probation_is_taken_back_with_what_it_has_handled() {
+    let node = Node::new();
+    let service = start(&node).await;
+    let mut first = Teller::join(&service).await;
+    assert_eq!(first.tell().await, 1);
+    let mut probation = swap(&node, &service, trapping(&node, 2, 4)).await.unwrap();
+    let mut second = Teller::join(&service).await;
+    assert_eq!((first.tell().await, first.tell().await, second.tell().await), (2, 2, 2));
+    // The message at which the new version traps is answered by the former one, and the counts go on.
+    assert_eq!(first.tell().await, 1);
+    assert!(fails(&mut probation).await.contains("unreachable"));
+    assert_eq!((first.tell().await, second.tell().await), (1, 1));
+    let status = service.status();
+    assert_eq!((status.restarts, status.state), (0, State::Running));
+    assert_eq!(status.last_trap.unwrap().during, "handle");
+    let report = status.last_swap.unwrap();
+    assert_eq!((report.outcome, report.connections_closed), (SwapOutcome::RolledBack, 0));
+    assert_eq!(status.digest, report.from);
+    let told = service.log().tail(100);
+    assert!(told.iter().any(|line| line.text.contains("was taken back")), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_version_can_be_taken_back_and_nobody_asking_takes_it_back() {
+    let node = Node::new();
+    let service = start(&node).await;
+    let mut peer = Teller::join(&service).await;
+    assert_eq!(peer.tell().await, 1);
+    let probation = swap(&node, &service, teller(&node, 2, &[])).await.unwrap();
+    assert_eq!(peer.tell().await, 2);
+    let error = soon("going back", probation.revert("its probe failed".to_owned())).await;
+    assert_eq!(error.to_string(), "the new version was taken back: its probe failed");
+    assert_eq!(peer.tell().await, 1);
+    drop(swap(&node, &service, teller(&node, 2, &[])).await.unwrap());
+    shows("going back", || (service.status().last_swap?.outcome == SwapOutcome::RolledBack).then_some(()))
+        .await;
+    assert_eq!(peer.tell().await, 1);
+}
+
+#[tokio::test]
+async fn after_more_than_can_be_caught_up_with_connections_that_were_idle_live_on() {
+    let node = Node::new();
+    let service = start(&node).await;
+    let mut idle = Teller::join(&service).await;
+    let mut busy = Peer::join(&service).await;
+    assert_eq!(idle.tell().await, 1);
+    let mut probation = swap(&node, &service, trapping(&node, 2, u64::MAX)).await.unwrap();
+    // 40 MiB, all of it answered.
+    let (mut read, mut write) = busy.0.split();
+    let words: Vec<u8> = (0_u64..1 << 17).flat_map(u64::to_le_bytes).collect();
+    let mut answers = vec![0; 2 * words.len()];
+    for _ in 0..40 {
+        let (said, heard) = tokio::join!(write.write_all(&words), read.read_exact(&mut answers));
+        said.unwrap();
+        heard.unwrap();
+    }
+    busy.say([0xff; 8]).await;
+    assert!(fails(&mut probation).await.contains("unreachable"));
+    assert_eq!(busy.hear_out().await, b"");
+    assert_eq!(idle.tell().await, 1);
+    assert_eq!(service.status().last_swap.unwrap().connections_closed, 1);
+}
+
+#[tokio::test]
+async fn timers_go_on_through_swaps() {
+    let node = Node::new();
+    // Each version answers a timer with a trap: it is how the test hears of it.
+    let set = "(call $set_timer (i64.const 7) (i64.add (local.get $now) (i64.const 300000000)))";
+    let first = teller(&node, 1, &[("start", set)]);
+    let service = soon("start", Service::start(&node.runtime, spec(&node, first))).await.unwrap();
+    let mut peer = Teller::join(&service).await;
+    assert_eq!(peer.tell().await, 1);
+    replace(&node, &service, teller(&node, 2, &[])).await;
+    let mut probation = swap(&node, &service, teller(&node, 3, &[("timer", "(unreachable)")])).await.unwrap();
+    assert!(fails(&mut probation).await.contains("unreachable"));
+    // Version 2 was given the timer, once, and went on.
+    assert_eq!(peer.tell().await, 2);
+}
+
+#[tokio::test]
+async fn what_a_version_does_not_take_over_is_closed_when_it_stays() {
+    let node = Node::new();
+    let service = start(&node).await;
+    let mut peer = Teller::join(&service).await;
+    assert_eq!(peer.tell().await, 1);
+    // The probe asks for no connections.
+    let mut next = node.spec("teller");
+    next.grants = grants(&["net.listen:*", "net.connect", "datagram:*"]);
+    let probation = soon("the swap", service.swap(next.clone())).await.unwrap();
+    assert_eq!(service.status().last_swap.unwrap().connections_closed, 1);
+    // Until it is sure to stay, the connection waits for the former version.
+    soon("going back", probation.revert("a change of mind".to_owned())).await;
+    assert_eq!(peer.tell().await, 1);
+    let probation = soon("the swap", service.swap(next)).await.unwrap();
+    soon("keeping", probation.keep()).await.unwrap();
+    assert_eq!(peer.peer.hear_out().await, b"");
+    assert_eq!(Peer::join(&service).await.ask("E.", 1).await, b".");
+}
+
+#[tokio::test]
+async fn a_trap_in_save_is_the_running_version_s() {
+    let node = Node::new();
+    let first = teller(&node, 1, &[("save", "(unreachable)")]);
+    let service = soon("start", Service::start(&node.runtime, spec(&node, first))).await.unwrap();
+    let error = swap(&node, &service, teller(&node, 2, &[])).await.unwrap_err();
+    assert!(matches!(&error, SwapError::Save(_)), "{error}");
+    restarted(&service, 1).await;
+}
+
+#[tokio::test]
+async fn after_a_trap_the_connections_of_which_the_checkpoint_is_true_live_on() {
+    let node = Node::with(|config| config.checkpoint_every = Duration::from_millis(1));
+    let first = trapping(&node, 1, u64::MAX);
+    let service = soon("start", Service::start(&node.runtime, spec(&node, first))).await.unwrap();
+    let mut idle = Teller::join(&service).await;
+    let mut busy = Teller::join(&service).await;
+    assert_eq!((idle.tell().await, busy.tell().await), (1, 1));
+    // Saved once both are known: the state is a head of 8 bytes and 32 of each.
+    shows("a checkpoint", || (node.saved("teller")?.len() == 8 + 64).then_some(())).await;
+    let batches = service.status().batches;
+    let saved =
+        |count: u64| node.saved("teller").is_some_and(|s| s[8 + 8..].starts_with(&count.to_le_bytes()));
+    shows("a checkpoint with its answer", || saved(1).then_some(())).await;
+    assert_eq!(service.status().batches, batches);
+    busy.peer.say([0xff; 8]).await;
+    assert_eq!(busy.peer.hear_out().await, b"");
+    restarted(&service, 1).await;
+    assert_eq!(idle.tell().await, 1);
+    let mut again = Teller::join(&service).await;
+    assert_eq!(again.tell().await, 1);
+    assert_eq!(service.status().connections, 2);
+}
