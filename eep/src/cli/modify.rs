@@ -14,6 +14,9 @@ use crate::problem::Problem;
 use crate::proxylet::digest::Digest;
 
 /// Give a service another configuration, other code or other grants. Where that fails, it goes on as it was.
+///
+/// Other code takes over all that the service holds: no connection ends. It is on probation for a while, and is taken back
+/// where it traps, or where the service's health probe fails.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -36,6 +39,9 @@ pub(super) struct Args {
     /// What it may reach, in place of what it may now. May be given more than once.
     #[arg(long = "grant", value_name = "GRANT", group = "change")]
     grants: Vec<Grant>,
+    /// For how many milliseconds a new version is on probation, from now on [default: 5000, or what the manifest says].
+    #[arg(long, value_name = "MS", group = "change")]
+    health_window_ms: Option<u32>,
     #[command(flatten)]
     pub(super) target: Target,
 }
@@ -52,6 +58,9 @@ pub(super) fn run(args: &Args) -> Outcome {
     }
     if !args.grants.is_empty() {
         change.insert("grant".into(), json!(args.grants));
+    }
+    if let Some(window_ms) = args.health_window_ms {
+        change.insert("health-window-ms".into(), json!(window_ms));
     }
     if !args.sets.is_empty() {
         let sets: Map<String, Value> = args.sets.iter().cloned().collect();

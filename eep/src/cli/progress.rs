@@ -52,5 +52,9 @@ fn show(bar: &ProgressBar, progress: Progress) {
         }
         Progress::Preparing => bar.set_style(style("{spinner} verifying and compiling")),
         Progress::Starting => bar.set_style(style("{spinner} starting")),
+        Progress::Proving { window_ms } => {
+            bar.set_style(style("{spinner} {msg}"));
+            bar.set_message(format!("the new version serves, on probation for {window_ms} ms"));
+        }
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct Service {
     pub(super) uptime_s: f64,
     pub(super) restarts: u64,
     pub(super) last_trap: Option<Trap>,
+    #[serde(default)]
+    pub(super) last_swap: Option<Swap>,
     pub(super) memory_bytes: u64,
     pub(super) connections: u64,
     pub(super) connections_refused: u64,
@@ -54,6 +56,35 @@ pub(super) struct Trap {
     pub(super) at_s: f64,
     #[serde(default)]
     pub(super) backtrace: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Swap {
+    pub(super) outcome: String,
+    pub(super) reason: Option<String>,
+    pub(super) to: String,
+    pub(super) pause_s: f64,
+    pub(super) connections: u64,
+    pub(super) connections_closed: u64,
+    pub(super) at_s: f64,
+}
+
+impl Swap {
+    /// How it went, in a line.
+    pub(super) fn tell(&self) -> String {
+        let outcome = match self.outcome.as_str() {
+            "held" => paint(GOOD, &self.outcome),
+            "on-probation" => paint(WARN, &self.outcome),
+            _ => paint(BAD, &self.outcome),
+        };
+        let to = self.to.get(..12).unwrap_or(&self.to);
+        let mut out = format!("sha256 {to}… {outcome}, pause {:.1} ms", self.pause_s * 1e3);
+        out += &format!(", {} connections taken over, {} ended", self.connections, self.connections_closed);
+        if let Some(reason) = &self.reason {
+            out += &format!(": {reason}");
+        }
+        out
+    }
 }
 
 /// Reads an answer that is to be shown; what proxylets say in it cannot steer the terminal.
@@ -107,6 +138,9 @@ impl Service {
         row("granted", &if self.grants.is_empty() { "nothing".to_owned() } else { self.grants.join(", ") });
         if !self.listening.is_empty() {
             row("listening", &self.listeners());
+        }
+        if let Some(swap) = &self.last_swap {
+            row("last swap", &swap.tell());
         }
         if let Some(reason) = &self.reason {
             row("because", reason);

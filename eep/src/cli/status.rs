@@ -98,6 +98,9 @@ fn of_service(s: &Service) -> String {
         ),
     );
     row(rows, "restarts", &s.restarts.to_string());
+    if let Some(swap) = &s.last_swap {
+        row(rows, "last swap", &format!("{} {}", time(swap.at_s), swap.tell()));
+    }
     if let Some(trap) = &s.last_trap {
         row(rows, "last trap", &format!("{} in `{}`: {}", time(trap.at_s), trap.during, trap.message));
         for frame in &trap.backtrace {

@@ -12,6 +12,7 @@
 //! A key of a later version is refused by name rather than ignored, so that nobody believes it to be in force.
 
 pub mod diagnostic;
+pub mod health;
 pub mod name;
 pub mod node_file;
 pub mod service;

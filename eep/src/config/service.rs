@@ -4,6 +4,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use crate::config::health::Health;
 use crate::config::name::ServiceName;
 use crate::config::source::Source;
 use crate::host::grant::Grant;
@@ -37,6 +38,9 @@ pub struct ServiceEntry {
     /// What happens when it traps.
     #[serde(default)]
     pub on_trap: OnTrap,
+    /// How a new version of its code shows that it is well.
+    #[serde(default, deserialize_with = "Health::in_range", skip_serializing_if = "Health::is_default")]
+    pub health: Health,
     /// The proxylet's own settings, over its defaults. Its embedded JSON Schema says which there are.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schema(value_type = Object)]
@@ -73,6 +77,7 @@ impl ServiceEntry {
             grant: None,
             limits: Limits::default(),
             on_trap: OnTrap::default(),
+            health: Health::default(),
             config: Map::new(),
         }
     }

@@ -47,6 +47,31 @@ pub struct Reach {
     pub port: Option<u16>,
 }
 
+impl Grant {
+    /// Whether it allows all that another one does.
+    fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Listen(all), Self::Listen(some)) | (Self::Datagram(all), Self::Datagram(some)) => {
+                all == some
+                    || match some {
+                        Bind::Any => false,
+                        Bind::Port(port) => matches!(all, Bind::Any) || *all == Bind::Port(*port),
+                        Bind::Address(address) => all.allows(*address),
+                    }
+            }
+            (Self::Connect(all), Self::Connect(some)) => {
+                let prefix = match (all.prefix, some.prefix) {
+                    (None, _) => true,
+                    (Some(all), Some(some)) => all.contains(&some),
+                    (Some(_), None) => false,
+                };
+                prefix && (all.port.is_none() || all.port == some.port)
+            }
+            _ => false,
+        }
+    }
+}
+
 impl Bind {
     fn allows(&self, address: SocketAddr) -> bool {
         match *self {
@@ -192,6 +217,12 @@ impl Grants {
     /// Each right.
     pub fn iter(&self) -> impl Iterator<Item = &Grant> {
         self.0.iter()
+    }
+
+    /// Whether all that the others allow is allowed.
+    #[must_use]
+    pub fn cover(&self, others: &Self) -> bool {
+        others.iter().all(|other| self.iter().any(|grant| grant.covers(other)))
     }
 
     /// Whether nothing is granted.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::config::health::Health;
 use crate::config::service::GRANTS_MAX;
 use crate::config::{ServiceName, Source, settings};
 use crate::host::grant::Grant;
@@ -44,6 +45,8 @@ pub struct Change {
     pub limits: Option<Limits>,
     /// What happens when it traps.
     pub on_trap: Option<OnTrap>,
+    /// How long a new version is on probation, in milliseconds; see `health` in a manifest.
+    pub health_window_ms: Option<u32>,
 }
 
 impl Node {
@@ -119,8 +122,9 @@ impl Node {
 
     /// Gives a service another configuration, other code, other grants or limits.
     ///
-    /// A configuration alone is handed to the running instance. Everything else takes a new instance, which gets the
-    /// state that the old one saved.
+    /// A configuration alone is handed to the running instance. Other code, limits and further grants take a new
+    /// instance, which takes over all that the service holds: no connection ends. Where grants are taken away, the
+    /// service is stopped and started again with its state, so that nothing lives on that was made with them.
     ///
     /// # Errors
     /// What is wrong with the change, or why the service does not run with it. It goes on as it was.
@@ -135,7 +139,8 @@ impl Node {
         let held = self.held(name.as_str())?;
         let brought = self.bring_changed(&held.desired, change, on).await?;
         let next = changed(&held, change, &brought.code)?;
-        self.exchange(held, next, brought, on).await
+        let health = next.desired.health.clone();
+        self.exchange(held, next, brought, &health, on).await
     }
 
     /// The code that a change asks for; what is kept where it asks for none.
@@ -151,12 +156,14 @@ impl Node {
         }
     }
 
-    /// Replaces a service as it is by a service as it shall be, and goes back where that fails.
+    /// Replaces a service as it is by a service as it shall be, and goes back where that fails, also within the
+    /// probation that `health` sets.
     pub(super) async fn exchange(
         &self,
         held: Held,
         mut next: Held,
         brought: Brought,
+        health: &Health,
         on: OnProgress<'_>,
     ) -> Result<ServiceView, Box<Problem>> {
         let running = held.engine.clone().filter(alive);
@@ -164,6 +171,12 @@ impl Node {
             None if next.desired.wanted == Wanted::Stopped => self.keep(&next.desired, brought).await?,
             Some(engine) if only_config_differs(&held.desired, &next) && held.grants == next.grants => {
                 self.reconfigure(&held, &next, &engine, brought).await?;
+                next.engine = Some(engine);
+            }
+            Some(engine)
+                if next.grants.cover(&held.grants)
+                    && self.swap(&held, &next, &engine, &brought, health, on).await? =>
+            {
                 next.engine = Some(engine);
             }
             running => next.engine = Some(self.replace(&held, &next, running, brought, on).await?),
@@ -186,7 +199,9 @@ impl Node {
             // Where it takes not even its old configuration, its log says so.
             let _ = engine.configure(&held.config).await;
         };
-        if let Err(error) = engine.configure(&next.config).await {
+        if held.config != next.config
+            && let Err(error) = engine.configure(&next.config).await
+        {
             back().await;
             return Err(refusals::control(&held.desired.name, &error));
         }
@@ -262,7 +277,7 @@ impl Node {
         blocking(move || state.put(&desired, &brought.bytes, &brought.signatures)).await?.map_err(Into::into)
     }
 
-    async fn update(&self, desired: &Desired) -> Result<(), Box<Problem>> {
+    pub(super) async fn update(&self, desired: &Desired) -> Result<(), Box<Problem>> {
         let (state, desired) = (Arc::clone(&self.state), desired.clone());
         blocking(move || state.update(&desired)).await?.map_err(Into::into)
     }
@@ -297,6 +312,12 @@ fn changed(held: &Held, change: &Change, code: &Code) -> Result<Held, Box<Proble
             Problem::new("bad-limits", 422, e.to_string()).at("limits").fix("correct the limit")
         })?;
         desired.limits = limits.clone();
+    }
+    if let Some(window_ms) = change.health_window_ms {
+        desired.health.window_ms = window_ms;
+        desired.health.check().map_err(|words| {
+            Problem::new("bad-request", 422, words).at("health-window-ms").fix("correct the number")
+        })?;
     }
     desired.on_trap = change.on_trap.unwrap_or(desired.on_trap);
     if change.grant.as_ref().is_some_and(|grants| grants.len() > GRANTS_MAX) {

@@ -64,6 +64,7 @@ impl Node {
             granted: Granted::AsWanted,
             limits: entry.limits.clone(),
             on_trap: entry.on_trap,
+            health: entry.health.clone(),
             config: entry.config.clone(),
             wanted: Wanted::Running,
             applied,
@@ -161,18 +162,8 @@ impl Node {
         code: &Code,
         fresh: bool,
     ) -> Result<Service, Box<Problem>> {
-        let spec = ServiceSpec {
-            name: held.desired.name.to_string(),
-            code: code.clone(),
-            grants: held.grants.clone(),
-            limits: held.desired.limits.clone(),
-            on_trap: held.desired.on_trap,
-            config: held.config.clone(),
-            fresh,
-            log: Arc::clone(&held.log),
-        };
         let (name, url) = (&held.desired.name, &held.desired.url);
-        Service::start(&self.runtime, spec).await.map_err(|e| refusals::start(name, url, e))
+        Service::start(&self.runtime, held.spec(code, fresh)).await.map_err(|e| refusals::start(name, url, e))
     }
 }
 
@@ -191,6 +182,20 @@ impl Held {
         let (granted, grants) = rights::decide(&asked, listed, trust)?;
         desired.granted = granted;
         Ok(Self::with(desired, code, grants, config))
+    }
+
+    /// What its engine is made of. `fresh` passes over a state that was saved.
+    pub(super) fn spec(&self, code: &Code, fresh: bool) -> ServiceSpec {
+        ServiceSpec {
+            name: self.desired.name.to_string(),
+            code: code.clone(),
+            grants: self.grants.clone(),
+            limits: self.desired.limits.clone(),
+            on_trap: self.desired.on_trap,
+            config: self.config.clone(),
+            fresh,
+            log: Arc::clone(&self.log),
+        }
     }
 
     pub(super) fn with(desired: Desired, code: &Code, grants: Grants, config: Map<String, Value>) -> Self {

@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `load` | a new service: fetch, verify, check, start, and only then keep |
 //! | `change` | start, stop, modify, unload |
+//! | `swap` | other code for a service that serves |
 //! | `restore` | what was wanted before, after the node starts |
 //! | `verify` | whether enough trusted keys vouch for code |
 //! | `rights` | what a service is granted |
@@ -21,6 +22,7 @@ pub mod progress;
 pub(crate) mod refusals;
 mod restore;
 pub mod rights;
+mod swap;
 mod verify;
 pub mod view;
 
@@ -255,6 +257,7 @@ impl Held {
             url: self.desired.url.to_string(),
             pinned: self.desired.pinned,
             on_trap: self.desired.on_trap,
+            health: self.desired.health.clone(),
             about: self.manifest.about.clone(),
             hint,
             config: self.config.clone(),

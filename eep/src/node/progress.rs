@@ -19,6 +19,12 @@ pub enum Progress {
     Preparing,
     /// The service is started.
     Starting,
+    /// The new version serves, on probation.
+    #[serde(rename_all = "kebab-case")]
+    Proving {
+        /// For so many milliseconds.
+        window_ms: u32,
+    },
 }
 
 /// One line of a streamed answer: any number of `progress`, then `done` or `refused`.

@@ -5,6 +5,7 @@ use crate::config::{ServiceName, Source};
 use crate::problem::Problem;
 use crate::proxylet::error::{ControlError, LoadError, StartError};
 use crate::proxylet::fetch::FetchError;
+use crate::proxylet::swap::SwapError;
 use crate::proxylet::trust::TrustError;
 
 pub(crate) fn fetch(source: &Source, error: &FetchError) -> Box<Problem> {
@@ -116,6 +117,25 @@ pub(super) fn start(name: &ServiceName, source: &Source, error: StartError) -> B
         _ => Problem::new("start-failed", 500, format!("the service did not start: {error}"))
             .at(name.to_string())
             .fix("see the node's log"),
+    }
+}
+
+pub(super) fn swap(name: &ServiceName, source: &Source, error: SwapError) -> Box<Problem> {
+    let told = error.to_string();
+    let goes_on = format!("{told}; the former version goes on");
+    match error {
+        SwapError::Refused(error) => {
+            let mut problem = start(name, source, error);
+            problem.title = goes_on;
+            problem
+        }
+        SwapError::Control(error) => control(name, &error),
+        SwapError::Save(_) => Problem::new("save-trapped", 422, told).at(name.to_string()).fix(format!(
+            "report it to the proxylet's author; `eep stop {name}` and then `eep modify {name}` does without its state"
+        )),
+        SwapError::RolledBack(_) => Problem::new("rolled-back", 422, goes_on)
+            .at(name.to_string())
+            .fix(format!("see `eep logs {name}`, and report it to the proxylet's author")),
     }
 }
 

@@ -26,6 +26,9 @@ const AGAIN_FIRST: Duration = Duration::from_secs(2);
 /// The longest pause.
 const AGAIN_LONGEST: Duration = Duration::from_secs(120);
 
+/// The longest probation of code that somebody starts the node with, in milliseconds: it is watched anyway.
+const WATCHED_WINDOW_MS: u32 = 300;
+
 /// Why a service does not run though it is wanted, and when it is tried again.
 #[derive(Clone, Debug)]
 pub(super) struct Down {
@@ -139,6 +142,7 @@ impl Node {
             pinned: entry.proxylet.sha256.is_some(),
             limits: entry.limits.clone(),
             on_trap: entry.on_trap,
+            health: entry.health.clone(),
             config: entry.config.clone(),
             applied: Some(entry.clone()),
             ..held.desired.clone()
@@ -151,7 +155,8 @@ impl Node {
             &format!("eep modify {name} --url {}", entry.proxylet.url),
         )?;
         next.log = Arc::clone(&held.log);
-        self.exchange(held, next, brought, &|_| {}).await.map(Some)
+        let health = next.desired.health.clone();
+        self.exchange(held, next, brought, &health, &|_| {}).await.map(Some)
     }
 
     /// Runs a proxylet that the operator starts the node with, under its own name. It is granted what it asks for. A
@@ -186,7 +191,9 @@ impl Node {
             &format!("eep modify {} --url {url}", held.desired.name),
         )?;
         next.log = Arc::clone(&held.log);
-        self.exchange(held, next, Brought { code, bytes, signatures }, &|_| {}).await
+        let mut health = next.desired.health.clone();
+        health.window_ms = health.window_ms.min(WATCHED_WINDOW_MS);
+        self.exchange(held, next, Brought { code, bytes, signatures }, &health, &|_| {}).await
     }
 }
 

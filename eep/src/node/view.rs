@@ -1,8 +1,11 @@
 //! What the node shows of its services and of itself.
 
+use std::net::SocketAddr;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::config::health::Health;
 use crate::proxylet::service::OnTrap;
 use crate::proxylet::status::{Listening, Protocol, State, Status};
 use crate::state::desired::Wanted;
@@ -21,6 +24,8 @@ pub struct ServiceView {
     pub pinned: bool,
     /// What happens when it traps.
     pub on_trap: OnTrap,
+    /// How a new version of its code shows that it is well.
+    pub health: Health,
     /// What the proxylet says of itself.
     pub about: String,
     /// What to try with it while it runs, in a sentence.
@@ -82,11 +87,11 @@ pub(super) fn hint(text: &str, config: &Map<String, Value>, status: &Status) -> 
             rest = after;
             continue;
         };
-        match (key, config.get(key)) {
-            ("listen", _) if !status.listening.is_empty() => out += &reachable(&status.listening),
-            (_, Some(Value::String(value))) => out += value,
-            (_, Some(value)) => out += &value.to_string(),
-            (_, None) => {
+        match (key, reachable(&status.listening), config.get(key)) {
+            ("listen", Some(address), _) => out += &address.to_string(),
+            (_, _, Some(Value::String(value))) => out += value,
+            (_, _, Some(value)) => out += &value.to_string(),
+            (_, _, None) => {
                 out.push('{');
                 out += key;
                 out.push('}');
@@ -98,16 +103,16 @@ pub(super) fn hint(text: &str, config: &Map<String, Value>, status: &Status) -> 
 }
 
 /// The first TCP listener, or the first of all, as an address of this machine.
-fn reachable(listening: &[Listening]) -> String {
+pub(super) fn reachable(listening: &[Listening]) -> Option<SocketAddr> {
     let first = listening.iter().find(|l| l.protocol == Protocol::Tcp).or(listening.first());
-    let Some(mut address) = first.map(|l| l.address) else { return String::new() };
+    let mut address = first?.address;
     if address.ip().is_unspecified() {
         address.set_ip(match address {
-            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         });
     }
-    address.to_string()
+    Some(address)
 }
 
 /// Resident memory of this process in bytes; 0 where the system does not say.

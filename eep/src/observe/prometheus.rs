@@ -89,6 +89,18 @@ impl Page {
         for (kind, name, help, value) in own_figures(service.figures()) {
             self.add(kind, name, help, vec![label.clone()], value);
         }
+        let f = service.figures();
+        for (outcome, swaps) in
+            [("held", &f.swaps_held), ("refused", &f.swaps_refused), ("rolled-back", &f.swaps_rolled_back)]
+        {
+            self.add(
+                SeriesKind::Counter,
+                "eep_swaps_total",
+                "Swaps of the service's code, by how they ended.",
+                vec![label.clone(), ("outcome".to_owned(), outcome.to_owned())],
+                swaps.get() as f64,
+            );
+        }
         for (quantile, us) in [("0.5", status.batch_us_p50), ("0.99", status.batch_us_p99)] {
             self.add(
                 SeriesKind::Gauge,
@@ -107,7 +119,7 @@ impl Page {
 
 type Own = (SeriesKind, &'static str, &'static str, f64);
 
-fn own_figures(f: &Figures) -> [Own; 14] {
+fn own_figures(f: &Figures) -> [Own; 15] {
     use SeriesKind::{Counter, Gauge};
     let n = |figure: &crate::observe::figures::Figure| figure.get() as f64;
     [
@@ -115,6 +127,12 @@ fn own_figures(f: &Figures) -> [Own; 14] {
         (Gauge, "eep_service_memory_bytes", "Memory of the instance.", n(&f.memory_bytes)),
         (Counter, "eep_service_cpu_seconds_total", "Processor time of the service.", n(&f.cpu_ns) / 1e9),
         (Counter, "eep_service_restarts_total", "Starts after a trap.", n(&f.restarts)),
+        (
+            Gauge,
+            "eep_swap_pause_seconds",
+            "For how long the service handled nothing in the last swap of its code.",
+            n(&f.swap_pause_ns) / 1e9,
+        ),
         (Counter, "eep_service_batches_total", "Batches handed to the proxylet.", n(&f.batches)),
         (Counter, "eep_service_events_total", "Events in these batches.", n(&f.events)),
         (

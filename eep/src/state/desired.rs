@@ -4,6 +4,7 @@ use redb::{ReadableTable as _, TableDefinition};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::config::health::Health;
 use crate::config::{ServiceEntry, ServiceName, Source};
 use crate::host::grant::Grant;
 use crate::proxylet::digest::Digest;
@@ -31,6 +32,9 @@ pub struct Desired {
     pub limits: Limits,
     /// What happens when it traps.
     pub on_trap: OnTrap,
+    /// How a new version of its code shows that it is well.
+    #[serde(default)]
+    pub health: Health,
     /// The operator's settings, over the proxylet's defaults.
     pub config: Map<String, Value>,
     /// Whether it is to run.

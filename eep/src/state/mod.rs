@@ -85,6 +85,16 @@ impl State {
     /// # Errors
     /// Nothing was changed.
     pub fn put(&self, service: &Desired, code: &[u8], signatures: &[u8]) -> Result<(), StateError> {
+        self.put_beside(service, code, signatures)?;
+        self.tidy();
+        Ok(())
+    }
+
+    /// The same, and the code that it had before stays until [`Self::tidy`].
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    pub fn put_beside(&self, service: &Desired, code: &[u8], signatures: &[u8]) -> Result<(), StateError> {
         let _changes = self.lock();
         let fresh = self.code.put(&service.sha256, code)?;
         let signed = match signatures {
@@ -95,9 +105,13 @@ impl State {
             if fresh {
                 self.forget_code();
             }
-        })?;
+        })
+    }
+
+    /// Removes code that no wanted service has.
+    pub fn tidy(&self) {
+        let _changes = self.lock();
         self.forget_code();
-        Ok(())
     }
 
     /// Changes what is wanted of a service whose code is kept.

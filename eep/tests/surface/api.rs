@@ -21,7 +21,7 @@ fn split(answer: &str) -> (u16, String) {
     (head[9..12].parse().unwrap(), body.to_owned())
 }
 
-fn get(node: &Node, path: &str) -> (u16, String) {
+pub(crate) fn get(node: &Node, path: &str) -> (u16, String) {
     request(node, "GET", path, "", "")
 }
 

@@ -8,9 +8,15 @@ use wit_parser::Resolve;
 
 const PROBE: &str = include_str!("../guests/probe.wat");
 
+const TELLER: &str = include_str!("../guests/teller.wat");
+
 /// The core module of the probe, with the types of the world embedded.
 pub(crate) fn module() -> Vec<u8> {
-    let mut module = wat::parse_str(PROBE).unwrap();
+    embedded(PROBE)
+}
+
+fn embedded(wat: &str) -> Vec<u8> {
+    let mut module = wat::parse_str(wat).unwrap();
     let mut wit = Resolve::default();
     let (package, _) = wit.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../proxylets/wit")).unwrap();
     let world = wit.select_world(&[package], Some("service")).unwrap();
@@ -20,8 +26,22 @@ pub(crate) fn module() -> Vec<u8> {
 
 /// The probe with this manifest embedded.
 pub(crate) fn with_manifest(manifest: &Value) -> Vec<u8> {
-    let component = ComponentEncoder::default().module(&module()).unwrap().validate(true).encode().unwrap();
+    described(&module(), manifest)
+}
+
+fn described(module: &[u8], manifest: &Value) -> Vec<u8> {
+    let component = ComponentEncoder::default().module(module).unwrap().validate(true).encode().unwrap();
     with_section(component, "eep:proxylet", manifest.to_string().as_bytes())
+}
+
+/// A version of the teller (`guests/teller.wat`), which answers numbered messages; `message` is put in the place of that
+/// mark.
+pub(crate) fn teller(version: u8, message: &str) -> Vec<u8> {
+    let wat = TELLER
+        .replace("(i64.const 1 (; version ;))", &format!("(i64.const {version})"))
+        .replace(";;; message\n", &format!("{message}\n"));
+    let manifest = json!({"name": "teller", "version": format!("0.{version}.0"), "wants": ["net.listen:*"], "config": {}});
+    described(&embedded(&wat), &manifest)
 }
 
 /// The probe: it listens on the port of its configuration; its settings have a schema.

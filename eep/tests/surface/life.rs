@@ -158,7 +158,16 @@ fn other_code_takes_over_with_the_state() {
     let at = node.load_probe("probe");
     assert_eq!(ask(at, "Sx", 1), b".");
     node.file("probe-2.wasm", &probe_2());
-    let new = node.json(&["modify", "probe", "--url", "probe-2.wasm", "--sha256", &digest(&probe_2())]);
+    let new = node.json(&[
+        "modify",
+        "probe",
+        "--url",
+        "probe-2.wasm",
+        "--sha256",
+        &digest(&probe_2()),
+        "--health-window-ms",
+        "0",
+    ]);
     assert_eq!((&new["version"], &new["digest"]), (&json!("0.2.0"), &json!(digest(&probe_2()))));
     assert_eq!(ask(address(&new), "G", 1), b"x");
     assert_eq!(node.kept()["code"], json!([format!("{}.wasm", digest(&probe_2()))]));

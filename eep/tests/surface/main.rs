@@ -15,4 +15,5 @@ mod refusals;
 mod registry;
 mod scaffold;
 mod supply;
+mod swap;
 mod web;

@@ -1,0 +1,109 @@
+//! Other code for a service that serves, without an end of its connections.
+//!
+//! The order is: the new version serves, it shows that it is well, it is written down, the former one is given up. The
+//! code of both lies on disk from before the one until after the other, so that a node that is killed in between comes
+//! back with the version that is written down.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use crate::config::health::{Health, Probe};
+use crate::node::load::Brought;
+use crate::node::progress::{OnProgress, Progress};
+use crate::node::{Held, Node, blocking, refusals, view};
+use crate::problem::Problem;
+use crate::proxylet::error::ControlError;
+use crate::proxylet::service::Service;
+use crate::proxylet::swap::SwapError;
+use crate::state::desired::Desired;
+
+impl Node {
+    /// Has a service go on as it shall be, with all that it holds. False where no instance is there to take over from.
+    ///
+    /// # Errors
+    /// Why it does not. It goes on as it was.
+    pub(super) async fn swap(
+        &self,
+        held: &Held,
+        next: &Held,
+        engine: &Service,
+        brought: &Brought,
+        health: &Health,
+        on: OnProgress<'_>,
+    ) -> Result<bool, Box<Problem>> {
+        let refused = |error| refusals::swap(&held.desired.name, &next.desired.url, error);
+        on(Progress::Starting);
+        let mut probation = match engine.swap(next.spec(&brought.code, false)).await {
+            Ok(probation) => probation,
+            Err(SwapError::Control(ControlError::NotRunning)) => return Ok(false),
+            Err(error) => return Err(refused(error)),
+        };
+        on(Progress::Proving { window_ms: health.window_ms });
+        let unwell = tokio::select! {
+            failed = probation.failed() => return Err(refused(failed)),
+            unwell = prove(engine, health) => unwell,
+        };
+        if let Err(why) = unwell {
+            return Err(refused(probation.revert(why).await));
+        }
+        if let Err(problem) = self.write_beside(&next.desired, brought).await {
+            probation.revert(format!("it could not be written down: {}", problem.title)).await;
+            return Err(problem);
+        }
+        let kept = probation.keep().await;
+        if kept.is_err() {
+            // It failed at the very last. Both codes are there.
+            self.update(&held.desired).await?;
+        }
+        let state = Arc::clone(&self.state);
+        // Code that nobody needs costs only room, and is removed when the node starts next.
+        let _ = blocking(move || state.tidy()).await;
+        kept.map(|()| true).map_err(refused)
+    }
+
+    /// Writes down what is wanted, with its code; the code that was wanted before stays.
+    async fn write_beside(&self, desired: &Desired, brought: &Brought) -> Result<(), Box<Problem>> {
+        let (state, desired) = (Arc::clone(&self.state), desired.clone());
+        let (bytes, signatures) = (brought.bytes.clone(), brought.signatures.clone());
+        blocking(move || state.put_beside(&desired, &bytes, &signatures)).await?.map_err(Into::into)
+    }
+}
+
+/// Waits until a version has shown that it is well; or why it is not.
+async fn prove(engine: &Service, health: &Health) -> Result<(), String> {
+    let window = sleep(Duration::from_millis(health.window_ms.into()));
+    tokio::pin!(window);
+    if let Some(probe) = &health.probe {
+        let within = Duration::from_millis(probe.within_ms.into());
+        match timeout(within, ask(engine, probe)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => return Err(format!("its health probe failed: {why}")),
+            Err(_) => return Err(format!("its health probe had no answer within {} ms", probe.within_ms)),
+        }
+    }
+    window.await;
+    Ok(())
+}
+
+/// Asks the service what it is to be asked.
+async fn ask(engine: &Service, probe: &Probe) -> Result<(), String> {
+    let listening = engine.status().listening;
+    let to: SocketAddr = match probe.connect {
+        Some(to) => to,
+        None => view::reachable(&listening).ok_or("the new version listens nowhere")?,
+    };
+    let told = |e: std::io::Error| format!("{to}: {e}");
+    let mut stream = TcpStream::connect(to).await.map_err(told)?;
+    stream.write_all(probe.send.as_bytes()).await.map_err(told)?;
+    let mut answer = vec![0; probe.expect.len()];
+    stream.read_exact(&mut answer).await.map_err(told)?;
+    if answer == probe.expect.as_bytes() {
+        return Ok(());
+    }
+    Err(format!("{to} answered {:?} and not {:?}", String::from_utf8_lossy(&answer), probe.expect))
+}
