@@ -11,6 +11,7 @@
 //! | [`config`] | node files and manifests, read with carets |
 //! | [`proxylet`] | from bytes to a running service |
 //! | [`policy`] | policies of this machine |
+//! | [`mesh`] | the mesh of nodes |
 //! | [`host`] | what a proxylet can reach: one file a capability |
 //! | [`state`] | what must survive `kill -9` |
 //! | [`observe`] | figures and logs |
@@ -22,6 +23,7 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod host;
+pub mod mesh;
 pub mod node;
 pub mod observe;
 pub mod policy;

@@ -3,7 +3,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`serve`] | the control socket and the loopback address |
-//! | `services`, `logs`, `node` | what can be asked |
+//! | `services`, `logs`, `node`, `topology` | what can be asked |
 //! | `guard` | requests that a browser was talked into |
 //! | `body` | bodies in, problems out |
 //! | `bounded` | how many may be connected |
@@ -19,6 +19,7 @@ pub mod openapi;
 mod page;
 pub mod serve;
 mod services;
+mod topology;
 
 use std::sync::Arc;
 
@@ -45,6 +46,16 @@ pub fn router(node: Arc<Node>) -> Router {
         .route("/v1/services/{name}/start", post(services::start))
         .route("/v1/services/{name}/stop", post(services::stop))
         .route("/v1/services/{name}/logs", get(logs::logs))
+        .route("/v1/topology/map", get(topology::map))
+        .route("/v1/topology/regions", get(topology::regions))
+        .route("/v1/topology/routes", get(topology::routes))
+        .route("/v1/topology/nearest", get(topology::nearest))
+        .route("/v1/topology/find", get(topology::find))
+        .route("/v1/topology/nodes/{name}", get(topology::node))
+        .route("/alto/directory", get(topology::alto_directory))
+        .route("/alto/networkmap", get(topology::alto_network_map))
+        .route("/alto/costmap", get(topology::alto_cost_map))
+        .route("/alto/endpointcost", post(topology::alto_endpoint_cost))
         .fallback(async || no_such_path())
         .method_not_allowed_fallback(async || wrong_method())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

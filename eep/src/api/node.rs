@@ -20,7 +20,7 @@ pub(super) async fn info(State(node): State<Arc<Node>>) -> Json<NodeView> {
 /// Figures of the node and of all services, in the text format of OpenMetrics, which Prometheus reads.
 #[utoipa::path(get, path = "/metrics", tag = "node", responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
 pub(super) async fn metrics(State(node): State<Arc<Node>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], node.metrics())
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], node.metrics().await)
 }
 
 /// Whether the node answers.

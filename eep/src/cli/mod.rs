@@ -11,6 +11,7 @@ mod service;
 mod target;
 
 mod check;
+mod init;
 mod list;
 mod load;
 mod logs;
@@ -20,6 +21,7 @@ mod run;
 mod start;
 mod status;
 mod stop;
+mod topology;
 mod unload;
 
 use std::process::ExitCode;
@@ -49,6 +51,7 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage.";
 enum Verb {
     Run(run::Args),
     Check(check::Args),
+    Init(init::Args),
     Load(load::Args),
     List(list::Args),
     Status(status::Args),
@@ -57,6 +60,7 @@ enum Verb {
     Stop(stop::Args),
     Modify(modify::Args),
     Unload(unload::Args),
+    Topology(topology::Args),
     Proxylet(proxylet::Args),
 }
 
@@ -66,6 +70,7 @@ pub fn main() -> ExitCode {
     let (json, done) = match Cli::parse().verb {
         Verb::Run(args) => (args.json, run::run(&args)),
         Verb::Check(args) => (args.json, check::run(&args)),
+        Verb::Init(args) => (args.json, init::run(&args)),
         Verb::Load(args) => (args.target.json, load::run(&args)),
         Verb::List(args) => (args.target.json, list::run(&args)),
         Verb::Status(args) => (args.target.json, status::run(&args)),
@@ -74,6 +79,7 @@ pub fn main() -> ExitCode {
         Verb::Stop(args) => (args.target.json, stop::run(&args)),
         Verb::Modify(args) => (args.target.json, modify::run(&args)),
         Verb::Unload(args) => (args.target.json, unload::run(&args)),
+        Verb::Topology(args) => (args.json(), topology::run(&args)),
         Verb::Proxylet(args) => (args.json(), proxylet::run(&args)),
     };
     match done {

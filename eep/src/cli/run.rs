@@ -14,6 +14,7 @@ use crate::cli::output::{BOLD, DIM, Failure, Outcome, WARN, json, note, paint, p
 use crate::cli::service::{Service, read};
 use crate::config::node_file::{DATA_DIR, NodeFile, api_address};
 use crate::config::{ServiceEntry, ServiceName, Source};
+use crate::mesh::{Mesh, MeshSettings};
 use crate::node::Node;
 use crate::problem::Problem;
 use crate::state::State;
@@ -109,6 +110,9 @@ async fn serve(args: &Args, file: &NodeFile) -> Outcome {
         node.serves_api_at(address);
     }
     let socket = listening.socket().display().to_string();
+    if let Some(settings) = MeshSettings::of(file, &data) {
+        node.joins(Mesh::start(settings, node.ending())?);
+    }
     let serving = tokio::spawn(listening.serve(Arc::clone(&node)));
     let keeper = Arc::clone(&node);
     tokio::spawn(async move { keeper.look_after().await });
@@ -195,6 +199,9 @@ fn tell(node: &Node, socket: &str, data: Option<&PathBuf>, as_json: bool) -> Out
     let mut out = format!("{} eep {}, process {}\n", paint(BOLD, &info.name), info.version, info.pid);
     out += &format!("  {}{}\n", key("API"), info.api.as_deref().unwrap_or("-"));
     out += &format!("  {}{socket}\n", key("control"));
+    if let Some(mesh) = &info.mesh {
+        out += &format!("  {}{} as {}@{}\n", key("mesh"), mesh.address, mesh.name, mesh.domain);
+    }
     for view in &list.services {
         let service: Service = read(&serde_json::to_value(view).unwrap_or_default())?;
         out += &format!("\n{}", service.introduce());
@@ -238,7 +245,7 @@ impl Signals {
 }
 
 /// What the machine is called.
-fn machine_name() -> String {
+pub(super) fn machine_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
     if name.is_empty() { "eep".to_owned() } else { name.to_owned() }

@@ -5,6 +5,7 @@
 //! | [`node_file`] | the node file and manifests, read and checked |
 //! | [`service`] | one service, as files and load requests describe it |
 //! | [`name`], [`source`] | names and addresses |
+//! | [`mesh`] | the mesh that a node is in |
 //! | [`trust`] | whose signatures code needs |
 //! | [`settings`] | a proxylet's own configuration against its JSON Schema |
 //! | [`diagnostic`] | file, line, column, caret and fix |
@@ -13,6 +14,7 @@
 
 pub mod diagnostic;
 pub mod health;
+pub mod mesh;
 pub mod name;
 pub mod node_file;
 pub mod service;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_yaml::Spanned;
 
 use crate::config::diagnostic::FileError;
+use crate::config::mesh::{MESH_ADDRESS, MeshSection};
 use crate::config::name::ServiceName;
 use crate::config::service::ServiceEntry;
 use crate::config::trust::TrustSection;
@@ -30,6 +31,8 @@ pub struct NodeFile {
     pub node: NodeSection,
     /// Where it is reached.
     pub listen: ListenSection,
+    /// The mesh that it is in. Without it, and without `listen.mesh`, the node is on its own.
+    pub mesh: Option<MeshSection>,
     /// Whose signatures code needs. Without it none are asked for, and what is pinned by its digest is trusted.
     trust: Option<TrustSection>,
     /// What runs on it.
@@ -42,6 +45,8 @@ pub struct NodeFile {
 pub struct NodeSection {
     /// What it is called in answers and logs; the machine's name where it is missing.
     pub name: Option<ServiceName>,
+    /// The domain that it belongs to: what the certificate of the domain's CA is called. Checked against it.
+    pub domain: Option<String>,
     /// Where it keeps what must survive it; relative to the file. Default `./eep-data` where the node is started.
     pub data: Option<PathBuf>,
 }
@@ -53,11 +58,14 @@ pub struct ListenSection {
     /// The HTTP API; a loopback address. Default `127.0.0.1:8346`; port 0 lets the system choose.
     #[serde(deserialize_with = "loopback")]
     pub api: SocketAddr,
+    /// Other nodes, by UDP. Default `0.0.0.0:6340` where there is a mesh; port 0 lets the system choose.
+    #[serde(deserialize_with = "mesh_address")]
+    pub mesh: Option<SocketAddr>,
 }
 
 impl Default for ListenSection {
     fn default() -> Self {
-        Self { api: API_ADDRESS }
+        Self { api: API_ADDRESS, mesh: None }
     }
 }
 
@@ -65,6 +73,17 @@ impl Default for ListenSection {
 fn loopback<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
     api_address(&text).map_err(serde::de::Error::custom)
+}
+
+/// An address for the mesh.
+fn mesh_address<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let shown: String = text.chars().take(80).collect();
+    text.parse().map(Some).map_err(|_| {
+        serde::de::Error::custom(format!(
+            "{shown:?} is not an address with a port\nwrite one such as \"0.0.0.0:6340\" or \"[::]:6340\""
+        ))
+    })
 }
 
 /// Reads an address for the API.
@@ -98,6 +117,9 @@ impl NodeFile {
         if let (Some(trust), Some(directory)) = (&mut file.trust, &directory) {
             trust.under(directory);
         }
+        if let (Some(mesh), Some(directory)) = (&mut file.mesh, &directory) {
+            mesh.under(directory);
+        }
         file.check(path, &text)?;
         if let Some(directory) = directory {
             file.node.data = file.node.data.map(|data| directory.join(data));
@@ -114,6 +136,12 @@ impl NodeFile {
         self.trust.as_ref().map(TrustSection::trust)
     }
 
+    /// Where the mesh listens; none where the node is on its own.
+    #[must_use]
+    pub fn mesh_address(&self) -> Option<SocketAddr> {
+        self.listen.mesh.or_else(|| self.mesh.as_ref().map(|_| MESH_ADDRESS))
+    }
+
     /// The services, in the file's order.
     pub fn services(&self) -> impl Iterator<Item = &ServiceEntry> {
         self.services.iter().map(|entry| &entry.value)
@@ -122,6 +150,9 @@ impl NodeFile {
     fn check(&self, path: &Path, text: &str) -> Result<(), Box<FileError>> {
         if let Some(trust) = &self.trust {
             trust.check(path, text)?;
+        }
+        if let Some(mesh) = &self.mesh {
+            mesh.check(path, text)?;
         }
         if let Some(extra) = self.services.get(SERVICES_MAX) {
             let words = format!("this is one service too many\na node file holds at most {SERVICES_MAX}");

@@ -9,6 +9,7 @@
 //! | `change` | start, stop, modify, unload |
 //! | `swap` | other code for a service that serves |
 //! | `restore` | what was wanted before, after the node starts |
+//! | `mesh` | what other nodes are told |
 //! | `verify` | whether enough trusted keys vouch for code |
 //! | `rights` | what a service is granted |
 //! | [`view`], [`progress`] | what is shown |
@@ -18,6 +19,7 @@
 
 mod change;
 mod load;
+mod mesh;
 pub mod progress;
 pub(crate) mod refusals;
 mod restore;
@@ -36,6 +38,7 @@ use tokio::sync::watch;
 
 use crate::config::ServiceName;
 use crate::host::grant::Grants;
+use crate::mesh::Mesh;
 use crate::node::restore::Down;
 use crate::node::view::{NodeView, ServiceList, ServiceView};
 use crate::observe::log_ring::LogRing;
@@ -68,6 +71,8 @@ pub struct Node {
     trust: Option<Trust>,
     /// Where the API is served on TCP, once it is.
     api: OnceLock<SocketAddr>,
+    /// The mesh that it is in, where it is in one.
+    mesh: OnceLock<Mesh>,
     services: Mutex<BTreeMap<ServiceName, Held>>,
     /// Names that a change is under way for.
     busy: Mutex<BTreeSet<ServiceName>>,
@@ -141,6 +146,7 @@ impl Node {
             fetcher,
             trust: None,
             api: OnceLock::new(),
+            mesh: OnceLock::new(),
             services: Mutex::default(),
             busy: Mutex::default(),
             ending: watch::channel(false).0,
@@ -190,6 +196,7 @@ impl Node {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
             api: self.api.get().map(|address| format!("http://{address}")),
+            mesh: self.mesh.get().map(view::MeshView::of),
             data: self.state.directory().path().display().to_string(),
             uptime_s: self.started.elapsed().as_secs_f64(),
             services: lock(&self.services).len(),
@@ -201,11 +208,14 @@ impl Node {
     }
 
     /// Figures of the node and of all services, as text for Prometheus.
-    #[must_use]
-    pub fn metrics(&self) -> String {
+    pub async fn metrics(&self) -> String {
         let engines: Vec<Service> =
             lock(&self.services).values().filter_map(|held| held.engine.clone()).collect();
-        prometheus::render(&self.runtime, &engines)
+        let mesh = match self.mesh.get() {
+            Some(mesh) => Some(mesh.figures().await),
+            None => None,
+        };
+        prometheus::render(&self.runtime, &engines, mesh.as_ref())
     }
 
     /// Turns true when the node is about to end: long answers end then.

@@ -45,6 +45,26 @@ pub struct ServiceList {
     pub services: Vec<ServiceView>,
 }
 
+/// The node's place in the mesh.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct MeshView {
+    /// Its id: the SHA-256 of its public key.
+    pub id: String,
+    /// What its certificate calls it.
+    pub name: String,
+    /// Its domain.
+    pub domain: String,
+    /// Where the mesh listens, UDP.
+    pub address: String,
+}
+
+impl MeshView {
+    pub(super) fn of(mesh: &crate::mesh::Mesh) -> Self {
+        let me = mesh.me();
+        Self { id: me.id.to_string(), name: me.name, domain: me.domain, address: mesh.address().to_string() }
+    }
+}
+
 /// The node itself.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct NodeView {
@@ -56,6 +76,8 @@ pub struct NodeView {
     pub pid: u32,
     /// The address of the API on TCP; none where it is served on the control socket alone.
     pub api: Option<String>,
+    /// The mesh that it is in; none where it is on its own.
+    pub mesh: Option<MeshView>,
     /// Where it keeps what must survive it.
     pub data: String,
     /// Seconds since it was started.

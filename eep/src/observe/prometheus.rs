@@ -11,6 +11,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Registry;
 
+use crate::mesh::figures::Figures as MeshFigures;
 use crate::observe::figures::Figures;
 use crate::observe::series::{Series, SeriesKind};
 use crate::proxylet::runtime::Runtime;
@@ -22,9 +23,12 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 /// All figures as they are now.
 #[must_use]
-pub fn render(runtime: &Runtime, services: &[Service]) -> String {
+pub fn render(runtime: &Runtime, services: &[Service], mesh: Option<&MeshFigures>) -> String {
     let mut page = Page::default();
     page.node(runtime);
+    if let Some(mesh) = mesh {
+        page.mesh(mesh);
+    }
     for service in services {
         page.service(service);
     }
@@ -79,6 +83,13 @@ impl Page {
         gauge("eep_services", "Services that run.", runtime.services_running());
         gauge("eep_descriptors", "File descriptors that services hold.", held);
         gauge("eep_descriptors_max", "File descriptors that services may hold.", most);
+    }
+
+    fn mesh(&mut self, mesh: &MeshFigures) {
+        for (kind, name, help, label, value) in mesh.rows() {
+            let labels = label.map(|(key, value)| (key.to_owned(), value.to_owned())).into_iter().collect();
+            self.add(kind, name, help, labels, value);
+        }
     }
 
     fn service(&mut self, service: &Service) {

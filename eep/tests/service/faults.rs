@@ -144,7 +144,7 @@ async fn the_page_of_figures_has_the_node_s_and_the_proxylet_s() {
     let service = node.start().await;
     let mut peer = Peer::join(&service).await;
     peer.ask("I", 1).await;
-    let page = prometheus::render(&node.runtime, std::slice::from_ref(&service));
+    let page = prometheus::render(&node.runtime, std::slice::from_ref(&service), None);
     for line in [
         "# TYPE probe counter",
         "probe_total{service=\"probe\"} 7.0",

@@ -225,7 +225,7 @@ fn a_node_that_cannot_start_says_why() {
     let pid = node.pid().to_string();
     let api = node.api().to_string();
     node.file("file", b"");
-    node.file("mesh.yaml", b"mesh: {seeds: []}\n");
+    node.file("mesh.yaml", b"mesh: {seed: []}\n");
     let long = "d".repeat(120);
     let mut told = Told {
         text: String::new(),

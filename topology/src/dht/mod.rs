@@ -254,6 +254,15 @@ impl Dht {
         self.me
     }
 
+    /// Our endpoint is reached at another address than was thought: what others see is known only after a while.
+    /// Records that we publish name it from now on.
+    pub fn moved(&mut self, now: Instant, addr: std::net::SocketAddr) {
+        self.me.addr = addr;
+        for key in self.published.clone() {
+            self.records.store(now, key.point(), self.me, self.config.record_ttl);
+        }
+    }
+
     /// What is to be done next.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()

@@ -1,0 +1,208 @@
+//! One question and one answer on a stream of its own, between any two nodes.
+
+use std::sync::{OnceLock, Weak};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use minicbor::{Decode, Encode};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+use crate::mesh::streams::Stream;
+use crate::mesh::trust::{Domains, May, Peer};
+use crate::mesh::wire;
+use crate::problem::Problem;
+use crate::proxylet::fetch::CODE_BYTES_MAX;
+
+/// Bytes of a question.
+pub const QUESTION_BYTES_MAX: usize = 1 << 20;
+/// Bytes of an answer: code with its signatures.
+pub const ANSWER_BYTES_MAX: u64 = CODE_BYTES_MAX + (1 << 20);
+/// How long a question may take to come, and the next piece of an answer.
+const PIECE: Duration = Duration::from_secs(30);
+/// How long a node may take to answer: it may have to fetch and compile.
+const ANSWER: Duration = Duration::from_secs(300);
+
+/// What the rest of the node answers to other nodes.
+pub trait Local: Send + Sync {
+    /// Answers a question of a peer that may ask it.
+    ///
+    /// # Errors
+    /// Why not; it is told to the peer.
+    fn answer<'a>(
+        &'a self,
+        peer: &'a Peer,
+        question: Question,
+    ) -> BoxFuture<'a, Result<Vec<u8>, Box<Problem>>>;
+
+    /// What is offered here: services that run, and digests of code that is kept.
+    fn offers(&self) -> Offers;
+}
+
+/// What a node offers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Offers {
+    /// Services that run.
+    pub services: Vec<String>,
+    /// Code by its SHA-256.
+    pub digests: Vec<[u8; 32]>,
+}
+
+/// A question and its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// What is there to know of you? See [`super::views::NodeFacts`].
+    Facts,
+    /// The code with this SHA-256, and its signatures.
+    Code([u8; 32]),
+}
+
+impl Question {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Facts => "facts",
+            Self::Code(_) => "code",
+        }
+    }
+
+    fn of(name: &str, body: Vec<u8>) -> Option<Self> {
+        Some(match name {
+            "facts" => Self::Facts,
+            "code" => Self::Code(body.try_into().ok()?),
+            _ => return None,
+        })
+    }
+
+    fn body(&self) -> &[u8] {
+        match self {
+            Self::Facts => &[],
+            Self::Code(digest) => digest,
+        }
+    }
+
+    /// What the asker's domain must be allowed.
+    fn needs(&self) -> Option<May> {
+        match self {
+            Self::Facts => None,
+            Self::Code(_) => Some(May::Fetch),
+        }
+    }
+
+    /// The service name that a stream for it is opened with.
+    #[must_use]
+    pub fn service(&self) -> &'static str {
+        self.name()
+    }
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct Asked {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    body: Vec<u8>,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct Answered {
+    /// Whether it was done; the body is the answer or a [`Problem`] as JSON.
+    #[n(0)]
+    done: bool,
+    /// Bytes of the body, which follow the message.
+    #[n(1)]
+    len: u64,
+}
+
+/// Who answers.
+#[derive(Default)]
+pub(super) struct Requests {
+    local: OnceLock<Weak<dyn Local>>,
+}
+
+impl std::fmt::Debug for Requests {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Requests")
+    }
+}
+
+impl Requests {
+    /// Has the rest of the node answer from now on.
+    pub(super) fn answer_with(&self, local: Weak<dyn Local>) {
+        // There is one node around a mesh.
+        let _ = self.local.set(local);
+    }
+
+    pub(super) fn offers(&self) -> Offers {
+        self.local.get().and_then(Weak::upgrade).map(|local| local.offers()).unwrap_or_default()
+    }
+
+    /// Answers one question.
+    pub(super) async fn answer(&self, domains: &Domains, name: &str, mut stream: Stream) {
+        let asked = timeout(PIECE, wire::read::<Asked>(&mut stream.io, QUESTION_BYTES_MAX)).await;
+        let Ok(Ok(asked)) = asked else { return };
+        let answer = match Question::of(name, asked.body) {
+            None => Err(Problem::new("no-such-question", 404, "this version does not know the question")),
+            Some(question) => match question.needs() {
+                Some(may) if !domains.may(&stream.peer.domain, may) => Err(Problem::new(
+                    "not-allowed",
+                    403,
+                    format!("the domain {} may not ask this node to {}", stream.peer.domain, question.name()),
+                )
+                .fix("have its operator add it to `may` of the domain under `mesh.trust`")),
+                _ => match self.local.get().and_then(Weak::upgrade) {
+                    Some(local) => local.answer(&stream.peer, question).await,
+                    None => Err(Problem::new("ending", 503, "the node is ending")),
+                },
+            },
+        };
+        let (done, body) = match answer {
+            Ok(body) => (true, body),
+            Err(problem) => (false, serde_json::to_vec(&problem).unwrap_or_default()),
+        };
+        let head = Answered { done, len: body.len() as u64 };
+        let work = async {
+            wire::write(&mut stream.io, &head).await?;
+            for piece in body.chunks(1 << 16) {
+                timeout(PIECE, stream.io.write_all(piece)).await??;
+            }
+            stream.io.shutdown().await
+        };
+        // Who does not take the answer does not get it.
+        let _: std::io::Result<()> = work.await;
+    }
+}
+
+/// Asks a question on a stream that was opened for it.
+///
+/// # Errors
+/// What the other node says, or that it says nothing.
+pub(super) async fn ask(mut stream: Stream, question: &Question) -> Result<Vec<u8>, Box<Problem>> {
+    let who = stream.peer.full_name();
+    let broken = |e: &dyn std::fmt::Display| {
+        Problem::new("mesh-broken-off", 502, format!("the answer of {who} broke off: {e}")).fix("try again")
+    };
+    let asked = Asked { body: question.body().to_vec() };
+    wire::write(&mut stream.io, &asked).await.map_err(|e| broken(&e))?;
+    let head = timeout(ANSWER, wire::read::<Answered>(&mut stream.io, 1024)).await;
+    let head = head.map_err(|e| broken(&e))?.map_err(|e| broken(&e))?;
+    if head.len > ANSWER_BYTES_MAX {
+        return Err(broken(&"it is too long"));
+    }
+    let mut body = Vec::new();
+    let mut rest = (&mut stream.io).take(head.len);
+    let mut piece = vec![0; 1 << 16];
+    while (body.len() as u64) < head.len {
+        let got =
+            timeout(PIECE, rest.read(&mut piece)).await.map_err(|e| broken(&e))?.map_err(|e| broken(&e))?;
+        if got == 0 {
+            return Err(broken(&"it is not whole"));
+        }
+        body.extend_from_slice(&piece[..got]);
+    }
+    if head.done {
+        return Ok(body);
+    }
+    Err(serde_json::from_slice::<Problem>(&body)
+        .map(Box::new)
+        .unwrap_or_else(|_| broken(&"it refused without a word")))
+}

@@ -1,0 +1,458 @@
+//! Streams between nodes: to the other end of a connection, or through other nodes, with TLS from end to end inside.
+//!
+//! A stream to a neighbour is a QUIC stream of their connection, which has proved already who is at its ends. One to any
+//! other node is passed on along SOAR's routes, each node choosing the next, and carries TLS 1.3 with the certificates of
+//! its two ends: nodes on the way see how much is sent and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use quinn::Connection;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::timeout;
+use topology::dht::Outcome;
+use topology::{Contact, NodeId};
+
+use crate::mesh::Asker;
+use crate::mesh::endpoint::{SERVER_NAME, Tls};
+use crate::mesh::identity::shown;
+use crate::mesh::requests::Requests;
+use crate::mesh::trust::{May, Peer, SharedDomains};
+use crate::mesh::wire::{self, HOPS_MAX, OPENING_BYTES_MAX, Opening, Purpose, Refusal, Reply};
+
+/// Streams that are passed on at a time.
+const RELAYED_MAX: usize = 1024;
+/// Streams that end here, at a time.
+const ACCEPTED_MAX: usize = 4096;
+/// Streams that wait for a service to take them.
+const WAITING_MAX: usize = 64;
+/// How long one node on the way may take to connect a stream.
+const HOP: Duration = Duration::from_secs(2);
+/// How long TLS may take over the whole way.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// How long the first message of a stream may take.
+const OPENING: Duration = Duration::from_secs(3);
+
+/// A stream to another node.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// A stream whose other end has proved who it is.
+pub struct Stream {
+    /// The stream.
+    pub io: Box<dyn Io>,
+    /// Its other end.
+    pub peer: Peer,
+    /// The neighbour that it leaves by.
+    pub via: NodeId,
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stream").field("peer", &self.peer.id).field("via", &self.via).finish()
+    }
+}
+
+/// What streams have counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StreamCounts {
+    /// Opened from here.
+    pub opened: u64,
+    /// Ended here.
+    pub accepted: u64,
+    /// Passed on.
+    pub relayed: u64,
+    /// Connected over another way after the first had failed.
+    pub rerouted: u64,
+    /// Refused to a domain that may not ask.
+    pub not_allowed: u64,
+    /// Refused for want of a route.
+    pub no_route: u64,
+    /// Refused since a bound was reached.
+    pub busy: u64,
+    /// Openings that are none.
+    pub malformed: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    opened: AtomicU64,
+    accepted: AtomicU64,
+    relayed: AtomicU64,
+    rerouted: AtomicU64,
+    not_allowed: AtomicU64,
+    no_route: AtomicU64,
+    busy: AtomicU64,
+    malformed: AtomicU64,
+}
+
+/// Opens, accepts and relays.
+#[derive(Debug)]
+pub(super) struct Streams {
+    me: NodeId,
+    domains: SharedDomains,
+    tls: Tls,
+    ask: Asker,
+    alive: watch::Receiver<BTreeSet<NodeId>>,
+    services: Mutex<BTreeMap<String, mpsc::Sender<Stream>>>,
+    pub(super) requests: Requests,
+    relays: Arc<Semaphore>,
+    ends: Arc<Semaphore>,
+    counters: Counters,
+}
+
+/// Why a stream was not opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{words}")]
+pub struct Refused {
+    /// The cause.
+    pub cause: Refusal,
+    /// In words.
+    pub words: String,
+}
+
+fn refused(cause: Refusal, words: impl Into<String>) -> Refused {
+    Refused { cause, words: words.into() }
+}
+
+impl Streams {
+    pub(super) fn new(
+        me: NodeId,
+        domains: &SharedDomains,
+        tls: Tls,
+        ask: Asker,
+        alive: watch::Receiver<BTreeSet<NodeId>>,
+    ) -> Self {
+        Self {
+            me,
+            domains: Arc::clone(domains),
+            tls,
+            ask,
+            alive,
+            services: Mutex::default(),
+            requests: Requests::default(),
+            relays: Arc::new(Semaphore::new(RELAYED_MAX)),
+            ends: Arc::new(Semaphore::new(ACCEPTED_MAX)),
+            counters: Counters::default(),
+        }
+    }
+
+    pub(super) fn counts(&self) -> StreamCounts {
+        let c = &self.counters;
+        StreamCounts {
+            opened: c.opened.load(Relaxed),
+            accepted: c.accepted.load(Relaxed),
+            relayed: c.relayed.load(Relaxed),
+            rerouted: c.rerouted.load(Relaxed),
+            not_allowed: c.not_allowed.load(Relaxed),
+            no_route: c.no_route.load(Relaxed),
+            busy: c.busy.load(Relaxed),
+            malformed: c.malformed.load(Relaxed),
+        }
+    }
+
+    /// Takes the streams to a service from now on; an earlier taker gets none any more.
+    pub(super) fn listen(&self, service: &str) -> mpsc::Receiver<Stream> {
+        let (give, take) = mpsc::channel(WAITING_MAX);
+        self.services.lock().unwrap_or_else(PoisonError::into_inner).insert(service.to_owned(), give);
+        take
+    }
+
+    /// Services that take streams.
+    pub(super) fn services(&self) -> Vec<String> {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        services.retain(|_, give| !give.is_closed());
+        services.keys().cloned().collect()
+    }
+
+    /// Opens a stream to a node.
+    pub(super) async fn open(&self, to: NodeId, purpose: Purpose, service: &str) -> Result<Stream, Refused> {
+        let mut opening = Opening::to(purpose, Some(to), Some(service.to_owned()));
+        opening.source = Some(self.me);
+        opening.passed = Some(vec![self.me]);
+        let (connection, via, io) = self.connect(to, &opening).await?;
+        self.counters.opened.fetch_add(1, Relaxed);
+        if via == to {
+            let peer = self.at_end(&connection)?;
+            return Ok(Stream { io: Box::new(io), peer, via });
+        }
+        let name =
+            ServerName::try_from(SERVER_NAME).map_err(|e| refused(Refusal::BadOpening, e.to_string()))?;
+        let secured = timeout(HANDSHAKE, self.tls.connector().connect(name, io)).await;
+        let io = match secured {
+            Ok(Ok(io)) => io,
+            Ok(Err(e)) => return Err(refused(Refusal::NoRoute, format!("no TLS with {to} over {via}: {e}"))),
+            Err(_) => return Err(refused(Refusal::NoRoute, format!("{to} did not answer over {via}"))),
+        };
+        let chain = io.get_ref().1.peer_certificates().unwrap_or_default();
+        let peer = self.domains.judge(chain, SystemTime::now());
+        match peer {
+            Ok(peer) if peer.id == to => Ok(Stream { io: Box::new(io), peer, via }),
+            _ => Err(refused(Refusal::NoRoute, format!("another node than {to} answered over {via}"))),
+        }
+    }
+
+    fn at_end(&self, connection: &Connection) -> Result<Peer, Refused> {
+        let chain = shown(connection.peer_identity());
+        self.domains.judge(&chain, SystemTime::now()).map_err(|e| refused(Refusal::NotAllowed, e.to_string()))
+    }
+
+    /// Connects a stream with its next node, over the first way that works.
+    async fn connect(
+        &self,
+        to: NodeId,
+        opening: &Opening,
+    ) -> Result<(Connection, NodeId, wire::Bi), Refused> {
+        let mut avoid: Vec<NodeId> = opening.passed.clone().unwrap_or_default();
+        avoid.extend(opening.avoid.iter().flatten());
+        let locator = opening.locator.clone().unwrap_or_default();
+        let mut last = refused(Refusal::NoRoute, format!("no route to {to}"));
+        let ways = self.ask.core({
+            let avoid = avoid.clone();
+            move |core, _| core.ways(to, &locator, &avoid)
+        });
+        for (tried, (next, connection)) in ways.await.unwrap_or_default().into_iter().enumerate() {
+            match self.hop(&connection, next, to, opening).await {
+                Ok(io) => {
+                    self.counters.rerouted.fetch_add(u64::from(tried > 0), Relaxed);
+                    return Ok((connection, next, io));
+                }
+                // The target itself has said no: other ways lead to the same answer.
+                Err(no) if matches!(no.cause, Refusal::NotAllowed | Refusal::NoService) => return Err(no),
+                Err(no) => last = no,
+            }
+        }
+        if opening.source != Some(self.me) {
+            return Err(last);
+        }
+        // Nobody leads there: perhaps it can be dialled.
+        let Some(connection) = self.dial(to).await else { return Err(last) };
+        let io = self.hop(&connection, to, to, opening).await?;
+        Ok((connection, to, io))
+    }
+
+    async fn dial(&self, to: NodeId) -> Option<Connection> {
+        let known = self.ask.core(move |core, _| core.contact(to)).await.flatten();
+        let contact: Contact = match known {
+            Some(contact) => contact,
+            None => {
+                let lookup = self.ask.core(move |core, now| core.find_node(now, to).ok()).await.flatten()?;
+                match lookup.await {
+                    Ok(Outcome::Node(contact)) => contact,
+                    _ => return None,
+                }
+            }
+        };
+        let reached = self.ask.core(move |core, _| core.reach(contact)).await?;
+        reached.await.ok()?.ok()
+    }
+
+    /// Connects a stream with the next node.
+    async fn hop(
+        &self,
+        connection: &Connection,
+        next: NodeId,
+        to: NodeId,
+        opening: &Opening,
+    ) -> Result<wire::Bi, Refused> {
+        let mut opening = opening.clone();
+        if next == to && opening.source == Some(self.me) {
+            // The connection's ends are the stream's: nothing more is to be proved.
+            (opening.target, opening.source, opening.passed) = (None, None, None);
+        }
+        let work = async {
+            let (mut send, mut recv) = connection.open_bi().await.map_err(|e| e.to_string())?;
+            wire::write(&mut send, &opening).await.map_err(|e| e.to_string())?;
+            let reply: Reply = wire::read(&mut recv, OPENING_BYTES_MAX).await.map_err(|e| e.to_string())?;
+            Ok::<_, String>((reply, tokio::io::join(recv, send)))
+        };
+        // A link that has just been found dead is not waited for.
+        let mut alive = self.alive.clone();
+        let was_alive = alive.borrow().contains(&next);
+        let died = async {
+            if !was_alive || alive.wait_for(|alive| !alive.contains(&next)).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let done = tokio::select! {
+            done = timeout(HOP, work) => done.unwrap_or_else(|_| Err(format!("{next} did not answer in time"))),
+            () = died => Err(format!("the link to {next} has died")),
+        };
+        match done {
+            Ok((Reply { code: 0, .. }, io)) => Ok(io),
+            Ok((Reply { code, why }, _)) => Err(refused(Refusal::of(code), why.unwrap_or_default())),
+            Err(why) => Err(refused(Refusal::NoRoute, why)),
+        }
+    }
+
+    /// Serves the streams that the other end of a connection opens, until it ends.
+    pub(super) async fn serve(self: Arc<Self>, from: Peer, connection: Connection) {
+        while let Ok((send, recv)) = connection.accept_bi().await {
+            let streams = Arc::clone(&self);
+            let from = from.clone();
+            // quinn bounds how many there are at a time.
+            tokio::spawn(async move { streams.take(from, tokio::io::join(recv, send)).await });
+        }
+    }
+
+    async fn take(&self, from: Peer, mut io: wire::Bi) {
+        let opening = match timeout(OPENING, wire::read_opening(io.reader_mut())).await {
+            Ok(Ok(opening)) => opening,
+            _ => {
+                self.counters.malformed.fetch_add(1, Relaxed);
+                return;
+            }
+        };
+        let taken = match opening.target {
+            Some(target) if target != self.me => self.relay(&from, &opening, target, &mut io).await,
+            _ => self.end(from, &opening, io).await,
+        };
+        if let Err((no, io)) = taken {
+            let counter = match no.cause {
+                Refusal::NotAllowed => &self.counters.not_allowed,
+                Refusal::NoRoute | Refusal::NoService => &self.counters.no_route,
+                Refusal::Busy => &self.counters.busy,
+                Refusal::BadOpening => &self.counters.malformed,
+            };
+            counter.fetch_add(1, Relaxed);
+            tracing::debug!(%no, "a stream was refused");
+            if let Some(mut io) = io {
+                let _ = wire::write(&mut io, &Reply { code: no.cause.number(), why: Some(no.words) }).await;
+                let _ = io.writer_mut().finish();
+            }
+        }
+    }
+
+    /// Passes a stream on.
+    async fn relay(
+        &self,
+        from: &Peer,
+        opening: &Opening,
+        target: NodeId,
+        io: &mut wire::Bi,
+    ) -> Result<(), (Refused, Option<wire::Bi>)> {
+        let answer = async |io: &mut wire::Bi, no: Refused| {
+            let reply = Reply { code: no.cause.number(), why: Some(no.words.clone()) };
+            let _ = wire::write(io, &reply).await;
+            let _ = io.writer_mut().finish();
+            Err((no, None))
+        };
+        if !self.domains.may(&from.domain, May::Relay) {
+            let words = format!("streams of the domain {} are not passed on here", from.domain);
+            return answer(io, refused(Refusal::NotAllowed, words)).await;
+        }
+        let Ok(_permit) = Arc::clone(&self.relays).try_acquire_owned() else {
+            return answer(io, refused(Refusal::Busy, "too many streams are being passed on")).await;
+        };
+        let mut onward = opening.clone();
+        let passed = onward.passed.get_or_insert_default();
+        if passed.len() >= HOPS_MAX || passed.contains(&self.me) {
+            return answer(io, refused(Refusal::NoRoute, "the stream has gone round, or too far")).await;
+        }
+        if !passed.contains(&from.id) {
+            passed.push(from.id);
+        }
+        passed.push(self.me);
+        let (_, next, mut out) = match self.connect(target, &onward).await {
+            Ok(found) => found,
+            Err(no) => return answer(io, no).await,
+        };
+        if wire::write(io, &Reply { code: 0, why: None }).await.is_err() {
+            return Ok(());
+        }
+        self.counters.relayed.fetch_add(1, Relaxed);
+        let both = [from.id, next];
+        let died = self.has_died(&both);
+        let whole = tokio::select! {
+            copied = tokio::io::copy_bidirectional(io, &mut out) => copied.is_ok(),
+            () = died => false,
+        };
+        if !whole {
+            // Both ends hear at once that this way has failed, and take another.
+            for side in [io, &mut out] {
+                let _ = side.writer_mut().reset(quinn::VarInt::from_u32(Refusal::NoRoute.number()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Comes back when one of these neighbours, alive before, does not answer any more.
+    async fn has_died(&self, neighbours: &[NodeId]) {
+        let mut alive = self.alive.clone();
+        let watched: Vec<NodeId> = {
+            let alive = alive.borrow();
+            neighbours.iter().copied().filter(|id| alive.contains(id)).collect()
+        };
+        let died = alive.wait_for(|alive| watched.iter().any(|id| !alive.contains(id))).await.is_err();
+        if died {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// A stream ends here.
+    async fn end(
+        &self,
+        from: Peer,
+        opening: &Opening,
+        mut io: wire::Bi,
+    ) -> Result<(), (Refused, Option<wire::Bi>)> {
+        let Ok(permit) = Arc::clone(&self.ends).try_acquire_owned() else {
+            return Err((refused(Refusal::Busy, "too many streams end here"), Some(io)));
+        };
+        let service = opening.service.clone().unwrap_or_default();
+        let purpose = Purpose::of(opening.purpose);
+        let taker = match purpose {
+            Some(Purpose::Service) => {
+                let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+                services.get(&service).filter(|give| !give.is_closed()).cloned()
+            }
+            _ => None,
+        };
+        if purpose.is_none() || purpose == Some(Purpose::Control) {
+            return Err((refused(Refusal::BadOpening, "this version knows no such streams"), Some(io)));
+        }
+        if purpose == Some(Purpose::Service) && taker.is_none() {
+            let words = format!("no service {service:?} takes streams here");
+            return Err((refused(Refusal::NoService, words), Some(io)));
+        }
+        let relayed = opening.target.is_some();
+        let allowed =
+            |peer: &Peer| purpose != Some(Purpose::Service) || self.domains.may(&peer.domain, May::Stream);
+        let not_allowed = |peer: &Peer| {
+            refused(Refusal::NotAllowed, format!("the domain {} may open no streams here", peer.domain))
+        };
+        if !relayed && !allowed(&from) {
+            return Err((not_allowed(&from), Some(io)));
+        }
+        if wire::write(&mut io, &Reply { code: 0, why: None }).await.is_err() {
+            return Ok(());
+        }
+        let via = from.id;
+        let (io, peer): (Box<dyn Io>, Peer) = if relayed {
+            let Ok(Ok(io)) = timeout(HANDSHAKE, self.tls.acceptor().accept(io)).await else {
+                return Err((refused(Refusal::NotAllowed, "no TLS with the stream's source"), None));
+            };
+            let chain = io.get_ref().1.peer_certificates().unwrap_or_default();
+            match self.domains.judge(chain, SystemTime::now()) {
+                Ok(peer) if allowed(&peer) => (Box::new(io), peer),
+                Ok(peer) => return Err((not_allowed(&peer), None)),
+                Err(e) => return Err((refused(Refusal::NotAllowed, e.to_string()), None)),
+            }
+        } else {
+            (Box::new(io), from)
+        };
+        self.counters.accepted.fetch_add(1, Relaxed);
+        let stream = Stream { io, peer, via };
+        match taker {
+            // Where it does not come to take it, the stream ends.
+            Some(give) => _ = give.try_send(stream),
+            None => self.requests.answer(&self.domains, &service, stream).await,
+        }
+        drop(permit);
+        Ok(())
+    }
+}

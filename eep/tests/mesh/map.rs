@@ -1,0 +1,122 @@
+//! Nodes find each other, and everyone's map shows the same.
+
+use serde_json::json;
+
+use crate::node::{Domain, Node, curl, done, until};
+
+fn all_see(nodes: &[&Node], names: &[&str]) {
+    let links = names.len() * (names.len() - 1) / 2;
+    for node in nodes {
+        until(&format!("a map of {names:?} with {links} links"), || {
+            let (on_map, edges) = node.map();
+            (on_map == names && edges == links).then_some(())
+        });
+    }
+}
+
+#[test]
+fn five_nodes_become_one_mesh() {
+    let domain = Domain::new("isp-a");
+    let a = domain.node_with("edge-a", json!({ "prefixes": ["10.1.0.0/16"] }));
+    let seed = [a.mesh()];
+    let b =
+        domain.node_with("edge-b", json!({ "seeds": [a.mesh().to_string()], "prefixes": ["10.0.0.0/8"] }));
+    let c = domain.node("edge-c", &seed);
+    let d = domain.node("edge-d", &[b.mesh()]);
+    let e = domain.node("edge-e", &seed);
+    let names = ["edge-a", "edge-b", "edge-c", "edge-d", "edge-e"];
+    all_see(&[&a, &b, &c, &d, &e], &names);
+
+    // On loopback all are near each other: one region, and whoever asks is told the same.
+    let regions = d.json(&["topology", "regions"]);
+    assert_eq!(regions["regions"].as_array().unwrap().len(), 1, "{regions}");
+    assert_eq!(regions["regions"][0]["members"].as_array().unwrap().len(), 5, "{regions}");
+
+    // By name, by id, by the first digits of one, at random.
+    for what in ["edge-d", "edge-d@isp-a", &d.id(), &d.id()[..12]] {
+        let found = c.json(&["topology", "find", what]);
+        assert_eq!(found["nodes"][0]["id"], d.id(), "{what}: {found}");
+    }
+    let random = c.json(&["topology", "find", "random"]);
+    assert!(names.contains(&random["nodes"][0]["name"].as_str().unwrap_or("edge-a")), "{random}");
+    let refused = c.eep(&["topology", "find", "edge-z"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("no node \"edge-z\" was found"));
+
+    let route = c.json(&["topology", "route", "edge-d", "--count", "2"]);
+    let ways = route["routes"].as_array().unwrap();
+    assert_eq!(ways.len(), 2, "{route}");
+    for way in ways {
+        let nodes = way["nodes"].as_array().unwrap();
+        assert_eq!(
+            (&nodes[0]["id"], &nodes[nodes.len() - 1]["id"]),
+            (&json!(c.id()), &json!(d.id())),
+            "{route}"
+        );
+    }
+    let told = c.json(&["topology", "node", "edge-d"]);
+    assert_eq!((&told["node"]["id"], &told["facts"]["domain"]), (&json!(d.id()), &json!("isp-a")), "{told}");
+
+    // The longest prefix decides; where no node serves it, all are candidates.
+    let nearest = |cidr| e.json(&["topology", "nearest", cidr])["nodes"].clone();
+    assert_eq!(nearest("10.1.2.0/24")[0]["name"], "edge-a");
+    assert_eq!(nearest("10.2.0.1")[0]["name"], "edge-b");
+    assert_eq!(nearest("192.0.2.1").as_array().unwrap().len(), 5);
+
+    let alto = |path: &str| -> serde_json::Value {
+        serde_json::from_str(&curl(&format!("{}/alto/{path}", e.api()), None)).unwrap()
+    };
+    let directory = alto("directory");
+    assert_eq!(directory["resources"]["mesh-network-map"]["uri"], "/alto/networkmap");
+    let map = alto("networkmap");
+    assert_eq!(map["network-map"]["edge-b@isp-a"]["ipv4"][0], "10.0.0.0/8", "{map}");
+    let costs = alto("costmap");
+    assert_eq!(costs["meta"]["dependent-vtags"][0], map["meta"]["vtag"]);
+    assert!(costs["cost-map"]["edge-a@isp-a"]["edge-b@isp-a"].as_f64().unwrap() > 0.0, "{costs}");
+    let asked = json!({
+        "cost-type": {"cost-mode": "ordinal", "cost-metric": "routingcost"},
+        "endpoints": {"srcs": ["ipv4:10.1.0.1"], "dsts": ["ipv4:10.1.0.2", "ipv4:10.9.9.9"]},
+    });
+    let answer = curl(&format!("{}/alto/endpointcost", e.api()), Some(&asked.to_string()));
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(
+        answer["endpoint-cost-map"]["ipv4:10.1.0.1"],
+        json!({"ipv4:10.1.0.2": 1, "ipv4:10.9.9.9": 2}),
+        "{answer}"
+    );
+    let wrong = curl(&format!("{}/alto/endpointcost", e.api()), Some("{\"endpoints\": {}}"));
+    assert_eq!(wrong, r#"{"meta":{"code":"E_MISSING_FIELD"}}"#);
+
+    // Killed without warning, it goes from the map; started again, it is the same node.
+    let (id, left) = (b.id(), b.kill());
+    all_see(&[&a, &c, &d, &e], &["edge-a", "edge-c", "edge-d", "edge-e"]);
+    let b = Node::over(left);
+    assert_eq!(b.id(), id);
+    all_see(&[&a, &b, &c, &d, &e], &names);
+    let shown = done(&a.eep(&["topology", "map"]));
+    assert!(shown.starts_with("edge-a@isp-a at 127.0.0.1:"), "{shown}");
+}
+
+#[test]
+fn domains_that_trust_each_other_are_one_mesh() {
+    let (isp_a, isp_b) = (Domain::new("isp-a"), Domain::new("isp-b"));
+    let a = isp_a.node_with("edge", json!({ "trust": [isp_b.ca()] }));
+    let b = isp_b.node_with(
+        "edge",
+        json!({ "seeds": [a.mesh().to_string()], "trust": [{"ca": isp_a.ca(), "may": []}] }),
+    );
+    all_see(&[&a, &b], &["edge", "edge"]);
+    let told = b.json(&["topology", "node", "edge@isp-a"]);
+    assert_eq!(told["facts"]["domain"], "isp-a", "{told}");
+}
+
+#[test]
+fn a_node_without_a_mesh_says_how_to_get_one() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("eep.yaml"), "node: {data: data}\nlisten: {api: \"127.0.0.1:0\"}\n")
+        .unwrap();
+    let node = Node::over(dir);
+    let told = node.eep(&["topology", "map"]);
+    let told = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(told.contains("this node is in no mesh") && told.contains("eep init"), "{told}");
+}
