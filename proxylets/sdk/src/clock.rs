@@ -1,4 +1,20 @@
 //! The wall clock and timers. The monotonic time comes with every batch.
+//!
+//! ```
+//! use eep_sdk::{Event, Events, Instant, clock};
+//!
+//! /// The token of the timer that comes every second.
+//! const TICK: u64 = 1;
+//! const SECOND_NS: u64 = 1_000_000_000;
+//!
+//! fn handle(now: Instant, events: Events<'_>) {
+//!     for event in events {
+//!         if let Event::Timer { token: TICK } = event {
+//!             clock::set_timer(TICK, now + SECOND_NS);
+//!         }
+//!     }
+//! }
+//! ```
 
 use std::time::{Duration, SystemTime};
 

@@ -1,4 +1,14 @@
 //! UDP. Grant: `datagram:PORT`.
+//!
+//! ```
+//! use eep_sdk::{Event, datagram};
+//!
+//! fn echo(event: Event<'_>) {
+//!     if let Event::Datagram { socket, from, bytes } = event {
+//!         datagram::send(socket, from, bytes);
+//!     }
+//! }
+//! ```
 
 use std::net::SocketAddr;
 

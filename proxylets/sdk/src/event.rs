@@ -20,31 +20,96 @@ pub use types::CloseReason;
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
     /// A peer connected to one of the service's listeners.
-    Accepted { conn: Conn, listener: Listener, remote: SocketAddr, local: SocketAddr },
+    Accepted {
+        /// Its connection.
+        conn: Conn,
+        /// The listener to which it connected.
+        listener: Listener,
+        /// The peer's address.
+        remote: SocketAddr,
+        /// The address of this end.
+        local: SocketAddr,
+    },
     /// A connection asked for with [`crate::net::connect`] is up.
-    Established { conn: Conn, remote: SocketAddr, local: SocketAddr },
+    Established {
+        /// What `connect` gave.
+        conn: Conn,
+        /// The peer's address.
+        remote: SocketAddr,
+        /// The address of this end.
+        local: SocketAddr,
+    },
     /// A connection asked for with [`crate::net::connect`] could not be made.
-    Failed { conn: Conn, reason: CloseReason },
-    /// Bytes came in.
-    Received { conn: Conn, bytes: &'a [u8] },
+    Failed {
+        /// What `connect` gave; nothing more is heard of it.
+        conn: Conn,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// Bytes came in. In one batch a connection has this event once at most.
+    Received {
+        /// The connection on which they came.
+        conn: Conn,
+        /// They, at least one.
+        bytes: &'a [u8],
+    },
     /// A connection that [`crate::net::send`] reported as congested has room again.
-    Writable { conn: Conn },
+    Writable {
+        /// Which.
+        conn: Conn,
+    },
     /// A connection has ended; not sent for one that the proxylet closed itself.
-    Closed { conn: Conn, reason: CloseReason },
+    Closed {
+        /// Which; nothing more is heard of it.
+        conn: Conn,
+        /// Why.
+        reason: CloseReason,
+    },
     /// A datagram came in.
-    Datagram { socket: Socket, from: SocketAddr, bytes: &'a [u8] },
+    Datagram {
+        /// The socket to which it came.
+        socket: Socket,
+        /// The sender's address.
+        from: SocketAddr,
+        /// Its content.
+        bytes: &'a [u8],
+    },
     /// A timer set with [`crate::clock::set_timer`] is due.
-    Timer { token: u64 },
+    Timer {
+        /// The token with which it was set.
+        token: u64,
+    },
     /// From another service (`name`) or from one on another node (`name@node`).
-    Message { sender: String, bytes: &'a [u8] },
-    /// The answer to an earlier request; where it was not done, the bytes are the reason.
-    Answer { request: u64, done: bool, bytes: &'a [u8] },
+    Message {
+        /// Who sent it.
+        sender: String,
+        /// Its content.
+        bytes: &'a [u8],
+    },
+    /// The answer to an earlier request.
+    Answer {
+        /// What the asking call returned.
+        request: u64,
+        /// Whether the request was done.
+        done: bool,
+        /// The answer or, where it was not done, the reason in UTF-8.
+        bytes: &'a [u8],
+    },
     /// A new policy generation is in force.
-    PolicyChanged { generation: u64 },
+    PolicyChanged {
+        /// Its number.
+        generation: u64,
+    },
     /// The topology that this service asked about has changed.
-    TopologyChanged { version: u64 },
-    /// The service's configuration was modified; the new one, whole, as JSON.
-    Configured { config: String },
+    TopologyChanged {
+        /// Its version.
+        version: u64,
+    },
+    /// The service's configuration was modified.
+    Configured {
+        /// The new one, whole, as JSON.
+        config: String,
+    },
 }
 
 /// A batch of events in the order in which they happened.

@@ -1,4 +1,14 @@
 //! A small store that outlives the instance, the service's restarts and the node's.
+//!
+//! ```
+//! use eep_sdk::{kv, log};
+//!
+//! fn remember(peer: &str) {
+//!     if let Err(why) = kv::set("last-peer", peer.as_bytes()) {
+//!         log!(Warn, "not remembered: {why:?}");
+//!     }
+//! }
+//! ```
 
 use crate::bindings::eep::proxylet::kv;
 

@@ -4,15 +4,14 @@
 //! granted. It has no threads, no files, no sockets and no clock of its own. Implement [`Proxylet`], name the type
 //! with [`proxylet!`], build with `eep proxylet build`:
 //!
-//! ```ignore
+//! ```
 //! use eep_sdk::{Event, Events, Instant, Proxylet, net};
 //!
 //! struct Echo;
 //!
 //! impl Proxylet for Echo {
-//!     fn start(_now: Instant, config: &str) -> Result<Self, String> {
-//!         let port = config.trim().parse().map_err(|e| format!("port: {e}"))?;
-//!         net::listen(([0, 0, 0, 0], port).into()).map_err(|e| e.to_string())?;
+//!     fn start(_now: Instant, _config: &str) -> Result<Self, String> {
+//!         net::listen(([127, 0, 0, 1], 7007).into()).map_err(|e| e.to_string())?;
 //!         Ok(Echo)
 //!     }
 //!
@@ -25,14 +24,16 @@
 //!     }
 //! }
 //!
+//! # const _: &str = stringify! {
 //! eep_sdk::proxylet!(Echo, manifest = "../proxylet.json");
+//! # };
 //! ```
 //!
 //! # Map
 //!
 //! | module | capability | grant |
 //! | --- | --- | --- |
-//! | [`log`] | lines to the service's log | none needed |
+//! | [`mod@log`] | lines to the service's log | none needed |
 //! | [`clock`] | wall clock, timers | none needed |
 //! | [`random`] | randomness fit for keys and hash seeds | none needed |
 //! | [`kv`] | a small store that outlives the instance | none needed |
@@ -44,6 +45,8 @@
 //!
 //! On `wasm32-unknown-unknown` the seeds of `std::collections::HashMap` are constants. A table whose keys come from
 //! strangers must be seeded from [`random`], or one stranger can make all keys fall into one bucket.
+
+#![warn(missing_docs)]
 
 pub mod bindings;
 pub mod clock;

@@ -7,6 +7,40 @@ use crate::event::Received;
 use crate::{Events, Instant};
 
 /// What a proxylet is. The node calls these one at a time, never concurrently.
+///
+/// A state starts with the version of its encoding, so that the next version of the proxylet can tell what it is given:
+///
+/// ```
+/// use eep_sdk::{Events, Instant, Proxylet};
+///
+/// struct Counter {
+///     batches: u64,
+/// }
+///
+/// impl Proxylet for Counter {
+///     fn start(_now: Instant, _config: &str) -> Result<Self, String> {
+///         Ok(Self { batches: 0 })
+///     }
+///
+///     fn restore(_now: Instant, _config: &str, state: &[u8]) -> Result<Self, String> {
+///         match state {
+///             [1, count @ ..] => {
+///                 let count = count.try_into().map_err(|_| "state: cut short")?;
+///                 Ok(Self { batches: u64::from_le_bytes(count) })
+///             }
+///             _ => Err("state: not written by this version".to_owned()),
+///         }
+///     }
+///
+///     fn handle(&mut self, _now: Instant, _events: Events<'_>) {
+///         self.batches += 1;
+///     }
+///
+///     fn save(&self) -> Vec<u8> {
+///         [&[1], self.batches.to_le_bytes().as_slice()].concat()
+///     }
+/// }
+/// ```
 pub trait Proxylet: Sized + 'static {
     /// Called once, first; `config` is the service's configuration, a JSON object.
     ///

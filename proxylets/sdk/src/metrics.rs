@@ -1,4 +1,22 @@
 //! Figures that leave by the node's `/metrics`, with `service="NAME"` added.
+//!
+//! ```
+//! use eep_sdk::metrics::{self, Kind, Series};
+//!
+//! struct Figures {
+//!     lines: Option<Series>,
+//! }
+//!
+//! impl Figures {
+//!     fn new() -> Self {
+//!         Self { lines: metrics::define(Kind::Counter, "hello_lines_total", "Lines answered.", &[]) }
+//!     }
+//!
+//!     fn report(&self, lines: u64) {
+//!         metrics::update(self.lines.map(|series| (series, lines as f64)));
+//!     }
+//! }
+//! ```
 
 use crate::bindings::eep::proxylet::metrics;
 

@@ -1,4 +1,18 @@
 //! TCP streams. Grants: `net.listen:PORT` for listening, `net.connect` or `net.connect:CIDR` for connecting.
+//!
+//! One message to many connections is one call, and its bytes cross the boundary once:
+//!
+//! ```
+//! use eep_sdk::net::{self, Segment};
+//! use eep_sdk::{Conn, log};
+//!
+//! fn tell(all: &[Conn], text: &[u8]) {
+//!     let to_all = Segment { targets: all.len() as u32, len: text.len() as u32 };
+//!     for conn in net::send(text, all, &[to_all]) {
+//!         log!(Debug, "{conn} does not keep up");
+//!     }
+//! }
+//! ```
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -1,4 +1,10 @@
 //! Randomness from the node's operating system, fit for keys and for the seeds of hash tables.
+//!
+//! ```
+//! fn key() -> [u8; 32] {
+//!     eep_sdk::random::bytes()
+//! }
+//! ```
 
 use crate::bindings::eep::proxylet::random;
 
