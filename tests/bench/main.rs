@@ -4,7 +4,7 @@
 //!
 //! | path | what |
 //! | --- | --- |
-//! | `shapes` | what is done to the ultrapeer: relay, fan-out, idle leaves, joins, loading |
+//! | `shapes` | what is done to the ultrapeer: relay, fan-out, idle leaves, joins, loading, idle proxylets |
 //! | `suite` | all of them against a node, and against the virtual peer without one |
 //! | `swarm` | many peers in few threads: connections, handshakes, framing |
 //! | `words` | query words that select exactly one leaf |
@@ -50,6 +50,8 @@ enum Shape {
     Join(shapes::join::Args),
     /// From a URL to the first byte that the proxylet serves, uncompiled and from the compile cache
     Load(shapes::load::Args),
+    /// Many proxylets that have nothing to do: memory and CPU of each
+    Proxylets(shapes::proxylets::Args),
     /// Be the ultrapeer: the virtual peer without a node, to compare a node with
     Native(native::Args),
     /// Start a node, run all shapes against it and against the virtual peer without a node, and compare
@@ -85,6 +87,7 @@ fn run(shape: &Shape) -> Result<Report, String> {
         Shape::Idle(args) => shapes::idle::run(args),
         Shape::Join(args) => shapes::join::run(args),
         Shape::Load(args) => shapes::load::run(args),
+        Shape::Proxylets(args) => shapes::proxylets::run(args),
         Shape::Native(args) => native::run(args).map(|never| match never {}),
         Shape::Suite(_) => Err("a suite has no suites in it".to_owned()),
     }

@@ -7,6 +7,7 @@ pub(crate) mod join;
 pub(crate) mod load;
 mod meter;
 mod pace;
+pub(crate) mod proxylets;
 pub(crate) mod relay;
 
 use std::time::Duration;
