@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use wit_bindgen_core::Files;
+use wit_bindgen_core::wit_parser::Resolve;
+
 fn main() {
     let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let root = here.parent().expect("eep lies in the workspace");
@@ -21,11 +24,13 @@ fn main() {
         }
         let _ = writeln!(text, "];");
     };
-    list("WIT", &[("proxylets/wit", "wit")]);
-    list("SDK", &[("proxylets/wit", "vendor/wit"), ("proxylets/sdk/src", "vendor/sdk/src")]);
+    list("WIT", &[("proxylets/wit", "")]);
+    list("SDK", &[("proxylets/sdk/src", "vendor/sdk/src")]);
+    let bindings = c_bindings(&root.join("proxylets/wit"), &out.join("c"));
+    list("C", &[(bindings.to_str().expect("OUT_DIR is UTF-8"), "vendor/c")]);
     list("AVP", &[("avp/src", "vendor/avp/src")]);
     list("SHELL", &[("proxylets/gnutella-shell/src", "vendor/gnutella-shell/src")]);
-    list("PEER", &[("proxylets/examples/directed-search/src", "src")]);
+    list("PEER", &[("proxylets/examples/directed-search", "")]);
     for (name, path) in [
         ("SDK_MANIFEST", "proxylets/sdk"),
         ("AVP_MANIFEST", "avp"),
@@ -44,7 +49,10 @@ fn read(path: &Path) -> String {
 
 /// Sources in a folder and below, sorted; released copies of the contract are not part of it.
 fn files(folder: &Path) -> Vec<PathBuf> {
-    println!("cargo::rerun-if-changed={}", folder.display());
+    // What this program has written is no reason to run it again.
+    if !env::var_os("OUT_DIR").is_some_and(|out| folder.starts_with(out)) {
+        println!("cargo::rerun-if-changed={}", folder.display());
+    }
     let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("it can be listed").path()).collect();
     paths.sort();
@@ -52,11 +60,35 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     for path in paths {
         if path.is_dir() && path.file_name().is_some_and(|name| name != "released") {
             found.extend(files(&path));
-        } else if path.extension().is_some_and(|e| e == "rs" || e == "wit") {
+        } else if path
+            .extension()
+            .is_some_and(|e| ["rs", "wit", "h", "c", "json", "yaml"].iter().any(|known| e == *known))
+        {
             found.push(path);
         }
     }
     found
+}
+
+/// What a proxylet in C is compiled with, written into a folder.
+fn c_bindings(wit: &Path, folder: &Path) -> PathBuf {
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_dir(wit).expect("the contract is WIT");
+    let world = resolve.select_world(&[package], Some("service")).expect("it has the world `service`");
+    let mut files = Files::default();
+    let options = wit_bindgen_c::Opts { no_object_file: true, ..Default::default() };
+    options
+        .build()
+        .generate(&mut resolve, world, &mut files)
+        .expect("the contract has no more than C can say");
+    fs::create_dir_all(folder).expect("OUT_DIR can be written");
+    for (name, content) in files.iter() {
+        fs::write(folder.join(name), content).expect("OUT_DIR can be written");
+    }
+    let types = "// The bindings ask for an object with the component's type. `eep proxylet build` puts that type in by itself.\n\
+                 void __component_type_object_force_link_service(void) {}\n";
+    fs::write(folder.join("component_type.c"), types).expect("OUT_DIR can be written");
+    folder.to_owned()
 }
 
 /// A member's manifest without the workspace: what it takes from there is written out, and other members lie beside it.

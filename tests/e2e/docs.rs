@@ -11,6 +11,8 @@ use std::process::{Command, Stdio};
 use eep_tests::namespace::Namespace;
 use eep_tests::node::{eep_binary, proxylet};
 
+/// An example that a document tests.
+const EXAMPLE: &str = "directed-search";
 /// What a shell prints between two commands.
 const MARK: &str = "--8<--";
 
@@ -93,8 +95,16 @@ fn run(document: &str) {
     let home = tempfile::tempdir().expect("a temporary folder");
     let target = home.path().join("target/proxylets");
     std::fs::create_dir_all(&target).expect("a folder");
-    for name in ["echo", "gnutella-peer"] {
+    for name in ["echo", "gnutella-peer", EXAMPLE] {
         std::fs::copy(proxylet(name), target.join(format!("{name}.wasm"))).expect("a copy of a guest");
+    }
+    let scenarios = home.path().join(EXAMPLE).join("tests");
+    std::fs::create_dir_all(&scenarios).expect("a folder");
+    for file in
+        std::fs::read_dir(root.join("proxylets/examples").join(EXAMPLE).join("tests")).expect("scenarios")
+    {
+        let file = file.expect("a scenario");
+        std::fs::copy(file.path(), scenarios.join(file.file_name())).expect("a copy of a scenario");
     }
     let bin = eep_binary();
     let path = format!(
@@ -108,9 +118,12 @@ fn run(document: &str) {
         .current_dir(home.path())
         .env("PATH", path)
         .env("COLUMNS", "200")
-        // Projects that a document makes are built of what the workspace has fetched, and compile it once.
+        // Projects that a document makes are built of what the workspace has fetched and compiled.
         .env("CARGO_NET_OFFLINE", "true")
-        .env("CARGO_BUILD_BUILD_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("documents"))
+        .env(
+            "CARGO_BUILD_BUILD_DIR",
+            Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder"),
+        )
         .env_remove("CARGO_TARGET_DIR")
         .stdin(Stdio::null())
         .output()

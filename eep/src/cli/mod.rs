@@ -50,6 +50,7 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage.";
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(run::Args),
+    Dev(dev::Args),
     Check(check::Args),
     Init(init::Args),
     Load(load::Args),
@@ -69,6 +70,7 @@ enum Verb {
 pub fn main() -> ExitCode {
     let (json, done) = match Cli::parse().verb {
         Verb::Run(args) => (args.json, run::run(&args)),
+        Verb::Dev(args) => (args.json, dev::run(&args)),
         Verb::Check(args) => (args.json, check::run(&args)),
         Verb::Init(args) => (args.json, init::run(&args)),
         Verb::Load(args) => (args.target.json, load::run(&args)),

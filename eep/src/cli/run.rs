@@ -63,7 +63,14 @@ pub(super) struct Args {
     pub(super) json: bool,
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
+impl Args {
+    /// A node for developing one proxylet, whose data lies in a folder of its own.
+    pub(super) fn developing(service: Source, data: PathBuf, api: Option<SocketAddr>, json: bool) -> Self {
+        Self { config: None, data: Some(data), api, services: vec![service], dev: true, json }
+    }
+}
+
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     api_address(text).map_err(|words| words.replace('\n', "; "))
 }
 

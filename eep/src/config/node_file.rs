@@ -251,7 +251,7 @@ fn read_text(path: &Path) -> Result<String, Box<FileError>> {
     })
 }
 
-fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, Box<FileError>> {
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, Box<FileError>> {
     let options = serde_yaml::options! { with_snippet: false, strict_booleans: true };
     serde_yaml::from_str_with_options(text, options).map_err(|e| FileError::from_yaml(path, text, &e))
 }

@@ -43,7 +43,7 @@ impl Timers {
     pub(crate) const MAX: usize = 1_024;
 
     /// Whether there was room.
-    fn set(&mut self, token: u64, at_ns: u64) -> bool {
+    pub(crate) fn set(&mut self, token: u64, at_ns: u64) -> bool {
         if !self.due.contains_key(&token) && self.due.len() >= Self::MAX {
             return false;
         }

@@ -10,6 +10,7 @@ use crate::host::bindings::exports::eep::proxylet::lifecycle::Guest;
 use crate::host::inbox::Batch;
 use crate::proxylet::code::Code;
 use crate::proxylet::epoch::TICK;
+use crate::proxylet::memory::MemoryLimit;
 use crate::proxylet::trap::{TrapKind, TrapReport};
 
 /// Bytes that the proxylet may hand over in one call: a `net.send` of more than every connection could hold at once
@@ -35,7 +36,7 @@ impl Instance {
         let call_ms = call.as_millis();
         match code.pre().instantiate(&mut store) {
             Ok(exports) => Ok(Self { store, exports, deadline_ticks, call_ms }),
-            Err(error) => Err(report(&store, "instantiate", call_ms, &error)),
+            Err(error) => Err(report(&store.data().memory, "instantiate", call_ms, &error)),
         }
     }
 
@@ -48,7 +49,8 @@ impl Instance {
         self.store.set_epoch_deadline(self.deadline_ticks);
         self.store.data_mut().memory.forget_refusal();
         let guest = self.exports.eep_proxylet_lifecycle();
-        call(guest, &mut self.store).map_err(|error| report(&self.store, during, self.call_ms, &error))
+        call(guest, &mut self.store)
+            .map_err(|error| report(&self.store.data().memory, during, self.call_ms, &error))
     }
 
     pub(crate) fn start(&mut self, now_ns: u64, config: &str) -> Result<Result<(), String>, TrapReport> {
@@ -88,9 +90,8 @@ impl Instance {
     }
 }
 
-fn report(store: &Store<Host>, during: &'static str, call_ms: u128, error: &Error) -> TrapReport {
+pub(super) fn report(memory: &MemoryLimit, during: &'static str, call_ms: u128, error: &Error) -> TrapReport {
     let trap = error.downcast_ref::<Trap>();
-    let memory = &store.data().memory;
     let (kind, message) = if trap == Some(&Trap::Interrupt) {
         (
             TrapKind::Deadline,

@@ -20,6 +20,7 @@ mod epoch;
 pub mod error;
 mod exchange;
 pub mod fetch;
+pub mod harness;
 pub mod inspect;
 mod instance;
 mod journal;

@@ -167,7 +167,7 @@ impl Runtime {
     }
 }
 
-fn engine_config(services_max: u32) -> Config {
+pub(crate) fn engine_config(services_max: u32) -> Config {
     /// Made components have one memory and a handful of core instances (the code, adapters, shims).
     const MEMORIES_PER_COMPONENT_MAX: u32 = 4;
     const CORE_INSTANCES_PER_COMPONENT_MAX: u32 = 16;

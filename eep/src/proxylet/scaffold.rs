@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::config::ServiceName;
+use crate::proxylet::build::Language;
 use crate::proxylet::vendored;
 
 /// What a new proxylet begins with.
@@ -24,6 +25,9 @@ pub enum ScaffoldError {
     /// Rust has another use for the word.
     #[error("a Rust crate cannot be called {0}")]
     Name(ServiceName),
+    /// The other languages have the service alone.
+    #[error("there are projects of this kind in Rust only")]
+    RustOnly,
     /// Something has this name.
     #[error("{} is there already", .0.display())]
     Exists(PathBuf),
@@ -102,36 +106,62 @@ const TAKEN: &[&str] = &[
 
 const CARGO: &str = include_str!("../../templates/Cargo.toml.txt");
 const README: &str = include_str!("../../templates/README.md.txt");
+const IGNORED: &str = "/target\n/eep-data\n/node_modules\n/.venv\n__pycache__\n";
+/// What a service in any language has: its manifest, and what its peers say and hear.
 const SERVICE: &[(&str, &str)] = &[
+    ("proxylet.json", include_str!("../../templates/service/proxylet.json")),
+    ("tests/lines.yaml", include_str!("../../templates/service/tests/lines.yaml")),
+    ("tests/restart.yaml", include_str!("../../templates/service/tests/restart.yaml")),
+];
+const SERVICE_RUST: &[(&str, &str)] = &[
     ("src/lib.rs", include_str!("../../templates/service/src/lib.rs")),
     ("src/lines.rs", include_str!("../../templates/service/src/lines.rs")),
-    ("proxylet.json", include_str!("../../templates/service/proxylet.json")),
+];
+const SERVICE_C: &[(&str, &str)] = &[("src/proxylet.c", include_str!("../../templates/c/src/proxylet.c"))];
+const SERVICE_JS: &[(&str, &str)] = &[
+    ("src/proxylet.js", include_str!("../../templates/js/src/proxylet.js")),
+    ("package.json", include_str!("../../templates/js/package.json")),
+];
+/// Interpreters import all that a world has: such a project has a world of its own.
+const WORLD: &[(&str, &str)] = &[("wit/world.wit", include_str!("../../templates/world.wit"))];
+const SERVICE_PYTHON: &[(&str, &str)] = &[
+    ("src/app.py", include_str!("../../templates/python/src/app.py")),
+    ("requirements.txt", include_str!("../../templates/python/requirements.txt")),
 ];
 const PROBE: &[(&str, &str)] = &[
     ("src/lib.rs", include_str!("../../templates/probe/src/lib.rs")),
     ("src/rounds.rs", include_str!("../../templates/probe/src/rounds.rs")),
     ("proxylet.json", include_str!("../../templates/probe/proxylet.json")),
+    ("tests/rounds.yaml", include_str!("../../templates/probe/tests/rounds.yaml")),
 ];
 const GNUTELLA: &[(&str, &str)] = &[
     ("tests/peer.rs", include_str!("../../templates/gnutella/tests/peer.rs")),
     ("vendor/avp/Cargo.toml", vendored::AVP_MANIFEST),
     ("vendor/gnutella-shell/Cargo.toml", vendored::SHELL_MANIFEST),
 ];
-const GNUTELLA_MANIFEST: &str = include_str!("../../../proxylets/gnutella-peer/proxylet.json");
 
 /// Makes the project in a new folder.
 ///
 /// # Errors
-/// The name is taken, or the folder cannot be made or written.
-pub fn scaffold(folder: &Path, name: &ServiceName, kind: Kind) -> Result<(), ScaffoldError> {
-    if TAKEN.contains(&name.as_str()) {
+/// The name is taken, there is no such kind in this language, or the folder cannot be made or written.
+pub fn scaffold(
+    folder: &Path,
+    name: &ServiceName,
+    kind: Kind,
+    language: Language,
+) -> Result<(), ScaffoldError> {
+    if language == Language::Rust && TAKEN.contains(&name.as_str()) {
         return Err(ScaffoldError::Name(name.clone()));
+    }
+    if language != Language::Rust && kind != Kind::Service {
+        return Err(ScaffoldError::RustOnly);
     }
     fs::create_dir(folder).map_err(|source| match source.kind() {
         std::io::ErrorKind::AlreadyExists => ScaffoldError::Exists(folder.to_owned()),
         _ => ScaffoldError::File { path: folder.to_owned(), source },
     })?;
-    let written = files(name, kind).into_iter().try_for_each(|(path, text)| write(&folder.join(path), &text));
+    let mut files = files(name, kind, language).into_iter();
+    let written = files.try_for_each(|(path, text)| write(&folder.join(path), &text));
     if written.is_err() {
         // Half a project is of no use, and the first error is the one to tell.
         let _ = fs::remove_dir_all(folder);
@@ -139,42 +169,106 @@ pub fn scaffold(folder: &Path, name: &ServiceName, kind: Kind) -> Result<(), Sca
     written
 }
 
-/// Every file of a project.
-fn files(name: &ServiceName, kind: Kind) -> Vec<(String, String)> {
-    let (own, more, sources): (&[_], _, _) = match kind {
-        Kind::Service => {
-            (SERVICE, "", "`lines.rs` is what it does, and is tested; `lib.rs` is the shell around it")
+/// What a reader is told of a project: its parts, and what must be there before it builds.
+struct Words {
+    sources: &'static str,
+    vendor: &'static str,
+    before: &'static str,
+}
+
+fn words(kind: Kind, language: Language) -> Words {
+    const SDK: &str =
+        "| `vendor/` | the SDK (`eep-sdk`) and the contract (`wit`), so that it builds anywhere";
+    const CONTRACT: &str = "| `wit/` | which capabilities it imports (`world.wit`), and the contract";
+    let (sources, vendor, before) = match (language, kind) {
+        (Language::Rust, Kind::Service) => {
+            ("`lines.rs` is what it does; `lib.rs` is the shell around it", SDK, "")
         }
-        Kind::Probe => {
-            (PROBE, "", "`rounds.rs` is what it measures, and is tested; `lib.rs` is the shell around it")
+        (Language::Rust, Kind::Probe) => {
+            ("`rounds.rs` is what it measures; `lib.rs` is the shell around it", SDK, "")
         }
-        Kind::Gnutella => (
-            GNUTELLA,
-            "avp = { path = \"vendor/avp\" }\ngnutella-shell = { path = \"vendor/gnutella-shell\" }\n",
-            "its routing, to be changed; the rest is the stock peer (`vendor/avp`), and `tests/peer.rs` tries it without a node",
+        (Language::Rust, Kind::Gnutella) => {
+            ("its routing, to be changed; the rest is the stock peer (`vendor/avp`)", SDK, "")
+        }
+        (Language::C, _) => (
+            "what it does",
+            "| `vendor/` | the contract (`wit`) and what it is in C (`c`)",
+            "Install clang with wasm-ld and wasi-libc first (Debian: `clang lld wasi-libc libclang-rt-dev-wasm32`).\n\n",
+        ),
+        (Language::Js, _) => ("what it does; QuickJS runs it", CONTRACT, "Run `npm install` first.\n\n"),
+        (Language::Python, _) => (
+            "what it does; CPython runs it",
+            CONTRACT,
+            "Run `python3 -m venv .venv && .venv/bin/pip install -r requirements.txt` first.\n\n",
         ),
     };
-    let filled = |text: &str| {
-        text.replace("{{name}}", name.as_str()).replace("{{more}}", more).replace("{{sources}}", sources)
+    Words { sources, vendor, before }
+}
+
+/// Every file of a project.
+fn files(name: &ServiceName, kind: Kind, language: Language) -> Vec<(String, String)> {
+    let Words { sources, vendor, before } = words(kind, language);
+    let more = match kind {
+        Kind::Gnutella => {
+            "avp = { path = \"vendor/avp\" }\ngnutella-shell = { path = \"vendor/gnutella-shell\" }\n"
+        }
+        Kind::Service | Kind::Probe => "serde_json = \"1\"\n",
     };
-    let mut files = vec![
-        ("Cargo.toml".to_owned(), filled(CARGO)),
-        ("README.md".to_owned(), filled(README)),
-        (".gitignore".to_owned(), "/target\n/eep-data\n".to_owned()),
-        ("vendor/sdk/Cargo.toml".to_owned(), vendored::SDK_MANIFEST.to_owned()),
-    ];
-    files.extend(own.iter().map(|(path, text)| ((*path).to_owned(), filled(text))));
-    let mut vendor: Vec<&(&str, &str)> = vendored::SDK.iter().collect();
-    if kind == Kind::Gnutella {
-        vendor.extend(vendored::AVP.iter().chain(vendored::SHELL));
-        let manifest = GNUTELLA_MANIFEST.replace("\"gnutella-peer\"", &format!("\"{name}\""));
-        files.push(("proxylet.json".to_owned(), manifest));
+    let native = if language == Language::Rust {
+        "    cargo test                                   # what it does, on this machine\n"
+    } else {
+        ""
+    };
+    let filled = |text: &str| {
+        [
+            ("name", name.as_str()),
+            ("more", more),
+            ("sources", sources),
+            ("vendor", vendor),
+            ("before", before),
+        ]
+        .into_iter()
+        .fold(text.replace("{{native}}", native), |text, (key, value)| {
+            text.replace(&format!("{{{{{key}}}}}"), value)
+        })
+    };
+    let mut files =
+        vec![("README.md".to_owned(), filled(README)), (".gitignore".to_owned(), IGNORED.to_owned())];
+    let own: &[&[(&str, &str)]] = match (language, kind) {
+        (Language::Rust, Kind::Service) => &[SERVICE, SERVICE_RUST],
+        (Language::Rust, Kind::Probe) => &[PROBE],
+        (Language::Rust, Kind::Gnutella) => &[GNUTELLA],
+        (Language::C, _) => &[SERVICE, SERVICE_C],
+        (Language::Js, _) => &[SERVICE, SERVICE_JS, WORLD],
+        (Language::Python, _) => &[SERVICE, SERVICE_PYTHON, WORLD],
+    };
+    files.extend(own.iter().copied().flatten().map(|(path, text)| ((*path).to_owned(), filled(text))));
+    let contract = match language {
+        Language::Rust | Language::C => "vendor/wit",
+        Language::Js | Language::Python => "wit/deps/eep-proxylet",
+    };
+    let mut vendor: Vec<(String, &str)> =
+        vendored::WIT.iter().map(|(path, text)| (format!("{contract}/{path}"), *text)).collect();
+    let mut add = |list: &[(&'static str, &'static str)]| {
+        vendor.extend(list.iter().map(|(path, text)| ((*path).to_owned(), *text)));
+    };
+    match language {
+        Language::Rust => {
+            files.push(("Cargo.toml".to_owned(), filled(CARGO)));
+            files.push(("vendor/sdk/Cargo.toml".to_owned(), vendored::SDK_MANIFEST.to_owned()));
+            add(vendored::SDK);
+        }
+        Language::C => add(vendored::C),
+        Language::Js | Language::Python => {}
     }
     if kind == Kind::Gnutella {
+        add(vendored::AVP);
+        add(vendored::SHELL);
+        // The example is what a project begins with, under the project's name.
         let named = |text: &str| text.replace("directed-search", name.as_str());
         files.extend(vendored::PEER.iter().map(|(path, text)| ((*path).to_owned(), named(text))));
     }
-    files.extend(vendor.into_iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())));
+    files.extend(vendor.into_iter().map(|(path, text)| (path, text.to_owned())));
     files
 }
 
@@ -192,23 +286,32 @@ mod tests {
 
     #[test]
     fn every_kind_is_whole() {
-        for kind in [Kind::Service, Kind::Probe, Kind::Gnutella] {
-            let files = files(&"edge-2".parse().unwrap(), kind);
+        let made = [
+            (Kind::Service, Language::Rust, "src/lib.rs"),
+            (Kind::Probe, Language::Rust, "src/lib.rs"),
+            (Kind::Gnutella, Language::Rust, "src/lib.rs"),
+            (Kind::Service, Language::C, "vendor/c/service.h"),
+            (Kind::Service, Language::Js, "wit/world.wit"),
+            (Kind::Service, Language::Python, "src/app.py"),
+        ];
+        for (kind, language, source) in made {
+            let files = files(&"edge-2".parse().unwrap(), kind, language);
             let text = |path: &str| &files.iter().find(|(p, _)| p == path).unwrap().1;
             let manifest: crate::proxylet::manifest::Manifest =
                 serde_json::from_str(text("proxylet.json")).unwrap();
             assert_eq!(manifest.name, "edge-2");
             manifest.grants_wanted(&manifest.config).unwrap();
-            for path in ["src/lib.rs", "vendor/wit/world.wit", "vendor/sdk/src/lib.rs", "README.md"] {
-                assert!(!text(path).contains("{{"), "{kind:?}: {path}");
+            for path in [source, "README.md"] {
+                assert!(!text(path).contains("{{"), "{kind:?} {language:?}: {path}");
             }
-            for path in ["Cargo.toml", "vendor/sdk/Cargo.toml"] {
-                assert!(!text(path).contains("workspace = true"), "{kind:?}: {path}");
+            assert!(files.iter().any(|(path, _)| path.starts_with("tests/") && path.ends_with(".yaml")));
+            for (path, text) in files.iter().filter(|(path, _)| path.ends_with("Cargo.toml")) {
+                assert!(!text.contains("workspace = true"), "{kind:?} {language:?}: {path}");
             }
             let mut paths: Vec<_> = files.iter().map(|(path, _)| path).collect();
             paths.sort();
             paths.dedup();
-            assert_eq!(paths.len(), files.len(), "{kind:?}: a file twice");
+            assert_eq!(paths.len(), files.len(), "{kind:?} {language:?}: a file twice");
         }
     }
 }

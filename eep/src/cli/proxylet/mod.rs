@@ -7,6 +7,7 @@ mod keygen;
 mod new;
 mod publish;
 mod sign;
+mod test;
 mod verify;
 
 use clap::Subcommand;
@@ -24,6 +25,7 @@ pub(super) struct Args {
 enum Verb {
     New(new::Args),
     Build(build::Args),
+    Test(test::Args),
     Inspect(inspect::Args),
     Keygen(keygen::Args),
     Sign(sign::Args),
@@ -36,6 +38,7 @@ impl Args {
         match &self.verb {
             Verb::New(args) => args.json,
             Verb::Build(args) => args.json,
+            Verb::Test(args) => args.json,
             Verb::Inspect(args) => args.json,
             Verb::Keygen(args) => args.json,
             Verb::Sign(args) => args.json,
@@ -49,6 +52,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     match &args.verb {
         Verb::New(args) => new::run(args),
         Verb::Build(args) => build::run(args),
+        Verb::Test(args) => test::run(args),
         Verb::Inspect(args) => inspect::run(args),
         Verb::Keygen(args) => keygen::run(args),
         Verb::Sign(args) => sign::run(args),

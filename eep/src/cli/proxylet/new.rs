@@ -8,6 +8,7 @@ use crate::cli::load::one_line;
 use crate::cli::output::{Outcome, json, line};
 use crate::config::ServiceName;
 use crate::problem::Problem;
+use crate::proxylet::build::Language;
 use crate::proxylet::scaffold::{Kind, ScaffoldError, scaffold};
 
 /// Make a project for a new proxylet, with a test that passes.
@@ -16,7 +17,8 @@ use crate::proxylet::scaffold::{Kind, ScaffoldError, scaffold};
 Examples:
   eep proxylet new hello
   eep proxylet new latency --kind probe
-  eep proxylet new my-peer --kind gnutella --dir src/my-peer")]
+  eep proxylet new my-peer --kind gnutella --dir src/my-peer
+  eep proxylet new hello --lang python")]
 pub(super) struct Args {
     /// What to call it: lower-case letters, digits and `-`.
     #[arg(value_name = "NAME", value_parser = one_line::<ServiceName>)]
@@ -24,6 +26,9 @@ pub(super) struct Args {
     /// What to begin with.
     #[arg(long, value_name = "KIND", value_enum, default_value_t = Kind::Service)]
     kind: Kind,
+    /// What to write it in; kinds other than `service` are there in Rust.
+    #[arg(long, value_name = "LANG", value_enum, default_value_t = Language::Rust)]
+    lang: Language,
     /// The folder to make; the name unless given.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -34,9 +39,10 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Outcome {
     let folder = args.dir.clone().unwrap_or_else(|| PathBuf::from(args.name.as_str()));
-    scaffold(&folder, &args.name, args.kind).map_err(|e| {
+    scaffold(&folder, &args.name, args.kind, args.lang).map_err(|e| {
         let fix = match &e {
             ScaffoldError::Name(_) => "choose another name",
+            ScaffoldError::RustOnly => "leave --lang out, or --kind",
             ScaffoldError::Exists(_) => "choose another name, or another folder with --dir",
             ScaffoldError::File { .. } => "check the folder around it",
         };
@@ -46,9 +52,17 @@ pub(super) fn run(args: &Args) -> Outcome {
         json(&json!({"name": args.name, "folder": folder}));
         return Ok(());
     }
-    let (shown, name) = (folder.display(), &args.name);
-    line(&format!("{shown}/  a proxylet in Rust"));
-    line(&format!("  next   cd {shown} && cargo test && eep proxylet build"));
-    line(&format!("         eep run --dev --service target/proxylets/{name}.wasm"));
+    let shown = folder.display();
+    let (language, first) = match args.lang {
+        Language::Rust => ("Rust", ""),
+        Language::C => ("C", ""),
+        Language::Js => ("JavaScript", "npm install && "),
+        Language::Python => {
+            ("Python", "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt && ")
+        }
+    };
+    line(&format!("{shown}/  a proxylet in {language}"));
+    line(&format!("  next   cd {shown} && {first}eep proxylet test"));
+    line("         eep dev --watch");
     Ok(())
 }

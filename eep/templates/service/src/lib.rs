@@ -29,12 +29,10 @@ impl Proxylet for Service {
     }
 
     fn restore(now: Instant, config: &str, state: &[u8]) -> Result<Self, String> {
-        let answered = match state {
-            [STATE_VERSION, count @ ..] => count.try_into().map(u64::from_le_bytes).ok(),
-            _ => None,
-        };
-        let answered = answered.ok_or("state: not written by this version")?;
-        Ok(Self { answered, ..Self::start(now, config)? })
+        let mut service = Self::start(now, config)?;
+        service.take_up(state).ok_or("state: not written by this version")?;
+        log!(Info, "{} lines were answered so far", service.answered);
+        Ok(service)
     }
 
     fn handle(&mut self, _now: Instant, events: Events<'_>) {
@@ -63,9 +61,45 @@ impl Proxylet for Service {
         }
     }
 
+    /// The version, the count, and each connection with the beginning of a line that has come on it.
     fn save(&self) -> Vec<u8> {
-        [&[STATE_VERSION], self.answered.to_le_bytes().as_slice()].concat()
+        let mut state = vec![STATE_VERSION];
+        state.extend(self.answered.to_le_bytes());
+        for (conn, lines) in &self.connections {
+            let unfinished = lines.unfinished();
+            state.extend(conn.to_le_bytes());
+            state.extend((unfinished.len() as u64).to_le_bytes());
+            state.extend(unfinished);
+        }
+        state
     }
+}
+
+impl Service {
+    /// Reads what [`Service::save`] wrote, and takes over the connections that live on.
+    fn take_up(&mut self, state: &[u8]) -> Option<()> {
+        let (version, mut rest) = state.split_first()?;
+        if *version != STATE_VERSION {
+            return None;
+        }
+        let alive = net::connections();
+        self.answered = number(&mut rest)?;
+        while !rest.is_empty() {
+            let (conn, len) = (number(&mut rest)?, number(&mut rest)?);
+            let (unfinished, more) = rest.split_at_checked(usize::try_from(len).ok()?)?;
+            if alive.contains(&conn) {
+                self.connections.insert(conn, Lines::with(unfinished));
+            }
+            rest = more;
+        }
+        Some(())
+    }
+}
+
+fn number(state: &mut &[u8]) -> Option<u64> {
+    let (bytes, rest) = state.split_first_chunk()?;
+    *state = rest;
+    Some(u64::from_le_bytes(*bytes))
 }
 
 eep_sdk::proxylet!(Service, manifest = "../proxylet.json");

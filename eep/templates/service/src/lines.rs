@@ -14,6 +14,16 @@ pub struct Lines {
 pub struct TooLong;
 
 impl Lines {
+    /// A connection on which the beginning of a line has come.
+    pub fn with(unfinished: &[u8]) -> Self {
+        Self { unfinished: unfinished.to_vec() }
+    }
+
+    /// The beginning of a line that is not whole yet.
+    pub fn unfinished(&self) -> &[u8] {
+        &self.unfinished
+    }
+
     /// Takes bytes as they came; the answers to the lines that they complete, and how many those are.
     pub fn take(&mut self, bytes: &[u8]) -> Result<(Vec<u8>, u64), TooLong> {
         self.unfinished.extend_from_slice(bytes);
