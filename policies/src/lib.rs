@@ -10,12 +10,16 @@
 //! | [`model`] | a policy as it is written |
 //! | [`decide`] | a policy, compiled: decisions and explanations |
 //! | [`proof`] | tests, replay, differences |
+//! | [`format`](mod@format) | one way to write a policy |
+//! | [`check`] | a file, whatever it holds |
 //! | `analysis` | rules that never decide, events on which policies differ |
 
+pub mod check;
 pub mod condition;
 pub mod decide;
 pub mod event;
 pub mod facts;
+pub mod format;
 pub mod grammar;
 pub mod model;
 pub mod proof;

@@ -1,18 +1,22 @@
 //! `eep check`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use policies::text::files::Files as _;
 use serde_json::json;
 
 use crate::cli::output::{Failure, GOOD, Outcome, json, line, paint};
+use crate::cli::policy::Checks;
 use crate::config::node_file::{Kind, check_file};
 use crate::problem::Problem;
 
-/// Check node files and service manifests, without a node.
+/// Check node files, service manifests and policies, without a node.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  eep check eep.yaml\n  eep check manifests/*.yaml --json")]
+#[command(
+    after_help = "Examples:\n  eep check eep.yaml policies/isp-a.yaml\n  eep check manifests/*.yaml --json"
+)]
 pub(super) struct Args {
-    /// Node files (eep.yaml) and service manifests.
+    /// Node files (eep.yaml), service manifests, policies, and tests of policies.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Answer in JSON: one entry a file.
@@ -25,6 +29,12 @@ pub(super) fn run(args: &Args) -> Outcome {
     let mut report = Vec::new();
     for file in &args.files {
         let shown = file.display();
+        if is_policy(file) {
+            let mut checks = Checks::default();
+            wrong += usize::from(!checks.file(file, !args.json));
+            report.append(&mut checks.entries);
+            continue;
+        }
         match check_file(file) {
             Ok(kind) => {
                 let what = match kind {
@@ -55,4 +65,10 @@ pub(super) fn run(args: &Args) -> Outcome {
     }
     let title = format!("{wrong} of {} files cannot be used", args.files.len());
     Err(Problem::new("bad-file", 400, title).fix("correct them; nothing was changed").into())
+}
+
+/// Whether a file says of itself that it is of the policy language.
+fn is_policy(file: &Path) -> bool {
+    let read = crate::policy::files::Folder::of(file).and_then(|(folder, name)| folder.read(&name));
+    read.is_ok_and(|text| policies::check::is_of_language(&text))
 }

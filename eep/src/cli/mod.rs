@@ -11,11 +11,13 @@ mod service;
 mod target;
 
 mod check;
+mod completions;
 mod init;
 mod list;
 mod load;
 mod logs;
 mod modify;
+mod policy;
 mod proxylet;
 mod run;
 mod start;
@@ -61,8 +63,10 @@ enum Verb {
     Stop(stop::Args),
     Modify(modify::Args),
     Unload(unload::Args),
+    Policy(policy::Args),
     Topology(topology::Args),
     Proxylet(proxylet::Args),
+    Completions(completions::Args),
 }
 
 /// Runs the command that the process was started with.
@@ -81,8 +85,10 @@ pub fn main() -> ExitCode {
         Verb::Stop(args) => (args.target.json, stop::run(&args)),
         Verb::Modify(args) => (args.target.json, modify::run(&args)),
         Verb::Unload(args) => (args.target.json, unload::run(&args)),
+        Verb::Policy(args) => (args.json(), policy::run(&args)),
         Verb::Topology(args) => (args.json(), topology::run(&args)),
         Verb::Proxylet(args) => (args.json(), proxylet::run(&args)),
+        Verb::Completions(args) => (args.json, completions::run(&args)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

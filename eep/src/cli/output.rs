@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
+use policies::text::diagnostic::Report;
 use serde::Serialize;
 
 use crate::config::FileError;
@@ -30,6 +31,19 @@ pub(super) fn line(text: &str) -> bool {
 /// Writes one line to stderr.
 pub(super) fn note(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
+}
+
+/// Whether stderr shows colours.
+fn colours() -> bool {
+    anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
+}
+
+/// Writes what was found in files to stderr.
+pub(super) fn tell(report: &Report) {
+    let text = report.render(colours());
+    if !text.trim().is_empty() {
+        note(&format!("{}\n", text.trim_end()));
+    }
 }
 
 /// Writes a value as JSON to stdout.
@@ -81,16 +95,35 @@ pub(super) struct Failure {
     problem: Box<Problem>,
     /// The same with the lines of the file around it.
     rendered: Option<String>,
+    /// What was found in files, before it is said that they cannot be used.
+    report: Option<Box<Report>>,
 }
 
 impl Failure {
     /// The exit status of a refusal.
     pub(super) const STATUS: u8 = 1;
 
+    /// A file that cannot be used, and what was found in it.
+    pub(super) fn found(file: &std::path::Path, report: Box<Report>) -> Self {
+        let title = match report.errors {
+            1 => format!("{} cannot be used: 1 error", file.display()),
+            n => format!("{} cannot be used: {n} errors", file.display()),
+        };
+        let problem = Problem::new("bad-file", 400, title);
+        Self { problem, rendered: None, report: Some(report) }
+    }
+
     /// Says it on stderr.
     pub(super) fn tell(&self, json: bool) {
+        if let Some(report) = self.report.as_ref().filter(|_| !json) {
+            tell(report);
+        }
         if json {
-            note(&serde_json::to_string_pretty(&self.problem).unwrap_or_default());
+            let mut problem = serde_json::to_value(&self.problem).unwrap_or_default();
+            if let Some(report) = &self.report {
+                problem["findings"] = report.json()["findings"].take();
+            }
+            note(&serde_json::to_string_pretty(&problem).unwrap_or_default());
         } else if let Some(text) = &self.rendered {
             note(&format!("{} {}", paint(BAD.bold(), "error:"), text.trim_end()));
         } else {
@@ -101,18 +134,17 @@ impl Failure {
 
 impl From<Box<Problem>> for Failure {
     fn from(problem: Box<Problem>) -> Self {
-        Self { problem, rendered: None }
+        Self { problem, rendered: None, report: None }
     }
 }
 
 impl From<Box<FileError>> for Failure {
     fn from(error: Box<FileError>) -> Self {
         if error.at.is_none() {
-            return Self { problem: error.into(), rendered: None };
+            return Self { problem: error.into(), rendered: None, report: None };
         }
-        let colour = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-        let rendered = format!("{}\n{}", error.place(), error.render(colour));
-        Self { problem: error.into(), rendered: Some(rendered) }
+        let rendered = format!("{}\n{}", error.place(), error.render(colours()));
+        Self { problem: error.into(), rendered: Some(rendered), report: None }
     }
 }
 

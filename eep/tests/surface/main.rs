@@ -12,6 +12,7 @@ mod harness;
 mod life;
 mod node;
 mod oci;
+mod policy;
 mod refusals;
 mod registry;
 mod scaffold;

@@ -92,6 +92,20 @@ pub(crate) fn read(
     Some(document)
 }
 
+/// Reads and checks a file of sets as a policy would include it; how many there are.
+pub(crate) fn sets(
+    files: &dyn Files,
+    path: &str,
+    sources: &mut Sources,
+    out: &mut Findings,
+) -> Option<usize> {
+    let root = tree(files, path, Span::default(), &dialect::INCLUDED, sources, out)?;
+    let mut reader = Reader { files, sources, out, sets: BTreeMap::new(), read: vec![path.to_owned()] };
+    reader.include(&root);
+    reader.sets(&root);
+    Some(reader.sets.len())
+}
+
 /// Reads one YAML file and checks its form.
 pub(crate) fn tree(
     files: &dyn Files,

@@ -8,9 +8,11 @@ use crate::decide::domain::{Example, Sample};
 use crate::event::{Content, Direction, Event, Figures, Link, Message, Peer, Region};
 use crate::facts::{FACTS, Fact, Facts, Type, budget_fact};
 use crate::grammar::lexical::{sha1, volume_bytes};
-use crate::text::diagnostic::{Diagnostic, Findings};
+use crate::grammar::{dialect, validate::validate};
+use crate::text::diagnostic::{Diagnostic, Findings, Report};
 use crate::text::nearest::choose;
-use crate::text::node::{Node, Value as Yaml};
+use crate::text::node::{Node, Value as Yaml, parse};
+use crate::text::source::Sources;
 
 /// An event that owns its parts, and the facts beside it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -68,6 +70,28 @@ impl Given {
             ));
         }
         given
+    }
+
+    /// Reads one event as it is written in tests and recordings: as YAML, which JSON is part of.
+    ///
+    /// # Errors
+    /// Where the text is no event: everything that is wrong with it, under the given name.
+    pub fn parse(name: &str, text: &str, budgets: &[String]) -> Result<Self, Box<Report>> {
+        let mut sources = Sources::default();
+        let mut out = Findings::default();
+        let file = sources.add(name, text);
+        let given = match parse(text, file) {
+            Ok(tree) => {
+                validate(&tree.root, &dialect::EVENT, &mut out);
+                Some(Self::read(&tree.root, budgets, &mut out))
+            }
+            Err(finding) => {
+                out.push(*finding);
+                None
+            }
+        };
+        let report = Report::new(sources, out);
+        given.filter(|_| report.is_ok()).ok_or_else(|| Box::new(report))
     }
 
     /// A download, of which nothing else is known: it has a peer and content.

@@ -38,14 +38,14 @@ pub fn record(id: &str, chain: Chain, event: &Event<'_>, facts: &Facts, budgets:
 }
 
 impl Recorded {
-    /// Reads one line of a recording; the name is that of the recording, with the line's number.
+    /// Reads one line of a recording; `name` and `number` are for messages.
     ///
     /// # Errors
     /// Where the line is not as it should be.
-    pub fn read(name: &str, line: &str, budgets: &[String]) -> Result<Self, Box<Report>> {
+    pub fn read(name: &str, number: usize, line: &str, budgets: &[String]) -> Result<Self, Box<Report>> {
         let mut sources = Sources::default();
         let mut out = Findings::default();
-        let file = sources.add(name, line);
+        let file = sources.add_line(name, line, number);
         let recorded = match parse(line, file) {
             Ok(tree) => {
                 validate(&tree.root, &dialect::RECORDED, &mut out);

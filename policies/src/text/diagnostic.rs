@@ -167,7 +167,7 @@ impl Report {
             let first = inside.find('\n').unwrap_or(inside.len());
             start..(start + first).max(start + 1)
         };
-        let mut snippet = Snippet::source(&*source.text).path(&*source.name);
+        let mut snippet = Snippet::source(&*source.text).path(&*source.name).line_start(source.first_line);
         if finding.span.file == file {
             snippet = snippet.annotation(AnnotationKind::Primary.span(place(finding.span)));
         }

@@ -41,6 +41,8 @@ pub struct Source {
     pub name: String,
     /// What it says.
     pub text: Arc<str>,
+    /// The number of its first line: 1, unless it is one line of many.
+    pub first_line: usize,
 }
 
 /// The texts of one policy: the file itself, what it includes, its lists.
@@ -52,7 +54,12 @@ pub struct Sources {
 impl Sources {
     /// Keeps a text; answers its number.
     pub fn add(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>) -> u32 {
-        self.files.push(Source { name: name.into(), text: text.into() });
+        self.add_line(name, text, 1)
+    }
+
+    /// Keeps one line of many, with its number; answers the text's number.
+    pub fn add_line(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>, line: usize) -> u32 {
+        self.files.push(Source { name: name.into(), text: text.into(), first_line: line });
         u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX)
     }
 
@@ -79,9 +86,9 @@ impl Sources {
     /// Line and column of a place's first character, counted from 1, in characters.
     #[must_use]
     pub fn line_column(&self, span: Span) -> (usize, usize) {
-        let text = self.get(span.file).map_or("", |f| &f.text);
+        let (text, first) = self.get(span.file).map_or(("", 1), |f| (&f.text, f.first_line));
         let before = text.get(..span.start as usize).unwrap_or(text);
-        let line = before.matches('\n').count() + 1;
+        let line = before.matches('\n').count() + first;
         let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
         (line, column)
     }
