@@ -155,6 +155,11 @@ fn a_node_can_be_operated_by_the_book() {
 }
 
 #[test]
+fn a_policy_can_be_written_by_the_book() {
+    run("docs/policy-authors.md");
+}
+
+#[test]
 fn a_proxylet_can_be_developed_by_the_book() {
     run("docs/developers.md");
 }
