@@ -25,6 +25,18 @@ impl Bits {
         self.words[n / 64] |= 1 << (n % 64);
     }
 
+    /// Takes a number out.
+    pub(crate) fn take(&mut self, n: usize) {
+        if let Some(word) = self.words.get_mut(n / 64) {
+            *word &= !(1 << (n % 64));
+        }
+    }
+
+    /// A size that all its numbers are below.
+    pub(crate) fn size(&self) -> usize {
+        self.words.len() * 64
+    }
+
     pub(crate) fn contains(&self, n: usize) -> bool {
         self.words.get(n / 64).is_some_and(|word| word >> (n % 64) & 1 == 1)
     }
@@ -94,6 +106,9 @@ mod tests {
         assert!(!even.intersects(&odd) && even.contains(128) && !even.contains(129) && !even.contains(500));
         even.add(&odd);
         assert_eq!(even, all);
+        even.take(7);
+        assert!(!even.contains(7) && even.contains(8) && even.size() == 192);
+        even.insert(7);
         even.keep(&Bits::none(130));
         assert!(even.is_empty());
         assert_eq!(Bits::all(128).iter().count(), 128);

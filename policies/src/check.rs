@@ -35,8 +35,8 @@ pub struct Checked {
 }
 
 impl Checked {
-    fn refused(report: Box<Report>) -> Self {
-        Self { holds: None, report: *report }
+    fn refused(report: Report) -> Self {
+        Self { holds: None, report }
     }
 }
 
@@ -71,7 +71,7 @@ pub fn check(files: &dyn Files, path: &str) -> Checked {
     }
     match Policy::load(files, path, 0) {
         Ok(loaded) => Checked { holds: Some(Holds::Policy(Box::new(loaded.policy))), report: loaded.report },
-        Err(report) => Checked::refused(report),
+        Err(report) => Checked::refused(*report),
     }
 }
 
@@ -84,7 +84,7 @@ fn is_sets(root: &Node) -> bool {
 fn check_tests(files: &dyn Files, path: &str) -> Checked {
     let of = match tests::subject(files, path) {
         Ok(of) => of,
-        Err(report) => return Checked::refused(report),
+        Err(report) => return Checked::refused(*report),
     };
     match Policy::load(files, &of, 0) {
         Ok(loaded) => match tests::run(&loaded.policy, files, path) {
@@ -92,7 +92,7 @@ fn check_tests(files: &dyn Files, path: &str) -> Checked {
                 let holds = Some(Holds::Tests { of, count: tested.results.len() });
                 Checked { holds, report: Report::default() }
             }
-            Err(report) => Checked::refused(report),
+            Err(report) => Checked::refused(*report),
         },
         Err(broken) => {
             let mut sources = Sources::default();
@@ -103,7 +103,7 @@ fn check_tests(files: &dyn Files, path: &str) -> Checked {
             let fix = format!("correct it first: `eep policy check {}`", files.name(&of));
             let span = place.map_or(Span::default(), |p| p.span);
             out.push(Diagnostic::error("broken-policy", span, what, fix));
-            Checked::refused(Box::new(Report::new(sources, out)))
+            Checked::refused(Report::new(sources, out))
         }
     }
 }

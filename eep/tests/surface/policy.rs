@@ -76,7 +76,7 @@ fn what_authors_read() {
     let failing = TESTS.replace("rule: no-abusers, action: {deny: {reason: abuse}}", "rule: default");
     desk.write(
         "failing.test.yaml",
-        &failing.replace("eep/v1", "eep/v1\npolicy: isp-a.yaml").split("  - name: answers").next().unwrap(),
+        failing.replace("eep/v1", "eep/v1\npolicy: isp-a.yaml").split("  - name: answers").next().unwrap(),
     );
     desk.write(
         "traffic.jsonl",

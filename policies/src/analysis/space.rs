@@ -107,6 +107,21 @@ impl Part {
         out
     }
 
+    /// The part of it that is one point, with nothing present that need not be.
+    fn narrowed(&self) -> Self {
+        let point = self.point();
+        let mut out = self.clone();
+        for (bits, class) in out.singles.iter_mut().zip(point.singles) {
+            *bits = Bits::none(bits.size());
+            bits.insert(class as usize);
+        }
+        for (absent, found) in out.absent.iter_mut().zip(&point.multis) {
+            *absent = Bits::all(absent.size());
+            found.iter().for_each(|class| absent.take(*class as usize));
+        }
+        out
+    }
+
     /// A point of it.
     pub(crate) fn point(&self) -> Point {
         let mut point = Point::default();
@@ -133,6 +148,14 @@ pub(crate) fn covered(part: &Part, rows: &[(usize, &Row)], steps: &mut u32) -> C
     }
     *steps -= 1;
     let near: Vec<(usize, &Row)> = rows.iter().copied().filter(|(_, row)| part.meets(row)).collect();
+    if near.is_empty() {
+        return Covered::Not(Box::new(part.clone()));
+    }
+    // Mostly what is in no set is left, and a look at one event tells.
+    let point = part.narrowed();
+    if !near.iter().any(|(_, row)| point.meets(row)) {
+        return Covered::Not(Box::new(point));
+    }
     // The box whose removal leaves the fewest parts.
     let mut best: Option<(usize, Vec<Part>)> = None;
     for (number, row) in &near {

@@ -259,7 +259,9 @@ impl Checker<'_> {
     }
 
     fn within(&mut self, a: &Tree, b: &Tree) -> Result<Checked, Wrong> {
+        let before = self.cost;
         let left = self.check(a)?;
+        let left_cost = self.cost - before;
         let Kind::List(items) = &b.kind else {
             let what = "a list must stand to the right of `in`";
             let fix = "write `fact in [a, b]`; sets are named under `match`";
@@ -282,6 +284,8 @@ impl Checker<'_> {
             if left.ty == Type::Text {
                 self.cost += TEXT_COST;
             }
+            // The left side is evaluated again for each value.
+            self.cost = self.cost.saturating_add(left_cost);
             list.push(typed);
         }
         Ok(Checked::In(Box::new(left), list))

@@ -1,5 +1,7 @@
 //! A tree against a shape.
 
+use std::collections::HashSet;
+
 use super::dialect;
 use super::lexical::Wrong;
 use super::shape::{Key, Shape};
@@ -166,10 +168,10 @@ fn many(node: &Node, of: &Shape, out: &mut Findings) {
         let what = "this list is empty: nothing would ever match";
         out.push(Diagnostic::error("empty", node.span, what, "name at least one, or remove the key"));
     }
-    let items = node.items();
-    for (i, item) in items.iter().enumerate() {
+    let mut seen = HashSet::new();
+    for item in node.items() {
         validate(item, of, out);
-        if items[..i].iter().any(|other| other.value == item.value) {
+        if matches!(item.value, Value::Scalar(..)) && !seen.insert(item.text()) {
             let what = format!("`{}` stands here a second time", item.text());
             out.push(Diagnostic::error("duplicate", item.span, what, "remove one of the two"));
         }

@@ -1,6 +1,6 @@
 //! A whole policy, with its includes and lists.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::action::Action;
 use super::rule::{Chain, Rule};
@@ -283,16 +283,16 @@ impl Document {
 
     /// Each set that is named must be there and of the right kind; each that is there should be named.
     fn uses(&self, out: &mut Findings) {
-        let mut used: Vec<&str> = Vec::new();
+        let mut used: BTreeSet<&str> = BTreeSet::new();
         for rule in self.chains.iter().flat_map(|c| &c.rules) {
             let m = &rule.matching;
             for name in m.peer_in.iter().chain(&m.peer_not_in) {
                 self.named(name, true, out);
-                used.push(&name.value);
+                used.insert(&name.value);
             }
             for name in m.content_in.iter().chain(&m.content_not_in) {
                 self.named(name, false, out);
-                used.push(&name.value);
+                used.insert(&name.value);
             }
             for group in &m.groups {
                 self.group(group, out);
@@ -306,9 +306,11 @@ impl Document {
         }
         for budget in &self.budgets {
             self.named(&budget.peers, true, out);
-            used.push(&budget.peers.value);
+            used.insert(&budget.peers.value);
         }
-        for set in self.sets.values().filter(|s| s.kind != Kind::Group && !used.contains(&&*s.name.value)) {
+        for set in
+            self.sets.values().filter(|s| s.kind != Kind::Group && !used.contains(s.name.value.as_str()))
+        {
             let what = format!("no rule names the set `{}`", set.name.value);
             out.push(Diagnostic::warning("unused-set", set.name.span, what, "use it, or remove it"));
         }

@@ -1,5 +1,7 @@
 //! YAML as a tree that knows its places and comments.
 
+use std::collections::HashSet;
+
 use granit_parser::{Event, Parser, Placement, ScalarStyle, StructureStyle};
 
 use super::diagnostic::Diagnostic;
@@ -166,6 +168,8 @@ struct Open {
     node: Node,
     flow: bool,
     key: Option<Node>,
+    /// The keys of a mapping so far.
+    known: HashSet<String>,
 }
 
 #[derive(Default)]
@@ -184,7 +188,12 @@ impl Builder {
     }
 
     fn open(&mut self, style: StructureStyle, value: Value, span: Span) {
-        self.stack.push(Open { node: Node { span, value }, flow: style == StructureStyle::Flow, key: None });
+        self.stack.push(Open {
+            node: Node { span, value },
+            flow: style == StructureStyle::Flow,
+            key: None,
+            known: HashSet::new(),
+        });
     }
 
     fn close(&mut self, span: Span) -> Result<(), Box<Diagnostic>> {
@@ -235,7 +244,9 @@ impl Builder {
                             "write `key: value`",
                         )));
                     };
-                    if let Some((first, _)) = entries.iter().find(|(k, _)| k.text() == key) {
+                    if !open.known.insert(key.clone())
+                        && let Some((first, _)) = entries.iter().find(|(k, _)| k.text() == key)
+                    {
                         let what = format!("the key `{key}` stands here a second time");
                         return Err(Box::new(
                             Diagnostic::error("duplicate-key", node.span, what, "remove one of the two")
