@@ -2,6 +2,7 @@
 # make test   the whole suite: format, lints, dependency rules, unit, property, end-to-end tests
 # make bench  the figures, in one run
 # make scoreboard  published results against the simulator's, into docs/
+# make policy-bench  decisions of the policy language, beside those of Cedar and Rego
 # Everything else is a step of these.
 
 SHELL     := /bin/bash
@@ -16,7 +17,7 @@ GUEST_OF   = $(TARGET)/proxylets/$(1).wasm
 # Guests are built for wasm alone; their crates are not part of a native build.
 NATIVE    := --workspace $(foreach g,$(GUESTS) $(MEASURED),--exclude $(g))
 
-.PHONY: help run build test lint fmt deny check-tools wasm-target bench scoreboard clean
+.PHONY: help run build test lint fmt deny check-tools wasm-target bench policy-bench scoreboard clean
 .DEFAULT_GOAL := help
 
 help:            ## this list
@@ -51,6 +52,10 @@ bench: build     ## what the sandbox costs, and the load generator's suite again
 	$(CARGO) bench --locked -p eep --bench boundary
 	$(CARGO) build --release --locked -p eep-tests --bins
 	$(TARGET)/release/eep-bench suite --eep $(TARGET)/release/eep --proxylet $(call GUEST_OF,gnutella-peer)
+
+policy-bench:    ## decisions of the policy language, alone and beside Cedar and Rego
+	$(CARGO) bench --locked -p policies
+	cd tests/policy-bench && $(CARGO) bench --locked
 
 scoreboard:      ## every experiment of the simulator, into docs/scoreboard.md
 	$(CARGO) build --release --locked -p eep-sim
