@@ -4,7 +4,7 @@
 //!
 //! | path | what |
 //! | --- | --- |
-//! | `shapes` | what is done to the ultrapeer: relay, fan-out, idle leaves, joins, loading, idle proxylets |
+//! | `shapes` | what is done to the ultrapeer: relay, fan-out, idle leaves, joins, loading, swaps, idle proxylets |
 //! | `suite` | all of them against a node, and against the virtual peer without one |
 //! | `swarm` | many peers in few threads: connections, handshakes, framing |
 //! | `words` | query words that select exactly one leaf |
@@ -52,6 +52,8 @@ enum Shape {
     Load(shapes::load::Args),
     /// Many proxylets that have nothing to do: memory and CPU of each
     Proxylets(shapes::proxylets::Args),
+    /// Other code for a service with thousands of leaves on it, under load: what is lost, and how long the pause is
+    Swap(shapes::swap::Args),
     /// Be the ultrapeer: the virtual peer without a node, to compare a node with
     Native(native::Args),
     /// Start a node, run all shapes against it and against the virtual peer without a node, and compare
@@ -88,6 +90,7 @@ fn run(shape: &Shape) -> Result<Report, String> {
         Shape::Join(args) => shapes::join::run(args),
         Shape::Load(args) => shapes::load::run(args),
         Shape::Proxylets(args) => shapes::proxylets::run(args),
+        Shape::Swap(args) => shapes::swap::run(args),
         Shape::Native(args) => native::run(args).map(|never| match never {}),
         Shape::Suite(_) => Err("a suite has no suites in it".to_owned()),
     }

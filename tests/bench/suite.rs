@@ -48,7 +48,8 @@ pub(crate) fn run(args: &Args) -> Result<Vec<Report>, String> {
     let net = Loopback::claim();
     let (relay, fanout) = {
         spare.for_the_tested()?;
-        let node = start_node(args, &net)?;
+        let leaves = args.idle_leaves + SPARE_LEAVES;
+        let node = start_node(&args.eep, &args.proxylet, &net, leaves)?;
         spare.for_the_generator()?;
         let target = Target { address: node.1.into(), pid: node.0.pid() };
         let (relay, fanout) = rates(args, &target, &mut reports)?;
@@ -125,13 +126,18 @@ fn shape(words: &[&str]) -> Result<Report, String> {
     crate::run(&cli.shape)
 }
 
-fn start_node(args: &Args, net: &Loopback) -> Result<(Node, SocketAddrV4), String> {
-    let node = Node::start_binary(&args.eep, net);
+/// A node with a Gnutella peer for so many leaves, and where the peer listens.
+pub(crate) fn start_node(
+    eep: &Path,
+    proxylet: &Path,
+    net: &Loopback,
+    leaves: usize,
+) -> Result<(Node, SocketAddrV4), String> {
+    let node = Node::start_binary(eep, net);
     let listen = SocketAddrV4::new(net.ip(), GNUTELLA_PORT);
-    let leaves = args.idle_leaves + SPARE_LEAVES;
     let manifest = json!({
         "name": "edge",
-        "proxylet": { "url": format!("file://{}", args.proxylet.canonicalize().map_err(|e| e.to_string())?.display()) },
+        "proxylet": { "url": format!("file://{}", proxylet.canonicalize().map_err(|e| e.to_string())?.display()) },
         "grant": [format!("net.listen:{GNUTELLA_PORT}"), "net.connect", format!("datagram:{GNUTELLA_PORT}")],
         "limits": { "connections": leaves + 100, "memory": "1GiB" },
         "config": settings(listen, leaves),
@@ -213,6 +219,6 @@ fn say(what: &str) {
     eprintln!("eep-bench: {what} ...");
 }
 
-fn path(path: &Path) -> Result<&str, String> {
+pub(crate) fn path(path: &Path) -> Result<&str, String> {
     path.to_str().ok_or_else(|| format!("{} is not UTF-8", path.display()))
 }

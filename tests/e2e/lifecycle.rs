@@ -2,12 +2,15 @@
 
 use eep_tests::http::{Served, Server};
 use eep_tests::loopback::Loopback;
-use eep_tests::node::{GNUTELLA_PORT, Node, proxylet, sha256};
+use eep_tests::node::{GNUTELLA_PORT, Node, other_version, proxylet, sha256};
 use eep_tests::peer::{Config, Link, Peer, SharedFile};
 use eep_tests::probe;
 use eep_tests::wait::{until, until_true};
-use eep_tests::wire::{self, Query, kind};
+use eep_tests::wire::{self, HitFile, Message, Query, kind};
 use serde_json::json;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
 
 fn leaf(net: &Loopback) -> Peer {
     Peer::start(Config::leaf(net.ip())).expect("a port")
@@ -90,6 +93,83 @@ fn a_new_configuration_takes_effect_without_dropping_a_leaf() {
     until_true("a refusal", || second.dial(address.into()).is_err());
     link.ping(first.fresh_guid());
     assert_eq!(node.json(&["status", "edge"])["config"]["leaves"], 1);
+}
+
+/// Gives a service other code, and returns what the node says of it.
+fn swap(node: &Node, mark: &str) -> serde_json::Value {
+    let code = std::fs::read(proxylet("gnutella-peer")).expect("the guest");
+    let other = other_version(&code, mark);
+    let file = node.path(&format!("{mark}.wasm"));
+    std::fs::write(&file, &other).expect("a file");
+    let file = file.to_str().expect("temporary folders have UTF-8 names");
+    let _ = node.eep(&["modify", "edge", "--url", file, "--health-window-ms", "100"]).done();
+    let status = node.json(&["status", "edge"]);
+    assert_eq!(status["digest"], json!(sha256(&other)));
+    status["last_swap"].clone()
+}
+
+#[test]
+fn other_code_goes_on_with_every_connection_and_every_message_exactly_where_it_stood() {
+    let net = Loopback::claim();
+    let node = Node::start(&net);
+    let address = node.load_peer("edge", net.ip(), &json!({}));
+    let compressing = Config { compress: true, ..Config::leaf(net.ip()) };
+    let file = SharedFile::filled("walrus concerto.mp3", 2_000);
+    let sharing = Peer::start(compressing.sharing(vec![file.clone()])).expect("a port");
+    let neighbour = Peer::start(Config::ultrapeer(net.ip())).expect("a port");
+    let (searching, slow) = (leaf(&net), leaf(&net));
+    let [there, beside, here, halting] =
+        [&sharing, &neighbour, &searching, &slow].map(|peer| join(peer, address.into()));
+    assert_eq!(there.compressed(), (true, true));
+    until("a hit, once the table is known", || {
+        let guid = searching.search(&here, &Query::words("walrus")).expect("sent");
+        here.find(Duration::from_millis(500), |m| m.kind == kind::HIT && m.guid == guid).ok()
+    });
+    let joined = |node: &Node| node.metrics().sum("avp_joined_total", &[]);
+    until_true("the figures", || joined(&node) == 4.0);
+
+    // A search, a message and a handshake that have not come to their end.
+    let asked = searching.search(&here, &Query::words("platypus")).expect("sent");
+    beside.expect("search", |m| m.kind == kind::QUERY && m.guid == asked);
+    let half = Message::new(slow.fresh_guid(), kind::QUERY, 4, Query::words("concerto walrus").encode());
+    let bytes = half.encode();
+    halting.ping(slow.fresh_guid());
+    halting.send_bytes(&bytes[..30]).expect("sent");
+    let mut shaking = TcpStream::connect(address).expect("a connection");
+    shaking.write_all(b"GNUTELLA CONNECT/0.6\r\nUser-Agent: Slow/1.0\r\nX-Ultra").expect("sent");
+    until_true("all of that has arrived", || node.metrics().sum("avp_openings", &[]) == 1.0);
+
+    for mark in ["one", "two", "three"] {
+        let told = swap(&node, mark);
+        assert_eq!(told["outcome"], "held", "{told}");
+        assert_eq!((&told["connections"], &told["connections_closed"]), (&json!(5), &json!(0)), "{told}");
+        for (peer, link) in [(&sharing, &there), (&neighbour, &beside), (&searching, &here)] {
+            link.ping(peer.fresh_guid());
+        }
+    }
+
+    let hit = wire::Hit {
+        address: neighbour.address(),
+        kbit_per_s: 1_000,
+        files: vec![HitFile { index: 1, size: 9, name: "platypus.ogg".to_owned(), urn: None }],
+        vendor: *b"TEST",
+        push: false,
+        servent: neighbour.guid(),
+    };
+    beside.send(&Message::new(asked, kind::HIT, 3, hit.encode())).expect("sent");
+    assert_eq!(here.expect_hit(asked), hit);
+    halting.send_bytes(&bytes[30..]).expect("sent");
+    assert_eq!(halting.expect_hit(half.guid).files[0].name, file.name);
+    let copies = there.received(kind::QUERY).iter().filter(|m| m.guid == half.guid).count();
+    assert_eq!(copies, 1);
+    shaking.write_all(b"peer: False\r\n\r\n").expect("sent");
+    let mut answer = [0; 16];
+    shaking.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"GNUTELLA/0.6 200");
+    for link in [&there, &beside, &here, &halting] {
+        assert_eq!(link.closed(), None);
+    }
+    assert_eq!(joined(&node), 4.0, "figures go on");
 }
 
 #[test]
@@ -184,7 +264,7 @@ fn two_nodes_route_a_search_across() {
     let mut guids = Vec::new();
     let hit = until("a hit from the other node's leaf", || {
         guids.push(searching.search(&here, &Query::words("merlin symphony")).expect("sent"));
-        here.find(std::time::Duration::from_secs(1), |m| m.kind == kind::HIT && guids.contains(&m.guid)).ok()
+        here.find(Duration::from_secs(1), |m| m.kind == kind::HIT && guids.contains(&m.guid)).ok()
     });
     let hit = wire::Hit::decode(&hit.payload).expect("a well-formed hit");
     assert_eq!((hit.address, hit.files[0].name.as_str()), (sharing.address(), file.name.as_str()));

@@ -1,5 +1,7 @@
 //! Counting what arrives: the time of sending travels in a query's GUID.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use eep_tests::wire::{Guid, kind};
@@ -33,6 +35,57 @@ fn read_stamp(header: &[u8]) -> (Duration, usize) {
     (Duration::from_micros(u64::from(us)), usize::from(u16::from_le_bytes([header[9], header[10]])))
 }
 
+/// Which of its thread's queries it was. Not to be relied on where the ultrapeer replies out of band.
+fn read_sequence(header: &[u8]) -> usize {
+    u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize
+}
+
+/// Every query of one thread by itself, and the longest time without any.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    /// Set from when on silences count as [`Self::silence`] and no more as [`Self::silence_before`].
+    pub(super) begun: Arc<AtomicBool>,
+    seen: Vec<u64>,
+    pub(super) distinct: u64,
+    pub(super) doubled: u64,
+    heard_at: Option<Duration>,
+    pub(super) silence_before: Duration,
+    pub(super) silence: Duration,
+}
+
+impl Ledger {
+    pub(super) fn new(begun: &Arc<AtomicBool>) -> Self {
+        Self { begun: Arc::clone(begun), ..Self::default() }
+    }
+
+    fn note(&mut self, now: Duration, sequence: usize) {
+        let (word, bit) = (sequence / 64, 1_u64 << (sequence % 64));
+        if self.seen.len() <= word {
+            self.seen.resize(word + 1_024, 0);
+        }
+        if self.seen[word] & bit == 0 {
+            self.seen[word] |= bit;
+            self.distinct += 1;
+        } else {
+            self.doubled += 1;
+        }
+        let silence = now - self.heard_at.replace(now).unwrap_or(now);
+        let longest = match self.begun.load(Ordering::Relaxed) {
+            true => &mut self.silence,
+            false => &mut self.silence_before,
+        };
+        *longest = silence.max(*longest);
+    }
+
+    /// Adds another thread's. A silence is each thread's own, and the longest counts.
+    fn merge(&mut self, other: &Self) {
+        self.distinct += other.distinct;
+        self.doubled += other.doubled;
+        self.silence_before = self.silence_before.max(other.silence_before);
+        self.silence = self.silence.max(other.silence);
+    }
+}
+
 /// What one thread's peers have heard.
 #[derive(Debug)]
 pub(super) struct Meter {
@@ -47,6 +100,8 @@ pub(super) struct Meter {
     pub(super) heard_of: Vec<u64>,
     /// Which peers have heard anything.
     pub(super) reached: Vec<bool>,
+    /// Which queries came twice, and how long none came; only where that was asked for.
+    pub(super) ledger: Option<Ledger>,
 }
 
 impl Meter {
@@ -59,6 +114,7 @@ impl Meter {
             misrouted: 0,
             heard_of: vec![0; senders],
             reached: vec![false; peers],
+            ledger: None,
         }
     }
 
@@ -75,6 +131,9 @@ impl Meter {
     pub(super) fn merge(&mut self, other: &Self) {
         self.latency_ns.add(&other.latency_ns).expect("the same bounds");
         self.misrouted += other.misrouted;
+        if let (Some(all), Some(one)) = (&mut self.ledger, &other.ledger) {
+            all.merge(one);
+        }
     }
 
     /// The latency lines of a report.
@@ -106,8 +165,11 @@ impl Sink for Meter {
         }
         self.reached[conn] = true;
         if sent >= self.span.0 && sent < self.span.1 {
-            let took = self.epoch.elapsed().saturating_sub(sent).as_nanos() as u64;
-            self.latency_ns.saturating_record(took);
+            let now = self.epoch.elapsed();
+            self.latency_ns.saturating_record(now.saturating_sub(sent).as_nanos() as u64);
+            if let Some(ledger) = &mut self.ledger {
+                ledger.note(now, read_sequence(header));
+            }
         }
     }
 }

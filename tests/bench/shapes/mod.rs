@@ -9,6 +9,7 @@ mod meter;
 mod pace;
 pub(crate) mod proxylets;
 pub(crate) mod relay;
+pub(crate) mod swap;
 
 use std::time::Duration;
 

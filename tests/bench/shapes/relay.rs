@@ -2,15 +2,16 @@
 //!
 //! Each thread has its share of the leaves, and its leaves search for one another, so that threads share nothing.
 
-use std::sync::Barrier;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use super::compose::Composer;
-use super::meter::{Meter, Samples, cpu_figures, sample};
+use super::meter::{Ledger, Meter, Samples, cpu_figures, sample};
 use super::pace::{Senders, drive};
 use super::{COMMON_WORDS, Load};
 use crate::report::Report;
-use crate::swarm::{Kind, Target, Worker};
+use crate::swarm::{Kind, Phase, Target, Worker};
 use crate::words::Words;
 
 /// How long queries that are under way at the end may still take.
@@ -36,27 +37,74 @@ pub(crate) struct Args {
     pub(crate) threads: usize,
 }
 
-/// What one thread brings back.
-struct Share {
-    meter: Meter,
-    sent: u64,
+impl Args {
+    fn threads(&self) -> usize {
+        self.threads.clamp(1, (self.leaves / 2).max(1))
+    }
+}
+
+/// What one thread brings back, or all of them.
+pub(super) struct Share {
+    pub(super) meter: Meter,
+    pub(super) sent: u64,
+    /// Leaves that the ultrapeer has let go, where that does not end the run.
+    pub(super) gone: u64,
+}
+
+/// How the leaves behave in other shapes.
+#[derive(Debug)]
+pub(super) struct Manner {
+    /// Handshakes under way at a time, in each thread.
+    pub(super) at_once: usize,
+    /// Where a leaf that is let go is counted and the others go on: from when on silences count.
+    pub(super) watched: Option<Arc<AtomicBool>>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Report, String> {
-    let threads = args.threads.clamp(1, (args.leaves / 2).max(1));
+    let words = Words::new(args.leaves, COMMON_WORDS);
+    let manner = Manner { at_once: args.leaves, watched: None };
+    let (total, usage) = under_load(args, &words, &manner, |clock| measure(args, clock))?;
+    Ok(report(args, total.sent, &total.meter, usage))
+}
+
+/// When the load began and how long it has gone on.
+pub(super) struct Clock {
+    epoch: Instant,
+    began: Duration,
+}
+
+impl Clock {
+    /// For how long the load has run, its warmup included.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.epoch.elapsed().saturating_sub(self.began)
+    }
+
+    /// Sleeps until the load has run so long.
+    pub(super) fn sleep_until(&self, at: Duration) {
+        std::thread::sleep(at.saturating_sub(self.elapsed()));
+    }
+}
+
+/// Lets leaves join and search for one another, and does something `meanwhile`.
+pub(super) fn under_load<T>(
+    args: &Args,
+    words: &Words,
+    manner: &Manner,
+    meanwhile: impl FnOnce(&Clock) -> Result<T, String>,
+) -> Result<(Share, T), String> {
+    let threads = args.threads();
     if args.leaves < 2 {
         return Err("--leaves: one to ask and one to answer are the least".to_owned());
     }
-    let words = Words::new(args.leaves, COMMON_WORDS);
     let epoch = Instant::now();
     let (ready, go) = (Barrier::new(threads + 1), Barrier::new(threads + 1));
-    let (shares, usage) = std::thread::scope(|scope| {
+    let (shares, done) = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|t| {
-                let (words, ready, go) = (&words, &ready, &go);
+                let (ready, go) = (&ready, &go);
                 scope.spawn(move || {
                     let leaves: Vec<usize> = (t..args.leaves).step_by(threads).collect();
-                    let prepared = Relay::prepare(args, words, &leaves, epoch);
+                    let prepared = Relay::prepare(args, words, manner, &leaves, epoch);
                     ready.wait();
                     go.wait();
                     prepared?.run()
@@ -64,38 +112,39 @@ pub(crate) fn run(args: &Args) -> Result<Report, String> {
             })
             .collect();
         ready.wait();
-        let began = epoch.elapsed();
+        let clock = Clock { epoch, began: epoch.elapsed() };
         go.wait();
-        let usage = measure(args, epoch, began);
+        let done = meanwhile(&clock);
         let shares: Result<Vec<Share>, String> =
             workers.into_iter().map(|w| w.join().map_err(|_| "a thread panicked".to_owned())?).collect();
-        (shares, usage)
+        (shares, done)
     });
-    let (shares, usage) = (shares?, usage?);
-
-    let mut total = Meter::new(epoch, 0, 0);
-    let mut sent = 0;
-    for share in &shares {
-        total.merge(&share.meter);
-        sent += share.sent;
+    let mut total = Share { meter: Meter::new(epoch, 0, 0), sent: 0, gone: 0 };
+    total.meter.ledger = manner.watched.as_ref().map(Ledger::new);
+    for share in shares? {
+        total.meter.merge(&share.meter);
+        total.sent += share.sent;
+        total.gone += share.gone;
     }
-    Ok(report(args, threads, sent, &total, usage))
+    Ok((total, done?))
 }
 
-fn measure(args: &Args, epoch: Instant, began: Duration) -> Result<Samples, String> {
-    let until = |at: Duration| std::thread::sleep((began + at).saturating_sub(epoch.elapsed()));
-    until(args.load.warmup());
+fn measure(args: &Args, clock: &Clock) -> Result<Samples, String> {
+    clock.sleep_until(args.load.warmup());
     let before = sample(args.target.pid)?;
-    until(args.load.warmup() + args.load.measured());
+    clock.sleep_until(args.load.warmup() + args.load.measured());
     let after = sample(args.target.pid)?;
     Ok(before.zip(after))
 }
 
-fn report(args: &Args, threads: usize, sent: u64, total: &Meter, usage: Samples) -> Report {
+fn report(args: &Args, sent: u64, total: &Meter, usage: Samples) -> Report {
     let seconds = args.load.measured().as_secs_f64();
     let received = total.received();
     let mut report = Report::new("relay");
-    report.setting("target", args.target.target).setting("leaves", args.leaves).setting("threads", threads);
+    report
+        .setting("target", args.target.target)
+        .setting("leaves", args.leaves)
+        .setting("threads", args.threads());
     match args.load.rate {
         Some(rate) => report.setting("rate", rate).setting("batch", args.load.batch),
         None => report.setting("window", args.load.window),
@@ -124,12 +173,19 @@ struct Relay<'a> {
 }
 
 impl<'a> Relay<'a> {
-    fn prepare(args: &'a Args, words: &'a Words, leaves: &[usize], epoch: Instant) -> Result<Self, String> {
+    fn prepare(
+        args: &'a Args,
+        words: &'a Words,
+        manner: &Manner,
+        leaves: &[usize],
+        epoch: Instant,
+    ) -> Result<Self, String> {
         let mut worker = Worker::new().map_err(|e| e.to_string())?;
         let specs = leaves.iter().map(|leaf| args.target.spec(*leaf, Kind::Leaf, words.table(*leaf)));
-        worker.join(specs, leaves.len())?;
+        worker.join(specs, manner.at_once.clamp(1, leaves.len()))?;
         let mut meter = Meter::new(epoch, leaves.len(), leaves.len());
         meter.expect(words, leaves.iter().copied());
+        meter.ledger = manner.watched.as_ref().map(Ledger::new);
         let compose = Composer::new(words, args.load.more_words, leaves[0]);
         let mut relay = Self { args, words, leaves: leaves.to_vec(), worker, meter, epoch, compose };
         relay.settle()?;
@@ -174,7 +230,9 @@ impl<'a> Relay<'a> {
         while self.epoch.elapsed() < drained && self.meter.received() < sent {
             self.turn(Duration::from_millis(10))?;
         }
-        Ok(Share { meter: self.meter, sent })
+        let gone =
+            self.worker.conns.iter().filter(|conn| matches!(conn.phase, Phase::Gone(_))).count() as u64;
+        Ok(Share { meter: self.meter, sent, gone })
     }
 
     fn write(&mut self, sender: usize, to: usize, at: Duration) {
@@ -212,8 +270,8 @@ impl Senders for Relay<'_> {
     fn turn(&mut self, limit: Duration) -> Result<(), String> {
         self.worker.turn(limit, &mut self.meter).map_err(|e| e.to_string())?;
         match self.worker.first_gone() {
-            Some(why) => Err(format!("the ultrapeer let a leaf go: {why}")),
-            None => Ok(()),
+            Some(why) if self.meter.ledger.is_none() => Err(format!("the ultrapeer let a leaf go: {why}")),
+            _ => Ok(()),
         }
     }
 }

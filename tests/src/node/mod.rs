@@ -3,7 +3,7 @@
 mod files;
 mod metrics;
 
-pub use files::{eep_binary, proxylet, sha256};
+pub use files::{eep_binary, other_version, proxylet, sha256};
 pub use metrics::Metrics;
 
 use std::fs::File;
