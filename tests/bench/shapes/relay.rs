@@ -220,7 +220,9 @@ impl<'a> Relay<'a> {
     }
 
     fn run(mut self) -> Result<Share, String> {
-        let start = self.epoch.elapsed() + self.args.load.warmup();
+        // In whole microseconds, as GUIDs carry the time: else a query at the very beginning is sent and never counted.
+        let start = (self.epoch.elapsed() + self.args.load.warmup()).as_micros();
+        let start = Duration::from_micros(start as u64);
         let span = (start, start + self.args.load.measured());
         self.meter.span = span;
         self.meter.misrouted = 0;
