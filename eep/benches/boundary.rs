@@ -17,7 +17,7 @@ use eep::proxylet::digest::Digest;
 use eep::proxylet::limits::Limits;
 use eep::proxylet::measure::Measured;
 use eep::proxylet::runtime::{Runtime, RuntimeConfig};
-use eep::proxylet::service::{OnTrap, ServiceSpec};
+use eep::proxylet::service::{OnTrap, ServiceSpec, Vouched};
 use eep::state::State;
 use tempfile::TempDir;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -55,6 +55,7 @@ fn spec(runtime: &Runtime, code: &[u8]) -> ServiceSpec {
         config: serde_json::Map::new(),
         fresh: true,
         log: Arc::new(LogRing::new()),
+        vouched: Vouched::always(),
     }
 }
 

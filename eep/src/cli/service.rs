@@ -17,8 +17,10 @@ pub(super) struct Service {
     pub(super) version: String,
     pub(super) url: String,
     pub(super) pinned: bool,
-    pub(super) on_trap: String,
+    pub(super) on_trap: Value,
     pub(super) wanted: String,
+    #[serde(default)]
+    pub(super) signers: Vec<Signer>,
     pub(super) about: String,
     pub(super) hint: Option<String>,
     pub(super) grants: Vec<String>,
@@ -56,6 +58,12 @@ pub(super) struct Trap {
     pub(super) at_s: f64,
     #[serde(default)]
     pub(super) backtrace: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Signer {
+    pub(super) key: String,
+    pub(super) label: String,
 }
 
 #[derive(Debug, Deserialize)]

@@ -70,9 +70,16 @@ fn of_service(s: &Service) -> String {
     }
     row(rows, "from", &s.url);
     row(rows, "sha256", &format!("{}{}", s.digest, if s.pinned { " (pinned)" } else { "" }));
+    for (i, signer) in s.signers.iter().enumerate() {
+        row(
+            rows,
+            if i == 0 { "signed by" } else { "" },
+            format!("{} {}", signer.key, signer.label).trim_end(),
+        );
+    }
     row(rows, "granted", &if s.grants.is_empty() { "nothing".to_owned() } else { s.grants.join(", ") });
     row(rows, "limits", &pairs(&s.limits));
-    row(rows, "on trap", &s.on_trap);
+    row(rows, "on trap", &on_trap(&s.on_trap));
     if s.wanted == "stopped" {
         row(rows, "wanted", "stopped, also after the node starts again");
     }
@@ -111,6 +118,15 @@ fn of_service(s: &Service) -> String {
         row(rows, "try", hint);
     }
     out
+}
+
+/// `restart`, or `fail-open, to 192.0.2.1:6346`.
+fn on_trap(policy: &Value) -> String {
+    match (policy, &policy["fail-open"]["to"]) {
+        (_, Value::String(to)) => format!("fail-open, to {to}"),
+        (Value::String(policy), _) => policy.clone(),
+        (other, _) => other.to_string(),
+    }
 }
 
 /// `key=value` pairs in a line; a value that is a text stands without quotes.

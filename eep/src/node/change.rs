@@ -62,7 +62,8 @@ impl Node {
             return Ok(held.view());
         }
         let brought = self.bring(&held.desired.url, Some(held.desired.sha256), &|_| {}).await?;
-        held.settle(&brought.code)?;
+        held.settle(&brought)?;
+        release(&held).await;
         let engine = self.start_engine(&held, &brought.code, false).await?;
         held.desired.wanted = Wanted::Running;
         if let Err(problem) = self.keep(&held.desired, brought).await {
@@ -123,7 +124,7 @@ impl Node {
     /// Gives a service another configuration, other code, other grants or limits.
     ///
     /// A configuration alone is handed to the running instance. Other code, limits and further grants take a new
-    /// instance, which takes over all that the service holds: no connection ends. Where grants are taken away, the
+    /// instance, which takes over all that the service holds: no connection ends. Where the operator takes grants away, the
     /// service is stopped and started again with its state, so that nothing lives on that was made with them.
     ///
     /// # Errors
@@ -166,6 +167,7 @@ impl Node {
         health: &Health,
         on: OnProgress<'_>,
     ) -> Result<ServiceView, Box<Problem>> {
+        next.signers = Arc::clone(&brought.signers);
         let running = held.engine.clone().filter(alive);
         match running {
             None if next.desired.wanted == Wanted::Stopped => self.keep(&next.desired, brought).await?,
@@ -174,7 +176,7 @@ impl Node {
                 next.engine = Some(engine);
             }
             Some(engine)
-                if next.grants.cover(&held.grants)
+                if !narrows(&held, &next)
                     && self.swap(&held, &next, &engine, &brought, health, on).await? =>
             {
                 next.engine = Some(engine);
@@ -225,6 +227,7 @@ impl Node {
         if let Some(engine) = &running {
             engine.stop(DRAIN).await.map_err(|e| refusals::control(&held.desired.name, &e))?;
         }
+        release(held).await;
         let saved = self.saved(&held.desired.name).await;
         let problem = match self.start_engine(next, &brought.code, false).await {
             Ok(engine) => match self.keep(&next.desired, brought).await {
@@ -280,6 +283,19 @@ impl Node {
     pub(super) async fn update(&self, desired: &Desired) -> Result<(), Box<Problem>> {
         let (state, desired) = (Arc::clone(&self.state), desired.clone());
         blocking(move || state.update(&desired)).await?.map_err(Into::into)
+    }
+}
+
+/// Whether the operator takes rights away. Code that asks for less than the code before it does not.
+fn narrows(held: &Held, next: &Held) -> bool {
+    matches!(next.desired.granted, Granted::Listed(_)) && !next.grants.cover(&held.grants)
+}
+
+/// Has a service that failed give up the addresses that it still keeps.
+async fn release(held: &Held) {
+    if let Some(engine) = held.engine.as_ref().filter(|engine| !alive(engine)) {
+        // One that is too busy to be told keeps them; whoever starts then hears of it.
+        let _ = engine.stop(DRAIN).await;
     }
 }
 
@@ -340,10 +356,12 @@ fn changed(held: &Held, change: &Change, code: &Code) -> Result<Held, Box<Proble
 
 impl Held {
     /// Takes over what the code says: its configuration's defaults, what it asks for.
-    pub(super) fn settle(&mut self, code: &Code) -> Result<(), Box<Problem>> {
+    pub(super) fn settle(&mut self, brought: &Brought) -> Result<(), Box<Problem>> {
+        let code = &brought.code;
         self.config = configured(code, &self.desired.config)?;
         self.grants = rights::of(&self.desired.granted, code, &self.desired.url, &self.config)?;
         self.manifest = code.manifest().clone();
+        self.signers = Arc::clone(&brought.signers);
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use crate::config::{ServiceEntry, ServiceName, Source};
 use crate::host::grant::{Grant, Grants};
 use crate::node::progress::{OnProgress, Progress};
 use crate::node::rights::{self, Asked, Trust};
+use crate::node::verify::Verified;
 use crate::node::view::ServiceView;
 use crate::node::{DRAIN, Held, Node, Reserved, blocking, lock, refusals};
 use crate::observe::log_ring::LogRing;
@@ -16,6 +17,7 @@ use crate::problem::Problem;
 use crate::proxylet::code::Code;
 use crate::proxylet::digest::Digest;
 use crate::proxylet::service::{Service, ServiceSpec};
+use crate::proxylet::trust::Signer;
 use crate::state::desired::{Desired, Granted, Wanted};
 
 /// Code, its bytes, and the file of signatures that vouched for it; empty where none were asked for.
@@ -23,6 +25,7 @@ pub(super) struct Brought {
     pub(super) code: Code,
     pub(super) bytes: Vec<u8>,
     pub(super) signatures: Vec<u8>,
+    pub(super) signers: Arc<[Signer]>,
 }
 
 impl Node {
@@ -88,6 +91,7 @@ impl Node {
         let (state, name) = (Arc::clone(&self.state), held.desired.name.clone());
         blocking(move || state.forget(name.as_str())).await??;
         on(Progress::Starting);
+        held.signers = Arc::clone(&brought.signers);
         let engine = self.start_engine(&held, &brought.code, true).await?;
         let (state, desired) = (Arc::clone(&self.state), held.desired.clone());
         if let Err(error) = blocking(move || state.put(&desired, &brought.bytes, &brought.signatures)).await?
@@ -146,12 +150,27 @@ impl Node {
         wanted: Option<Digest>,
         kept: bool,
     ) -> Result<Brought, Box<Problem>> {
-        let (bytes, signatures) = self.verify(url, bytes, wanted, kept).await?;
+        let Verified { bytes, signatures, signers } = self.verify(url, bytes, wanted, kept).await?;
         let runtime = Arc::clone(&self.runtime);
         let (prepared, bytes) = blocking(move || (runtime.prepare(&bytes, wanted), bytes)).await?;
         match prepared {
-            Ok(code) => Ok(Brought { code, bytes, signatures }),
+            Ok(code) => Ok(Brought { code, bytes, signatures, signers: signers.into() }),
             Err(error) => Err(refusals::load(url, &error)),
+        }
+    }
+
+    /// What a service's engine is made of. `fresh` passes over a state that was saved.
+    pub(super) fn spec(&self, held: &Held, code: &Code, fresh: bool) -> ServiceSpec {
+        ServiceSpec {
+            name: held.desired.name.to_string(),
+            code: code.clone(),
+            grants: held.grants.clone(),
+            limits: held.desired.limits.clone(),
+            on_trap: held.desired.on_trap,
+            config: held.config.clone(),
+            fresh,
+            log: Arc::clone(&held.log),
+            vouched: self.vouched(held),
         }
     }
 
@@ -163,7 +182,9 @@ impl Node {
         fresh: bool,
     ) -> Result<Service, Box<Problem>> {
         let (name, url) = (&held.desired.name, &held.desired.url);
-        Service::start(&self.runtime, held.spec(code, fresh)).await.map_err(|e| refusals::start(name, url, e))
+        Service::start(&self.runtime, self.spec(held, code, fresh))
+            .await
+            .map_err(|e| refusals::start(name, url, e))
     }
 }
 
@@ -184,23 +205,9 @@ impl Held {
         Ok(Self::with(desired, code, grants, config))
     }
 
-    /// What its engine is made of. `fresh` passes over a state that was saved.
-    pub(super) fn spec(&self, code: &Code, fresh: bool) -> ServiceSpec {
-        ServiceSpec {
-            name: self.desired.name.to_string(),
-            code: code.clone(),
-            grants: self.grants.clone(),
-            limits: self.desired.limits.clone(),
-            on_trap: self.desired.on_trap,
-            config: self.config.clone(),
-            fresh,
-            log: Arc::clone(&self.log),
-        }
-    }
-
     pub(super) fn with(desired: Desired, code: &Code, grants: Grants, config: Map<String, Value>) -> Self {
         let (manifest, log) = (code.manifest().clone(), Arc::new(LogRing::new()));
-        Self { desired, manifest, grants, config, log, engine: None, down: None }
+        Self { desired, manifest, grants, config, log, signers: Arc::default(), engine: None, down: None }
     }
 }
 

@@ -11,6 +11,7 @@
 //! | `restore` | what was wanted before, after the node starts |
 //! | `mesh` | what other nodes are told |
 //! | `verify` | whether enough trusted keys vouch for code |
+//! | `distrust` | whether they still do while it runs |
 //! | `rights` | what a service is granted |
 //! | [`view`], [`progress`] | what is shown |
 //! | `refusals` | what went wrong below, in the shape in which it is told |
@@ -18,6 +19,7 @@
 //! Every change is made in the order: try it, write it down, answer. A change that fails leaves everything as it was.
 
 mod change;
+mod distrust;
 mod load;
 mod mesh;
 pub mod progress;
@@ -50,7 +52,7 @@ use crate::proxylet::runtime::{Runtime, RuntimeConfig};
 use crate::proxylet::service::Service;
 use crate::proxylet::state_store::StateStore;
 use crate::proxylet::status::{State as Life, Status};
-use crate::proxylet::trust::Trust;
+use crate::proxylet::trust::{Signer, Trust};
 use crate::state::State;
 use crate::state::desired::{Desired, Wanted};
 
@@ -91,6 +93,8 @@ struct Held {
     /// Its whole configuration.
     config: Map<String, Value>,
     log: Arc<LogRing>,
+    /// Who vouched for its code; nobody where none was asked for.
+    signers: Arc<[Signer]>,
     /// The last run of it; none where it has not run since the node started.
     engine: Option<Service>,
     /// Why it does not run though it is wanted.
@@ -268,6 +272,7 @@ impl Held {
             pinned: self.desired.pinned,
             on_trap: self.desired.on_trap,
             health: self.desired.health.clone(),
+            signers: self.signers.iter().map(Signer::view).collect(),
             about: self.manifest.about.clone(),
             hint,
             config: self.config.clone(),

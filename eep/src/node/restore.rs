@@ -8,10 +8,9 @@ use serde_json::Map;
 
 use crate::config::{ServiceEntry, ServiceName, Source};
 use crate::host::grant::Grants;
-use crate::node::load::Brought;
 use crate::node::rights::Trust;
 use crate::node::view::ServiceView;
-use crate::node::{Held, Node, lock};
+use crate::node::{Held, Node, distrust, lock};
 use crate::observe::log_ring::LogRing;
 use crate::problem::Problem;
 use crate::proxylet::manifest::Manifest;
@@ -70,10 +69,15 @@ impl Node {
     /// Tries services that are down, each after a pause that grows, until the node ends.
     pub async fn look_after(&self) {
         let mut ending = self.ending();
+        let mut looked = Instant::now();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 _ = ending.wait_for(|ending| *ending) => return,
+            }
+            if looked.elapsed() >= distrust::LOOK_EVERY {
+                looked = Instant::now();
+                self.end_distrusted().await;
             }
             let due: Vec<ServiceName> = {
                 let services = lock(&self.services);
@@ -110,7 +114,7 @@ impl Node {
 
     async fn try_come_back(&self, held: &mut Held) -> Result<(), Box<Problem>> {
         let brought = self.bring(&held.desired.url, Some(held.desired.sha256), &|_| {}).await?;
-        held.settle(&brought.code)?;
+        held.settle(&brought)?;
         if held.desired.wanted == Wanted::Running {
             held.engine = Some(self.start_engine(held, &brought.code, false).await?);
         }
@@ -165,7 +169,8 @@ impl Node {
     /// # Errors
     /// It could not be loaded.
     pub async fn ensure(&self, url: &Source) -> Result<ServiceView, Box<Problem>> {
-        let Brought { code, bytes, signatures } = self.bring(url, None, &|_| {}).await?;
+        let brought = self.bring(url, None, &|_| {}).await?;
+        let code = brought.code.clone();
         let known = {
             let services = lock(&self.services);
             services.values().find(|held| held.desired.name.as_str() == code.manifest().name).cloned()
@@ -193,7 +198,7 @@ impl Node {
         next.log = Arc::clone(&held.log);
         let mut health = next.desired.health.clone();
         health.window_ms = health.window_ms.min(WATCHED_WINDOW_MS);
-        self.exchange(held, next, Brought { code, bytes, signatures }, &health, &|_| {}).await
+        self.exchange(held, next, brought, &health, &|_| {}).await
     }
 }
 
@@ -216,6 +221,7 @@ impl Held {
             grants,
             config: Map::new(),
             log: Arc::new(LogRing::new()),
+            signers: Arc::default(),
             engine: None,
             down: None,
         }

@@ -38,7 +38,7 @@ impl Node {
     ) -> Result<bool, Box<Problem>> {
         let refused = |error| refusals::swap(&held.desired.name, &next.desired.url, error);
         on(Progress::Starting);
-        let mut probation = match engine.swap(next.spec(&brought.code, false)).await {
+        let mut probation = match engine.swap(self.spec(next, &brought.code, false)).await {
             Ok(probation) => probation,
             Err(SwapError::Control(ControlError::NotRunning)) => return Ok(false),
             Err(error) => return Err(refused(error)),

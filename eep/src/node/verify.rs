@@ -6,32 +6,39 @@ use crate::config::Source;
 use crate::node::{Node, blocking, refusals};
 use crate::problem::Problem;
 use crate::proxylet::digest::Digest;
-use crate::proxylet::trust::TrustError;
+use crate::proxylet::trust::{Signer, TrustError};
+
+/// Bytes, the file of signatures that vouched for them, and whose these are; empty where none were asked for.
+pub(super) struct Verified {
+    pub(super) bytes: Vec<u8>,
+    pub(super) signatures: Vec<u8>,
+    pub(super) signers: Vec<Signer>,
+}
 
 impl Node {
-    /// Gives the bytes back with the signatures that vouch for them; without, where the node asks for none. For kept
-    /// code the kept signatures count, and where they do not suffice, those that are beside its source now.
+    /// Gives the bytes back with the signatures that vouch for them and their signers; without, where the node asks for
+    /// none. For kept code the kept signatures count, and where they do not suffice, those that are beside its source now.
     pub(super) async fn verify(
         &self,
         url: &Source,
         bytes: Vec<u8>,
         wanted: Option<Digest>,
         kept: bool,
-    ) -> Result<(Vec<u8>, Vec<u8>), Box<Problem>> {
+    ) -> Result<Verified, Box<Problem>> {
         if self.trust.is_none() {
-            return Ok((bytes, Vec::new()));
+            return Ok(Verified { bytes, signatures: Vec::new(), signers: Vec::new() });
         }
         let digest = Digest::of(&bytes);
         // Not the code that was asked for: it is refused for that, whoever signed it.
         if wanted.is_some_and(|wanted| wanted != digest) {
-            return Ok((bytes, Vec::new()));
+            return Ok(Verified { bytes, signatures: Vec::new(), signers: Vec::new() });
         }
         let (mut bytes, mut refused) = (bytes, None);
         if kept {
             let signatures = self.state.signatures(&digest)?;
             let (judged, back) = self.judge(bytes, signatures).await?;
             match judged {
-                Ok(signatures) => return Ok((back, signatures)),
+                Ok((signatures, signers)) => return Ok(Verified { bytes: back, signatures, signers }),
                 Err(error) => refused = Some(refusals::trust(url, &error)),
             }
             bytes = back;
@@ -44,11 +51,11 @@ impl Node {
             (fetched, _) => fetched?,
         };
         let (judged, bytes) = self.judge(bytes, signatures).await?;
-        let signatures = judged.map_err(|error| refusals::trust(url, &error))?;
+        let (signatures, signers) = judged.map_err(|error| refusals::trust(url, &error))?;
         if kept {
             self.state.put_signatures(&digest, &signatures)?;
         }
-        Ok((bytes, signatures))
+        Ok(Verified { bytes, signatures, signers })
     }
 
     /// What signatures are worth for these bytes, on a thread that may compute.
@@ -56,12 +63,12 @@ impl Node {
         &self,
         bytes: Vec<u8>,
         signatures: Vec<u8>,
-    ) -> Result<(Result<Vec<u8>, TrustError>, Vec<u8>), Box<Problem>> {
+    ) -> Result<(Result<(Vec<u8>, Vec<Signer>), TrustError>, Vec<u8>), Box<Problem>> {
         let trust = self.trust.clone();
         blocking(move || {
-            let judged =
-                trust.map_or(Ok(()), |trust| trust.check(&bytes, &signatures, SystemTime::now()).map(|_| ()));
-            (judged.map(|()| signatures), bytes)
+            let signers =
+                trust.map_or(Ok(Vec::new()), |trust| trust.check(&bytes, &signatures, SystemTime::now()));
+            (signers.map(|signers| (signatures, signers)), bytes)
         })
         .await
     }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::config::health::Health;
 use crate::proxylet::service::OnTrap;
 use crate::proxylet::status::{Listening, Protocol, State, Status};
+use crate::proxylet::trust::SignerView;
 use crate::state::desired::Wanted;
 
 /// A service: what is wanted of it and how it is.
@@ -26,6 +27,8 @@ pub struct ServiceView {
     pub on_trap: OnTrap,
     /// How a new version of its code shows that it is well.
     pub health: Health,
+    /// Whose signatures let its code run; empty where the node asks for none.
+    pub signers: Vec<SignerView>,
     /// What the proxylet says of itself.
     pub about: String,
     /// What to try with it while it runs, in a sentence.

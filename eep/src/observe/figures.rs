@@ -74,6 +74,7 @@ pub(crate) struct Figures {
     pub(crate) connections_accepted: Figure,
     pub(crate) connections_refused: Figure,
     pub(crate) connections_overrun: Figure,
+    pub(crate) connections_passed_on: Figure,
     pub(crate) datagrams_dropped: Figure,
     pub(crate) timers_refused: Figure,
     pub(crate) log_lines_dropped: Figure,

@@ -130,7 +130,7 @@ impl Page {
 
 type Own = (SeriesKind, &'static str, &'static str, f64);
 
-fn own_figures(f: &Figures) -> [Own; 15] {
+fn own_figures(f: &Figures) -> [Own; 16] {
     use SeriesKind::{Counter, Gauge};
     let n = |figure: &crate::observe::figures::Figure| figure.get() as f64;
     [
@@ -175,6 +175,12 @@ fn own_figures(f: &Figures) -> [Own; 15] {
             "eep_service_connections_overrun_total",
             "Connections closed because too much waited to be sent.",
             n(&f.connections_overrun),
+        ),
+        (
+            Counter,
+            "eep_service_connections_passed_on_total",
+            "Connections passed on while the service did not run (`on-trap: fail-open`).",
+            n(&f.connections_passed_on),
         ),
         (
             Counter,

@@ -91,6 +91,6 @@ pub(crate) fn bring_up(
 pub(crate) fn show(life: &Life, env: &Env) {
     env.net.borrow_mut().flush_dirty(&mut env.inbox.borrow_mut());
     env.listening_changed.set(false);
-    life.enter(State::Running, None);
     life.publish_listening(env);
+    life.enter(State::Running, None);
 }

@@ -136,6 +136,9 @@ pub enum StartError {
     /// The proxylet trapped while it started.
     #[error("it trapped while it started: {0}")]
     Trapped(TrapReport),
+    /// Those who vouched for the code are not trusted any more.
+    #[error("its code may not run any more: {0}")]
+    Distrusted(String),
     /// The system gave no thread, memory or descriptor.
     #[error("the system: {0}")]
     System(#[from] io::Error),

@@ -1,6 +1,7 @@
 //! A service as the rest of the node sees it: started, ordered, asked.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,13 +29,24 @@ use crate::proxylet::trap::TrapReport;
 
 /// What follows a trap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum OnTrap {
-    /// The service is started again with its last checkpoint, after a pause that grows with each trap in a row.
+    /// The service is started again with its last checkpoint, after a pause that grows with each trap in a row. Its
+    /// listeners stay open: whoever connects meanwhile waits.
     #[default]
     Restart,
-    /// The service stays down.
+    /// The service stays down, and its listeners are closed: whoever connects is refused, and another program may have
+    /// the addresses.
     Stop,
+    /// The service stays down, and its listeners stay bound: whoever connects is cut off at once, and no other program
+    /// can answer at these addresses until an operator decides.
+    FailClosed,
+    /// As `restart`; whoever connects meanwhile is passed on to this address, and what they say is seen by nobody here.
+    FailOpen {
+        /// Where to.
+        #[schema(value_type = String)]
+        to: SocketAddr,
+    },
 }
 
 /// What a service is made of.
@@ -56,6 +68,38 @@ pub struct ServiceSpec {
     pub fresh: bool,
     /// Where its lines go. Give the same one again so that the log outlives a stop.
     pub log: Arc<LogRing>,
+    /// Whether its code may still run, asked before it is started again after a trap.
+    pub vouched: Vouched,
+}
+
+/// Says whether code may still run, or why not.
+#[derive(Clone)]
+pub struct Vouched(Option<Arc<Ask>>);
+
+type Ask = dyn Fn() -> Result<(), String> + Send + Sync;
+
+impl Vouched {
+    /// It may.
+    #[must_use]
+    pub fn always() -> Self {
+        Self(None)
+    }
+
+    /// This says whether. It may block for as long as it takes to read some files.
+    #[must_use]
+    pub fn by(ask: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(ask)))
+    }
+
+    pub(crate) fn ask(&self) -> Result<(), String> {
+        self.0.as_ref().map_or(Ok(()), |ask| ask())
+    }
+}
+
+impl fmt::Debug for Vouched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Vouched(..)" } else { "Vouched" })
+    }
 }
 
 /// A service that was started. Cheap to clone; all clones mean the same service. When the last one is dropped the

@@ -13,6 +13,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use crate::host::Env;
 use crate::host::clock::ServiceClock;
 use crate::host::legacy::Mark;
+use crate::host::net::relay::Meanwhile;
 use crate::proxylet::backoff::Backoff;
 use crate::proxylet::begin::{begin, make_env};
 use crate::proxylet::driver::{Driver, End};
@@ -200,15 +201,26 @@ impl Supervisor<'_> {
     /// Makes the next instance after a trap, as `on-trap` says; none where there is to be none.
     async fn revive(&mut self, env: &Rc<Env>, mut ran: Duration, mut why: String) -> Option<Instance> {
         loop {
-            if self.spec.on_trap == OnTrap::Stop {
-                self.life.enter(State::Failed, Some(why));
-                return None;
-            }
-            // The peers wait meanwhile.
             env.shelve();
+            match self.spec.on_trap {
+                OnTrap::Stop => {
+                    self.life.enter(State::Failed, Some(why));
+                    return None;
+                }
+                OnTrap::FailClosed => {
+                    self.stay_closed(env, why).await;
+                    return None;
+                }
+                OnTrap::FailOpen { to } => {
+                    env.log.node_warn(&format!("until it runs again, who connects is passed on to {to}"));
+                    env.net.borrow_mut().listeners.meanwhile(Meanwhile::PassOn(to));
+                }
+                OnTrap::Restart => {}
+            }
             if !self.pause(env, ran, why).await {
                 return None;
             }
+            env.net.borrow_mut().listeners.meanwhile(Meanwhile::Wait);
             match self.begin_again(env) {
                 Ok(instance) => return Some(instance),
                 Err(error) => {
@@ -259,7 +271,33 @@ impl Supervisor<'_> {
         }
     }
 
+    /// Keeps the service's addresses and lets nobody in, until told to stop.
+    async fn stay_closed(&mut self, env: &Env, why: String) {
+        env.rewind(None);
+        env.net.borrow_mut().listeners.meanwhile(Meanwhile::Refuse);
+        env.log.node_error("it stays down, and its addresses are closed to everybody: start it by hand");
+        self.life.enter(State::Failed, Some(why));
+        loop {
+            match self.orders.recv().await {
+                Some(Order::Configure { done, .. }) => {
+                    let _ = done.send(Err(ControlError::NotRunning));
+                }
+                Some(Order::Swap(order)) => {
+                    let _ = order.told.send(Err(ControlError::NotRunning.into()));
+                }
+                Some(Order::Stop { done, .. }) => {
+                    env.close();
+                    self.life.enter(State::Stopped, None);
+                    let _ = done.send(());
+                    return;
+                }
+                None => return,
+            }
+        }
+    }
+
     fn begin_again(&mut self, env: &Rc<Env>) -> Result<Instance, StartError> {
+        self.spec.vouched.ask().map_err(StartError::Distrusted)?;
         self.life.figures.restarts.add(1);
         let mut checkpoint = read_checkpoint(self.life)?;
         if checkpoint.is_some() && self.backoff.failures() > RESTORES_MAX {

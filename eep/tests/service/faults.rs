@@ -1,17 +1,19 @@
 //! A trap costs one service one instance.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use eep::observe::log_ring::LogSource;
 use eep::observe::prometheus;
 use eep::proxylet::error::{ControlError, StartError};
-use eep::proxylet::service::OnTrap;
+use eep::proxylet::service::{OnTrap, Vouched};
 use eep::proxylet::status::{Protocol, State};
 use eep::proxylet::trap::TrapKind;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::node::{Node, Peer, address, becomes, component, restarted, shows};
+use crate::node::{Node, Peer, address, becomes, component, restarted, shows, soon};
 
 #[tokio::test]
 async fn after_a_trap_the_service_is_reported_and_started_again() {
@@ -45,6 +47,85 @@ async fn with_on_trap_stop_it_stays_down_and_says_why() {
     shows("the thread's end", || (node.runtime.services_running() == 0).then_some(())).await;
     assert!(matches!(service.configure(&serde_json::Map::new()).await, Err(ControlError::NotRunning)));
     service.stop(Duration::ZERO).await.unwrap();
+}
+
+#[tokio::test]
+async fn code_that_is_trusted_no_longer_does_not_run_again() {
+    let node = Node::new();
+    let trusted = Arc::new(AtomicBool::new(true));
+    let ask = Arc::clone(&trusted);
+    let service = node
+        .start_with(|spec| {
+            spec.vouched = Vouched::by(move || match ask.load(Relaxed) {
+                true => Ok(()),
+                false => Err("its key is revoked".to_owned()),
+            });
+        })
+        .await;
+    trusted.store(false, Relaxed);
+    Peer::join(&service).await.say("T").await;
+    shows("the reason", || {
+        let status = service.status();
+        let reason = status.reason.filter(|_| status.state == State::BackingOff)?;
+        reason.contains("may not run any more: its key is revoked").then_some(())
+    })
+    .await;
+    assert_eq!(service.status().restarts, 0);
+    trusted.store(true, Relaxed);
+    restarted(&service, 1).await;
+}
+
+/// A node whose services begin again after so long.
+fn with_pause(first: Duration) -> Node {
+    Node::with(|config| (config.backoff.first, config.backoff.longest) = (first, first))
+}
+
+#[tokio::test]
+async fn whoever_connects_between_a_trap_and_the_next_instance_waits() {
+    let node = with_pause(Duration::from_millis(500));
+    let service = node.start().await;
+    let at = address(&service, Protocol::Tcp);
+    Peer::join(&service).await.say("T").await;
+    becomes(&service, State::BackingOff).await;
+    let mut peer = Peer::to(at).await;
+    assert_eq!(peer.ask("E.", 1).await, b".");
+    assert_eq!(service.status().restarts, 1);
+}
+
+#[tokio::test]
+async fn closed_after_a_failure_nobody_is_let_in_and_nobody_else_answers() {
+    let node = Node::new();
+    let service = node.start_with(|spec| spec.on_trap = OnTrap::FailClosed).await;
+    let at = address(&service, Protocol::Tcp);
+    Peer::join(&service).await.say("T").await;
+    becomes(&service, State::Failed).await;
+    assert_eq!(Peer::to(at).await.hear_out().await, b"");
+    assert!(TcpListener::bind(at).await.is_err(), "the address is not to be had");
+    assert!(service.status().reason.unwrap().contains("unreachable"));
+    service.stop(Duration::ZERO).await.unwrap();
+    TcpListener::bind(at).await.unwrap();
+}
+
+#[tokio::test]
+async fn open_after_a_failure_peers_are_passed_on_until_it_runs_again() {
+    let node = with_pause(Duration::from_secs(2));
+    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = other.local_addr().unwrap();
+    let service = node.start_with(|spec| spec.on_trap = OnTrap::FailOpen { to }).await;
+    let at = address(&service, Protocol::Tcp);
+    Peer::join(&service).await.say("T").await;
+    becomes(&service, State::BackingOff).await;
+    let mut passed_on = Peer::to(at).await;
+    passed_on.say("hello").await;
+    let mut seen = Peer(soon("the connection", other.accept()).await.unwrap().0);
+    assert_eq!(seen.hear(5).await, b"hello");
+    restarted(&service, 1).await;
+    // What was passed on goes on; who comes now is the service's.
+    seen.say("there").await;
+    assert_eq!(passed_on.hear(5).await, b"there");
+    assert_eq!(Peer::join(&service).await.ask("E.", 1).await, b".");
+    let page = prometheus::render(&node.runtime, std::slice::from_ref(&service), None);
+    assert!(page.contains("eep_service_connections_passed_on_total{service=\"probe\"} 1.0"), "{page}");
 }
 
 #[tokio::test]

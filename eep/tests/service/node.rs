@@ -13,7 +13,7 @@ use eep::proxylet::code::Code;
 use eep::proxylet::error::StartError;
 use eep::proxylet::limits::Limits;
 use eep::proxylet::runtime::{Runtime, RuntimeConfig};
-use eep::proxylet::service::{OnTrap, Service, ServiceSpec};
+use eep::proxylet::service::{OnTrap, Service, ServiceSpec, Vouched};
 use eep::proxylet::state_store::StateStore;
 use eep::proxylet::status::{Protocol, State as Life};
 use eep::state::State;
@@ -96,6 +96,7 @@ impl Node {
             config: Map::new(),
             fresh: false,
             log: Arc::new(LogRing::new()),
+            vouched: Vouched::always(),
         }
     }
 
@@ -159,7 +160,11 @@ pub(crate) struct Peer(pub(crate) TcpStream);
 
 impl Peer {
     pub(crate) async fn join(service: &Service) -> Self {
-        let stream = TcpStream::connect(address(service, Protocol::Tcp)).await.unwrap();
+        Self::to(address(service, Protocol::Tcp)).await
+    }
+
+    pub(crate) async fn to(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self(stream)
     }

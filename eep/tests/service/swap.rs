@@ -364,3 +364,50 @@ async fn after_a_trap_the_connections_of_which_the_checkpoint_is_true_live_on() 
     assert_eq!(again.tell().await, 1);
     assert_eq!(service.status().connections, 2);
 }
+
+#[tokio::test]
+async fn a_call_that_sends_without_end_on_probation_is_taken_back_before_any_of_it_leaves() {
+    let node = Node::new();
+    let service = start(&node).await;
+    let mut peer = Teller::join(&service).await;
+    assert_eq!(peer.tell().await, 1);
+    // 1,100 times 64 KiB in one call: more than is held back.
+    let flood = "(i64.store (i32.const 80) (i64.load (local.get $at)))
+        (i32.store (i32.const 88) (i32.const 1)) (i32.store (i32.const 92) (i32.const 65536))
+        (i32.store (i32.const 100) (i32.const 1100))
+        (loop $more
+          (call $net_send (i32.const 65536) (i32.const 65536) (i32.const 80) (i32.const 1) (i32.const 88)
+            (i32.const 1) (i32.const 0))
+          (i32.store (i32.const 100) (i32.sub (i32.load (i32.const 100)) (i32.const 1)))
+          (br_if $more (i32.load (i32.const 100))))";
+    let mut probation = swap(&node, &service, teller(&node, 2, &[("message", flood)])).await.unwrap();
+    assert_eq!(peer.tell().await, 1);
+    assert!(fails(&mut probation).await.contains("more than 64 MiB"));
+}
+
+#[tokio::test]
+async fn there_is_a_last_listener_and_a_last_socket() {
+    let node = Node::new();
+    let listening = |times: u32| {
+        let again = format!(
+            "(i32.store (i32.const 100) (i32.const {times}))
+             (loop $more
+               (drop (call $begin))
+               (i32.store (i32.const 100) (i32.sub (i32.load (i32.const 100)) (i32.const 1)))
+               (br_if $more (i32.load (i32.const 100))))"
+        );
+        ServiceSpec { fresh: true, ..spec(&node, teller(&node, 1, &[("start", &again)])) }
+    };
+    let service = soon("start", Service::start(&node.runtime, listening(63))).await.unwrap();
+    assert_eq!(service.status().listening.len(), 64);
+    service.stop(Duration::ZERO).await.unwrap();
+    let error = soon("start", Service::start(&node.runtime, listening(64))).await.unwrap_err();
+    assert!(matches!(error, StartError::Trapped(_)), "{error}");
+    let service = node.start().await;
+    let mut peer = Peer::join(&service).await;
+    for _ in 0..70 {
+        assert_eq!(peer.ask("D", 1).await, b".");
+    }
+    let udp = service.status().listening.iter().filter(|l| l.protocol == Protocol::Udp).count();
+    assert_eq!(udp, 64);
+}

@@ -1,4 +1,8 @@
-//! A disk without room: refused, nothing changed, and all is well again where less is asked for.
+//! A machine without room: on its disk, where what does not fit is refused, nothing changed, and all is well again where
+//! less is asked for; and for sockets.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 
 use crate::guest::{probe, with_section};
 use crate::node::{Node, digest};
@@ -51,4 +55,27 @@ fn a_state_that_does_not_fit_is_not_kept_and_the_next_one_is() {
     assert_eq!(node.kept(), before);
     node.json(&["stop", "probe"]);
     assert_eq!(node.json(&["start", "probe"])["state"], "running");
+}
+
+#[test]
+fn peers_beyond_the_node_s_descriptors_are_closed_and_the_others_served() {
+    let node = Node::with_descriptors(300);
+    let at = node.load_probe("probe");
+    let room = {
+        let info = node.json(&["status"]);
+        let count = |key: &str| info[key].as_u64().unwrap() as usize;
+        count("descriptors_max") - count("descriptors")
+    };
+    assert!((10..100).contains(&room), "{room}");
+    let answers = |_: usize| {
+        let mut peer = TcpStream::connect(at).unwrap();
+        // One that was closed at once answers nothing.
+        let answered = peer.write_all(b"E!").and_then(|()| peer.read_exact(&mut [0])).is_ok();
+        (peer, answered)
+    };
+    let peers: Vec<_> = (0..room + 20).map(answers).collect();
+    assert!(peers.iter().take(room).all(|(_, answered)| *answered));
+    assert!(!peers.iter().skip(room).any(|(_, answered)| *answered));
+    let probe = node.json(&["status", "probe"]);
+    assert_eq!((&probe["connections"], &probe["connections_refused"]), (&room.into(), &20.into()));
 }

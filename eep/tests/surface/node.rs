@@ -70,8 +70,17 @@ impl Node {
     /// A node whose files may not become larger than this, in units of 512 bytes: what it meets then is a disk
     /// without room.
     pub(crate) fn with_small_files(blocks: u32) -> Self {
+        Self::limited(&format!("trap '' XFSZ; ulimit -f {blocks}"))
+    }
+
+    /// A node whose process may open so many files and sockets.
+    pub(crate) fn with_descriptors(most: u32) -> Self {
+        Self::limited(&format!("ulimit -n {most}"))
+    }
+
+    fn limited(limit: &str) -> Self {
         let mut shell = Command::new("/bin/sh");
-        let limit = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        let limit = format!("{limit}; exec \"$0\" \"$@\"");
         shell.args(["-c", &limit, env!("CARGO_BIN_EXE_eep")]).stdin(Stdio::null()).env("NO_COLOR", "1");
         Self::run(shell, tempfile::tempdir().unwrap(), &[])
     }

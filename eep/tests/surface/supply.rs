@@ -112,7 +112,7 @@ fn kept_code_is_judged_again_before_each_run() {
     let mut key = std::fs::read_to_string(node.dir.path().join("b.pub")).unwrap();
     key += "revoked: the laptop was stolen\n";
     std::fs::write(node.dir.path().join("b.pub"), key).unwrap();
-    node.eep(&["stop", "probe"]).done();
+    shows(&node, "failed");
     let told = node.eep(&["start", "probe"]).refused();
     assert!(told.contains("is revoked: the laptop was stolen"), "{told}");
     let node = Node::over(node.kill(), &["--config", &file]);
@@ -122,6 +122,39 @@ fn kept_code_is_judged_again_before_each_run() {
     // Whoever develops is not asked.
     let node = Node::over(node.kill(), &["--config", &file, "--dev"]);
     node.eep(&["start", "probe"]).done();
+}
+
+/// Waits until the probe is in this state; all that is known of it then.
+fn shows(node: &Node, state: &str) -> serde_json::Value {
+    let look = |_: u32| Some(node.json(&["status", "probe"])).filter(|probe| probe["state"] == state);
+    (0..10_000).find_map(look).unwrap_or_else(|| panic!("{}", node.json(&["status", "probe"])))
+}
+
+#[test]
+fn what_runs_ends_when_its_signers_are_trusted_no_longer_and_comes_back_when_they_are() {
+    let dir = directory();
+    sign(dir.path(), "a.key");
+    sign(dir.path(), "b.key");
+    let names = ids(dir.path());
+    let file = dir.path().join("eep.yaml").to_str().unwrap().to_owned();
+    let node = Node::over(dir, &["--config", &file]);
+    load(&node).done();
+    let signers = &node.json(&["status", "probe"])["signers"];
+    let shown: Vec<_> = signers.as_array().unwrap().iter().map(|s| s["key"].as_str().unwrap()).collect();
+    let mut wanted = [names[0].0.as_str(), names[1].0.as_str()];
+    wanted.sort_unstable();
+    assert_eq!(shown, wanted);
+    let words = node.eep(&["status", "probe"]).done();
+    assert!(words.contains(&format!("{} key a", names[0].0)), "{words}");
+
+    let file = node.dir.path().join("b.pub");
+    let key = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{key}expires: 2020-01-01\n")).unwrap();
+    let probe = shows(&node, "failed");
+    assert!(probe["reason"].as_str().unwrap().contains("was trusted until 2020-01-01"), "{probe}");
+    assert_eq!(probe["wanted"], "running");
+    std::fs::write(&file, key).unwrap();
+    shows(&node, "running");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use eep::proxylet::build::build;
 use eep::proxylet::limits::Limits;
 use eep::proxylet::measure::Measured;
 use eep::proxylet::runtime::{Runtime, RuntimeConfig};
-use eep::proxylet::service::{OnTrap, ServiceSpec};
+use eep::proxylet::service::{OnTrap, ServiceSpec, Vouched};
 use eep::state::State;
 use eep_relay::{Round, Scenario};
 
@@ -41,6 +41,7 @@ fn main() {
         config: serde_json::Map::new(),
         fresh: true,
         log: Arc::new(LogRing::new()),
+        vouched: Vouched::always(),
     };
     let mut sandbox = Measured::start(&runtime, spec, 1).unwrap();
     println!("{:16}{:>12}{:>12}{:>12}", "a step, ns", "native", "proxylet", "ratio");

@@ -17,7 +17,7 @@ use crate::host::net::connection::{ConnTask, Phase, reason};
 use crate::host::net::listener::net_error;
 
 /// How long a peer may take to answer.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Starts to connect. An event follows, unless the proxylet closes the connection before.
 pub(crate) fn connect(env: &Rc<Env>, to: SocketAddr) -> Result<u64, NetError> {

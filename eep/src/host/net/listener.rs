@@ -17,6 +17,7 @@ use crate::host::address::to_wit;
 use crate::host::bindings::eep::proxylet::net::NetError;
 use crate::host::bindings::eep::proxylet::types::{Accepted, Event};
 use crate::host::net::connection::{ConnTask, Phase};
+use crate::host::net::relay::{Meanwhile, pass_on};
 
 /// Peers that the system holds until they are accepted.
 const BACKLOG: i32 = 4_096;
@@ -27,6 +28,7 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub(crate) struct Listeners {
     open: BTreeMap<u32, Listening>,
+    meanwhile: Meanwhile,
     last: u32,
 }
 
@@ -74,6 +76,19 @@ impl Listeners {
         for (id, listening) in &mut self.open {
             listening.set_shelved(!kept.contains(id));
         }
+    }
+
+    /// Says what becomes of those who connect to what is put aside.
+    pub(crate) fn meanwhile(&mut self, meanwhile: Meanwhile) {
+        self.meanwhile = meanwhile;
+        for task in self.open.values().filter_map(|listening| listening.task.as_ref()) {
+            task.wake_by_ref();
+        }
+    }
+
+    /// What becomes of whoever connects to this one: an instance has it, or else.
+    fn fate(&self, id: u32) -> Option<Meanwhile> {
+        self.open.get(&id).filter(|listening| listening.shelved).map(|_| self.meanwhile)
     }
 
     /// Closes what is put aside.
@@ -163,7 +178,14 @@ async fn accept_all(env: Rc<Env>, id: u32) {
     loop {
         match poll_fn(|cx| poll_accept(&env, id, cx)).await {
             None => return,
-            Some(Ok((stream, remote))) => admit(&env, id, stream, remote),
+            Some(Ok((stream, remote))) => {
+                let fate = env.net.borrow().listeners.fate(id);
+                match fate {
+                    None | Some(Meanwhile::Wait) => admit(&env, id, stream, remote),
+                    Some(Meanwhile::Refuse) => env.figures.connections_refused.add(1),
+                    Some(Meanwhile::PassOn(to)) => pass_on(&env, stream, to),
+                }
+            }
             Some(Err(error)) if is_exhausted(&error) => {
                 env.log.node_warn(&format!("no peer can be accepted for now: {error}"));
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;
@@ -181,13 +203,14 @@ fn poll_accept(
     cx: &mut Context<'_>,
 ) -> Poll<Option<io::Result<(TcpStream, SocketAddr)>>> {
     let mut net = env.net.borrow_mut();
+    let waits = net.listeners.meanwhile == Meanwhile::Wait;
     let Some(listening) = net.listeners.open.get_mut(&id) else { return Poll::Ready(None) };
     listening.task = Some(cx.waker().clone());
     let mut inbox = env.inbox.borrow_mut();
-    if listening.shelved {
+    if listening.shelved && waits {
         return Poll::Pending;
     }
-    if inbox.is_full() {
+    if inbox.is_full() && !listening.shelved {
         inbox.wait_for_room(cx.waker());
         return Poll::Pending;
     }

@@ -16,9 +16,11 @@ mod inflate;
 pub(crate) mod link;
 pub(crate) mod listener;
 pub(crate) mod outbound;
+pub(crate) mod relay;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -56,6 +58,8 @@ pub(crate) struct Net {
     batch: u64,
     /// Whether what is put aside may be taken over.
     pub(crate) takes_over: bool,
+    /// Held by each peer that is passed on to elsewhere.
+    passed_on: Rc<()>,
 }
 
 /// What happens to a connection when its time has come.
@@ -132,6 +136,7 @@ impl Net {
             scratch: Vec::new(),
             batch: 0,
             takes_over: false,
+            passed_on: Rc::default(),
         }
     }
 

@@ -135,6 +135,12 @@ pub struct TrustedKey {
     encoded: String,
 }
 
+impl TrustedKey {
+    pub(super) fn encoded(&self) -> &str {
+        &self.encoded
+    }
+}
+
 /// All trusted keys, each once.
 #[derive(Clone, Debug, Default)]
 pub struct Keyring {

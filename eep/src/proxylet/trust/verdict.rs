@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use crate::proxylet::trust::key_id::KeyId;
-use crate::proxylet::trust::keyring::{KeySource, Keyring, KeyringError};
+use crate::proxylet::trust::keyring::{KeySource, Keyring, KeyringError, TrustedKey};
 use crate::proxylet::trust::signatures::{Signature, Signatures, SignaturesError};
+use crate::proxylet::trust::signers::Signer;
 
 /// Whom a node trusts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,16 +101,11 @@ fn day(at: SystemTime) -> String {
 }
 
 impl Trust {
-    /// Whether enough keys vouch for this code now; those that do.
+    /// Whether enough keys vouch for this code now; those that do, each once.
     ///
     /// # Errors
     /// Too few do, or the signatures or keys cannot be read.
-    pub fn check(
-        &self,
-        code: &[u8],
-        signatures: &[u8],
-        now: SystemTime,
-    ) -> Result<BTreeSet<KeyId>, TrustError> {
+    pub fn check(&self, code: &[u8], signatures: &[u8], now: SystemTime) -> Result<Vec<Signer>, TrustError> {
         let keyring = Keyring::read(&self.keys)?;
         let signatures = Signatures::parse(signatures)?;
         if signatures.is_empty() {
@@ -120,7 +116,36 @@ impl Trust {
         if vouching.len() < self.require {
             return Err(TrustError::TooFew { require: self.require, verdict });
         }
-        Ok(vouching)
+        let signer = |id: &KeyId| {
+            let judged = signatures.iter().zip(&verdict.standings);
+            let of = judged.filter(|(_, (key, standing))| key == id && *standing == Standing::Good);
+            // Where a key has signed twice, the signature that counts longest.
+            let of = of.map(|(signature, _)| signature);
+            let longest = of.max_by_key(|signature| (signature.expires().is_none(), signature.expires()))?;
+            let key = keyring.find(*id).find(|key| key.vouches(code, longest))?;
+            Some(Signer::of(key, longest))
+        };
+        Ok(vouching.iter().filter_map(signer).collect())
+    }
+}
+
+impl TrustedKey {
+    fn vouches(&self, code: &[u8], signature: &Signature) -> bool {
+        self.key.verify(code, &signature.decoded, false).is_ok()
+    }
+
+    /// What a signature by this key is worth that counts until then.
+    pub(super) fn standing(&self, expires: Option<SystemTime>, now: SystemTime) -> Standing {
+        let over = |at: Option<SystemTime>| at.filter(|at| *at <= now);
+        if let Some(why) = &self.revoked {
+            Standing::Revoked(why.clone())
+        } else if let Some(at) = over(self.expires) {
+            Standing::KeyExpired(at)
+        } else if let Some(at) = over(expires) {
+            Standing::SignatureExpired(at)
+        } else {
+            Standing::Good
+        }
     }
 }
 
@@ -135,20 +160,10 @@ impl Keyring {
     fn standing(&self, code: &[u8], signature: &Signature, now: SystemTime) -> Standing {
         let mut standing = Standing::Unknown;
         for key in self.find(signature.key()) {
-            if key.key.verify(code, &signature.decoded, false).is_err() {
-                standing = Standing::False;
-                continue;
+            if key.vouches(code, signature) {
+                return key.standing(signature.expires(), now);
             }
-            let over = |at: Option<SystemTime>| at.filter(|at| *at <= now);
-            return if let Some(why) = &key.revoked {
-                Standing::Revoked(why.clone())
-            } else if let Some(at) = over(key.expires) {
-                Standing::KeyExpired(at)
-            } else if let Some(at) = over(signature.expires()) {
-                Standing::SignatureExpired(at)
-            } else {
-                Standing::Good
-            };
+            standing = Standing::False;
         }
         standing
     }
