@@ -148,7 +148,10 @@ impl VirtualPeer {
     pub fn new(config: Config, seed: [u8; 32], now: Instant) -> Self {
         let mut rng = ChaCha12Rng::from_seed(seed);
         let guid = Guid::random(&mut rng);
-        let hasher = tables::hasher(&mut rng);
+        // A stream of their own: nothing that the peer does depends on how many keys its tables take.
+        let mut keys = rng.clone();
+        keys.set_stream(1);
+        let hasher = tables::hasher(&mut keys);
         let route_age = Duration::from_secs(config.route_seconds.into());
         Self {
             access: Access::new(&config),
@@ -190,7 +193,7 @@ impl VirtualPeer {
             dynamic: Active::new(config.dynamic_queries as usize, &hasher),
             routing: None,
             inherited: Inherited::default(),
-            hosts: HostCache::new(config.allow_private_addresses, &mut rng),
+            hosts: HostCache::new(config.allow_private_addresses, &mut keys),
             pongs: PongCache::default(),
             monitor: Monitor::default(),
             counters: Counters::default(),
