@@ -1,7 +1,7 @@
 # make run    builds everything and starts a node with a Gnutella peer on it
 # make test   the whole suite: format, lints, dependency rules, unit, property, end-to-end tests
 # make bench  the figures, in one run
-# make scoreboard  published results against the simulator's, into docs/
+# make scoreboard  published results against the simulator's, into docs/ (some 20 minutes; QUICK=1 a minute)
 # make policy-bench  decisions of the policy language, beside those of Cedar and Rego
 # Everything else is a step of these.
 
@@ -53,13 +53,11 @@ bench: build     ## what the sandbox costs, and the load generator's suite again
 	$(CARGO) build --release --locked -p eep-tests --bins
 	$(TARGET)/release/eep-bench suite --eep $(TARGET)/release/eep --proxylet $(call GUEST_OF,gnutella-peer)
 
-policy-bench:    ## decisions of the policy language, alone and beside Cedar and Rego
-	$(CARGO) bench --locked -p policies
-	cd tests/policy-bench && $(CARGO) bench --locked
-
-scoreboard:      ## every experiment of the simulator, into docs/scoreboard.md
+scoreboard:      ## every experiment of the simulator, into docs/scoreboard.md; with QUICK=1 small, into the target folder
+# make policy-bench  decisions of the policy language, beside those of Cedar and Rego
 	$(CARGO) build --release --locked -p eep-sim
-	$(TARGET)/release/eep-sim scoreboard --into docs
+	$(TARGET)/release/eep-sim scoreboard --commit "$$(git describe --always --dirty 2>/dev/null || echo unknown)" \
+	  $(if $(QUICK),--quick --into $(TARGET)/scoreboard,--into docs)
 
 # The standard library for guests.
 wasm-target:

@@ -5,8 +5,6 @@ use eep_sim::measure::stats::{mean_and_deviation, quantile};
 use eep_sim::workload::Preset;
 use eep_sim::world::{Setup, World};
 
-use crate::MEMORY;
-
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// flood-2000, flood-2001, modern or seed-4
@@ -62,6 +60,13 @@ impl Args {
     }
 }
 
+/// The most memory that this process has had, where the system tells (Linux, `proc_pid_status(5)`).
+fn peak_memory_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
 fn print(world: &World, wall_s: f64) {
     let (ledger, records) = (&world.ledger, &world.records);
     println!(
@@ -75,7 +80,9 @@ fn print(world: &World, wall_s: f64) {
         records.events,
         records.events as f64 / wall_s
     );
-    println!("memory            {:.0} MiB at its peak", MEMORY.peak_usage_as_mb());
+    if let Some(kib) = peak_memory_kib() {
+        println!("memory            {} MiB at its peak", kib / 1_024);
+    }
     println!("here              {} light, {} virtual", world.light().count(), world.virtual_peers().count());
     println!("lives             {}", records.lives);
     println!(
@@ -102,5 +109,6 @@ fn print(world: &World, wall_s: f64) {
         "bytes             {} sent, {} delivered, {} lost, {} late",
         ledger.sent_bytes, ledger.delivered_bytes, ledger.lost_bytes, ledger.late_bytes
     );
+    println!("digest            {:016x}", world.digest());
     println!("overflowed        {} messages", ledger.overflowed.messages);
 }

@@ -26,7 +26,11 @@ impl Args {
         let mut done = 0;
         let seeds =
             (self.seed..self.seed.saturating_add(self.scenarios)).take_while(|_| Instant::now() < until);
-        swarm::run(seeds, self.peers, |_| done += 1)?;
+        swarm::run(seeds, self.peers, |seed| {
+            done += 1;
+            eprint!("\rseed {seed} holds ");
+        })?;
+        eprintln!();
         println!("{done} scenarios from seed {} hold", self.seed);
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Curve, Outcome, Plot, Row, Scale, missing, world};
+use super::{Curve, Outcome, Plot, Published, Row, Scale, missing, world};
 use crate::measure::Estimate;
 use crate::workload::preset::Searches;
 use crate::workload::{Life, Preset};
@@ -40,7 +40,8 @@ pub(super) fn run(scale: &Scale) -> Result<Outcome, String> {
     let mut curves = Vec::new();
     for n in [1, 2, 4] {
         let found: Vec<Estimate> = scale.estimates(|seed| measure(n, seed));
-        let row = |what: String, ours, unit| Row { what, published: "-", source: "-", ours, unit };
+        let row =
+            |what: String, ours, unit| Row { what, published: Published::Nothing, source: "-", ours, unit };
         rows.push(row(format!("{n} virtual peers: served after 15 s"), found[7], "% of the crowd"));
         rows.push(row(format!("{n} virtual peers: served after 60 s"), found[10], "% of the crowd"));
         rows.push(row(

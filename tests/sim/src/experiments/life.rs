@@ -1,6 +1,6 @@
 //! The two-state law against what was measured.
 
-use super::{Curve, Outcome, Plot, Row, Scale};
+use super::{Curve, Outcome, Plot, Published, Row, Scale};
 use crate::engine::Dice;
 use crate::workload::Life;
 
@@ -39,9 +39,9 @@ pub(super) fn run(scale: &Scale) -> Result<Outcome, String> {
             "{CONNECTIONS} relations a run, drawn from the two-state law that all experiments with churn use."
         ),
         rows: vec![
-            row("mean life of all relations", "24", means[0]),
-            row("of those that lasted a minute", "88", means[1]),
-            row("of those that lasted five minutes", "133", means[2]),
+            row("mean life of all relations", Published::Fitted(24.0), means[0]),
+            row("of those that lasted a minute", Published::Fitted(88.0), means[1]),
+            row("of those that lasted five minutes", Published::Fitted(133.0), means[2]),
         ],
         plots: vec![Plot {
             name: "life",

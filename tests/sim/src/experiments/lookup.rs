@@ -1,6 +1,6 @@
 //! Lookups and upkeep of the mesh (first founding paper, figures 2 to 5).
 
-use super::{Curve, Outcome, Plot, Row, Scale};
+use super::{Curve, Outcome, Plot, Published, Row, Scale};
 use crate::measure::Estimate;
 use crate::mesh::Mesh;
 
@@ -14,7 +14,7 @@ const CHURN_S: u64 = 1_800;
 /// A mesh for lookups alone.
 const MANY: usize = 1_000_000;
 
-fn row(what: &str, published: &'static str, source: &'static str, ours: Estimate, unit: &'static str) -> Row {
+fn row(what: &str, published: Published, source: &'static str, ours: Estimate, unit: &'static str) -> Row {
     Row { what: what.into(), published, source, ours, unit }
 }
 
@@ -42,8 +42,8 @@ pub(super) fn time(scale: &Scale) -> Result<Outcome, String> {
     let mut rows = Vec::new();
     const FIGURE_2: &str = "S1, figure 2: 1,000 peers";
     for (name, churn, published, source) in [
-        ("no churn", None, "below 200", FIGURE_2),
-        ("60-minute churn", Some(60.0), "higher than without", FIGURE_2),
+        ("no churn", None, Published::Below(200.0), FIGURE_2),
+        ("60-minute churn", Some(60.0), Published::Shape("higher than without"), FIGURE_2),
     ] {
         let all: Vec<(f64, Vec<Estimate>)> =
             sizes.iter().map(|n| (*n as f64, scale.estimates(|seed| measure(*n, churn, seed)))).collect();
@@ -55,8 +55,8 @@ pub(super) fn time(scale: &Scale) -> Result<Outcome, String> {
                 last[0],
                 "ms",
             ));
-            rows.push(row(&format!("{name}: nodes that were found"), "-", "-", last[1], "%"));
-            let shape = "concave in size; higher with churn";
+            rows.push(row(&format!("{name}: nodes that were found"), Published::Nothing, "-", last[1], "%"));
+            let shape = Published::Shape("concave in size; higher with churn");
             rows.push(row(
                 &format!("{name}: upkeep"),
                 shape,
@@ -79,7 +79,7 @@ pub(super) fn time(scale: &Scale) -> Result<Outcome, String> {
     });
     rows.push(row(
         &format!("no churn: lookup time of {many} long-lived nodes, mean"),
-        "-",
+        Published::Nothing,
         "-",
         large[0],
         "ms",
@@ -124,29 +124,24 @@ pub(super) fn neighbours(scale: &Scale) -> Result<Outcome, String> {
                 (*online, scale.estimates(one))
             })
             .collect();
-        let at_30 = &all[1].1;
         let name = format!("{nodes} nodes");
-        rows.push(row(
-            &format!("{name}, 30 minutes online: direct neighbours known, of 5"),
-            "above 4.5, equal for 100 and 500",
-            "S1, figure 3",
-            at_30[0],
-            "neighbours",
-        ));
-        rows.push(row(
-            &format!("{name}, 30 minutes online: upkeep"),
-            "falls as online time rises",
-            "S1, figure 5 (axis unknown)",
-            at_30[1],
-            "bytes/s a node",
-        ));
-        rows.push(row(
-            &format!("{name}, 120 minutes online: upkeep"),
-            "-",
-            "-",
-            all[4].1[1],
-            "bytes/s a node",
-        ));
+        for (online, found) in [&all[0], &all[1], &all[4]].map(|(online, found)| (*online, found)) {
+            let known = if online == 30.0 { Published::Above(4.5) } else { Published::Nothing };
+            rows.push(row(
+                &format!("{name}, {online} minutes online: direct neighbours known, of 5"),
+                known,
+                "S1, figure 3",
+                found[0],
+                "neighbours",
+            ));
+            rows.push(row(
+                &format!("{name}, {online} minutes online: upkeep"),
+                Published::Shape("falls as online time rises"),
+                "S1, figure 5 (axis unknown)",
+                found[1],
+                "bytes/s a node",
+            ));
+        }
         let part = |n: usize| all.iter().map(|(x, e)| (*x, e[n])).collect();
         correct.push(Curve { name: name.clone(), points: part(0) });
         upkeep.push(Curve { name, points: part(1) });

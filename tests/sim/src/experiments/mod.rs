@@ -8,11 +8,18 @@ mod life;
 mod locality;
 mod lookup;
 mod pings;
+mod published;
 mod relations;
 mod search;
+mod sensitivity;
 mod tables;
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde::Serialize;
+
+pub use self::published::Published;
 
 use crate::measure::{Estimate, estimate};
 use crate::world::{Setup, World};
@@ -26,6 +33,8 @@ pub struct Scale {
     pub smaller: usize,
     /// Worlds that are run at the same time.
     pub threads: usize,
+    /// Called after each run.
+    pub progress: fn(),
 }
 
 impl Scale {
@@ -37,15 +46,26 @@ impl Scale {
 
     /// Runs `one` for each seed and estimates each of the numbers that it gives.
     pub fn estimates(&self, one: impl Fn(u64) -> Vec<f64> + Sync) -> Vec<Estimate> {
-        let seeds: Vec<u64> = (1..=self.seeds).collect();
-        let mut runs: Vec<Vec<f64>> = Vec::new();
-        for some in seeds.chunks(self.threads.max(1)) {
-            std::thread::scope(|scope| {
-                let one = &one;
-                let started: Vec<_> = some.iter().map(|seed| scope.spawn(move || one(*seed))).collect();
-                runs.extend(started.into_iter().filter_map(|run| run.join().ok()));
-            });
-        }
+        let seeds = usize::try_from(self.seeds).unwrap_or(usize::MAX);
+        let (next, done) = (AtomicUsize::new(0), Mutex::new(vec![Vec::new(); seeds]));
+        std::thread::scope(|scope| {
+            for _ in 0..self.threads.clamp(1, seeds) {
+                scope.spawn(|| {
+                    loop {
+                        let n = next.fetch_add(1, Ordering::Relaxed);
+                        if n >= seeds {
+                            break;
+                        }
+                        let run = one(n as u64 + 1);
+                        (self.progress)();
+                        if let Ok(mut done) = done.lock() {
+                            done[n] = run;
+                        }
+                    }
+                });
+            }
+        });
+        let runs = done.into_inner().unwrap_or_default();
         let columns = runs.first().map_or(0, Vec::len);
         (0..columns)
             .map(|c| estimate(&runs.iter().map(|r| r[c]).filter(|x| x.is_finite()).collect::<Vec<_>>()))
@@ -58,8 +78,8 @@ impl Scale {
 pub struct Row {
     /// What is measured.
     pub what: String,
-    /// As published, or `-`.
-    pub published: &'static str,
+    /// As published.
+    pub published: Published,
     /// Where.
     pub source: &'static str,
     /// Ours.
@@ -138,6 +158,11 @@ pub const ALL: &[Experiment] = &[
         run: search::time,
     },
     Experiment { name: "locality", title: "Locality of links and bytes", run: locality::run },
+    Experiment {
+        name: "sensitivity",
+        title: "What hangs on parameters that are not certain",
+        run: sensitivity::run,
+    },
     Experiment { name: "tables", title: "Sizes of the virtual peer's tables", run: tables::run },
     Experiment { name: "flash-crowd", title: "Virtual peers under a flash crowd", run: crowd::run },
 ];
@@ -150,7 +175,7 @@ pub const ABSENT: &[(&str, &str)] = &[
     ),
     (
         "Locality by regions: neighbours chosen by the topology plane",
-        "SOAR clustering, in `topology`; the comparison has random, an oracle, and one virtual peer a system",
+        "virtual peers that ask the topology plane for neighbours (regions are in `topology`, no virtual peer asks for them); the comparison has random, an oracle, and one virtual peer a system",
     ),
     (
         "Placement of virtual peers under a flash crowd",

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Curve, Outcome, Plot, Row, Scale, missing, world};
+use super::{Curve, Outcome, Plot, Published, Row, Scale, missing, world};
 use crate::measure::Estimate;
 use crate::measure::ledger::Class;
 use crate::measure::stats::quantile;
@@ -14,26 +14,26 @@ use crate::world::{Setup, World};
 /// Files for networks of some hundred peers: few enough that a good part of the searches is answered.
 const FILES: Content = Content::Ranked { files: 20_000, exponent: 0.6, shift: 20.0 };
 
-fn row(what: &str, published: &'static str, source: &'static str, ours: Estimate, unit: &'static str) -> Row {
+fn row(what: &str, published: Published, source: &'static str, ours: Estimate, unit: &'static str) -> Row {
     Row { what: what.into(), published, source, ours, unit }
 }
 
 /// Figures of the searches that began in a span of time.
-struct Found {
+pub(super) struct Found {
     /// Median time to the first answer, in seconds.
-    median_s: f64,
+    pub(super) median_s: f64,
     /// Share that was answered, in a hundred.
-    answered: f64,
+    pub(super) answered: f64,
     /// Query messages for a search.
-    messages: f64,
+    pub(super) messages: f64,
     /// Files found by a search.
-    hits: f64,
+    pub(super) hits: f64,
     /// Peers that a search reached.
-    reached: f64,
+    pub(super) reached: f64,
 }
 
 /// Runs a world and looks at the searches that begin between two times; they get two minutes more to end.
-fn searches(mut world: World, from_s: u64, until_s: u64) -> Found {
+pub(super) fn searches(mut world: World, from_s: u64, until_s: u64) -> Found {
     world.run_until(from_s);
     let (before, reached) = (world.ledger.clone(), world.records.reached);
     world.run_until(until_s);
@@ -81,12 +81,12 @@ pub(super) fn flood_reach(scale: &Scale) -> Result<Outcome, String> {
         rows: vec![
             row(
                 "peers that a search reaches",
-                "4,372",
+                Published::Is(4_372.0),
                 "Ritter: n (n-1)^i added up, n = 4, T = 7 (workloads)",
                 reached[0],
                 "peers",
             ),
-            row("messages for it", "-", "-", reached[1], "messages"),
+            row("messages for it", Published::Nothing, "-", reached[1], "messages"),
         ],
         plots: Vec::new(),
     })
@@ -114,10 +114,28 @@ pub(super) fn dynamic(scale: &Scale) -> Result<Outcome, String> {
     for (name, found) in
         [("flooding", &flood), ("dynamic", &dynamic), ("dynamic, with 4 virtual peers", &with)]
     {
-        rows.push(row(&format!("{name}: query messages for a search"), "-", "-", found[0], "messages"));
-        rows.push(row(&format!("{name}: searches with an answer"), "-", "-", found[1], "%"));
-        rows.push(row(&format!("{name}: files found by a search"), "-", "-", found[2], "files"));
-        rows.push(row(&format!("{name}: time to the first answer, median"), "-", "-", found[3], "s"));
+        rows.push(row(
+            &format!("{name}: query messages for a search"),
+            Published::Nothing,
+            "-",
+            found[0],
+            "messages",
+        ));
+        rows.push(row(&format!("{name}: searches with an answer"), Published::Nothing, "-", found[1], "%"));
+        rows.push(row(
+            &format!("{name}: files found by a search"),
+            Published::Nothing,
+            "-",
+            found[2],
+            "files",
+        ));
+        rows.push(row(
+            &format!("{name}: time to the first answer, median"),
+            Published::Nothing,
+            "-",
+            found[3],
+            "s",
+        ));
     }
     Ok(Outcome {
         setup: format!(
@@ -151,12 +169,18 @@ pub(super) fn time(scale: &Scale) -> Result<Outcome, String> {
         if let Some((peers, last)) = all.last() {
             rows.push(row(
                 &format!("{name}: time to the first answer of {peers} peers, median"),
-                "-",
+                Published::Nothing,
                 "-",
                 last[0],
                 "ms",
             ));
-            rows.push(row(&format!("{name}: searches with an answer"), "-", "-", last[1], "%"));
+            rows.push(row(
+                &format!("{name}: searches with an answer"),
+                Published::Nothing,
+                "-",
+                last[1],
+                "%",
+            ));
         }
         let part = |n: usize| all.iter().map(|(x, e)| (*x, e[n])).collect();
         curves.push(Curve { name: name.into(), points: part(0) });

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Curve, Outcome, Plot, Row, Scale, missing, world};
+use super::{Curve, Outcome, Plot, Published, Row, Scale, missing, world};
 use crate::workload::Preset;
 use crate::workload::preset::Searches;
 use crate::world::Setup;
@@ -48,7 +48,7 @@ pub(super) fn run(scale: &Scale) -> Result<Outcome, String> {
         .enumerate()
         .map(|(n, name)| Row {
             what: format!("{name}, of their bound, the fuller of two virtual peers"),
-            published: "at most 100",
+            published: Published::Between(0.0, 100.0),
             source: "the product's configuration",
             ours: all[last + n],
             unit: "%",
@@ -56,7 +56,7 @@ pub(super) fn run(scale: &Scale) -> Result<Outcome, String> {
         .collect();
     rows.push(Row {
         what: "memory of routing tables, a virtual peer".into(),
-        published: "-",
+        published: Published::Nothing,
         source: "-",
         ours: all[last + TABLES],
         unit: "KiB",

@@ -150,12 +150,18 @@ impl Ledger {
     }
 }
 
-/// The classes and lengths of what a chunk has: text, messages, or text and then messages.
+/// The classes and lengths of what a chunk has: text, messages, or text and then messages; what is neither is of the class
+/// of all else.
 pub fn parts(bytes: &[u8]) -> impl Iterator<Item = (Class, usize)> {
     let text = text_len(bytes);
     let mut rest = &bytes[text..];
     let messages = std::iter::from_fn(move || {
-        let header = Header::parse(rest)?;
+        if rest.is_empty() {
+            return None;
+        }
+        let Some(header) = Header::parse(rest) else {
+            return Some((Class::Other, std::mem::take(&mut rest).len()));
+        };
         let len = (HEADER_LEN + header.len as usize).min(rest.len());
         rest = &rest[len..];
         Some((Class::of(header.kind), len))
@@ -192,5 +198,7 @@ mod tests {
         assert_eq!((ledger.sent_bytes, ledger.transit_bytes, ledger.border_query_bytes), (75, 150, 29));
         assert_eq!(ledger.under_way(), 75);
         assert_eq!(ledger.since(&ledger.clone()).of(Class::Query).bytes, 0);
+        let cut: Vec<_> = parts(&[&ping[..], b"rest"].concat()).collect();
+        assert_eq!(cut, [(Class::Ping, 23), (Class::Other, 4)]);
     }
 }

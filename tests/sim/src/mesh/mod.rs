@@ -138,7 +138,14 @@ impl Mesh {
     /// How many nodes are here.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.here.len() + self.waiting.len()
+        // Who has been here for long stays in the list of those who may not have been spoken to.
+        self.here.len().max(self.waiting.len())
+    }
+
+    /// How many of them have taken memory.
+    #[must_use]
+    pub fn made(&self) -> usize {
+        self.here.len()
     }
 
     /// Whether there are none.

@@ -78,7 +78,7 @@ impl Light {
                 self.came_to_nothing(world);
             }
         } else if used < bytes.len() && self.links[n].is_up() {
-            self.messages(world, n, &bytes[used..]);
+            self.messages(world, n, bytes, used);
         }
     }
 
@@ -102,7 +102,7 @@ impl Light {
         }
     }
 
-    fn has_room(&self, world: &World, what: Other) -> bool {
+    pub(super) fn has_room(&self, world: &World, what: Other) -> bool {
         let preset = &world.setup.preset;
         let most = match what {
             Other::Leaf => preset.leaves,

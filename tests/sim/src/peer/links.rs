@@ -1,13 +1,13 @@
 //! Relations: dialling, accepting, ending.
 
 use avp::Instant;
-use avp::gnutella::qrp::Receiver;
 
-use super::tables::LinkTable;
+use super::tables::Lane;
+use super::told::Known;
 use super::{LINKS_MAX, Light, Role, TRIES_PATIENT};
 use crate::engine::SECOND;
 use crate::internet::place::NodeId;
-use crate::world::{Bytes, End, RelationRecord, World};
+use crate::world::{Bytes, End, Keep, RelationRecord, World};
 
 /// A handshake that takes longer is given up.
 const HANDSHAKE_MAX: u64 = 25 * SECOND;
@@ -46,6 +46,11 @@ pub enum Other {
     Neighbour,
 }
 
+impl Other {
+    /// How many kinds there are.
+    pub(super) const ALL: usize = 4;
+}
+
 /// One relation, or what may become one.
 #[derive(Debug)]
 pub struct Link {
@@ -59,19 +64,18 @@ pub struct Link {
     pub stage: Stage,
     /// Since when it is so far.
     pub since: Instant,
-    /// When we last heard from them.
-    pub heard: Instant,
     /// When we last asked for pongs.
     pub pinged: Instant,
-    /// Tells links apart that have had the same place.
+    /// Its number: there is no other link that has it.
     pub serial: u32,
     /// With how many ultrapeers they say to be connected.
     pub degree: u16,
     /// Their highest TTL.
     pub max_ttl: u8,
-    pub(super) receiver: Receiver,
-    /// What they have told us that they have.
-    pub(super) table: Option<Box<LinkTable>>,
+    /// Its number among leaves, where it is one.
+    pub(super) lane: Option<Lane>,
+    /// What a leaf has told us.
+    pub(super) told: Known,
 }
 
 impl Link {
@@ -80,39 +84,55 @@ impl Link {
     pub fn is_up(&self) -> bool {
         self.stage == Stage::Up
     }
+
+    /// When we last heard from them, or began to listen.
+    #[must_use]
+    pub fn heard(&self, world: &World) -> Instant {
+        world.heard(self.end).unwrap_or(self.since).max(self.since)
+    }
 }
 
 impl Light {
     fn add_link(&mut self, world: &mut World, end: End, other: NodeId, stage: Stage) {
-        self.link_serial += 1;
+        world.links += 1;
         let now = world.now();
-        world.set_index(end, self.links.len() as u32);
+        world.keep(end, self.keep(self.links.len()));
         self.links.push(Link {
             end,
             other,
             what: Other::Unknown,
             stage,
             since: now,
-            heard: now,
             pinged: Instant(0),
-            serial: self.link_serial,
+            serial: world.links,
             degree: 0,
             max_ttl: 0,
-            receiver: Receiver::default(),
-            table: None,
+            lane: None,
+            told: None,
         });
+    }
+
+    fn keep(&self, index: usize) -> Keep {
+        let (router, born) = self.router.as_ref().map_or((u32::MAX, 0), |r| (r.number, r.born));
+        Keep { index: index as u32, router, born }
     }
 
     /// Takes a link out of the list; what it has told us is forgotten.
     fn remove_link(&mut self, world: &mut World, n: usize) -> Link {
         let link = self.links.swap_remove(n);
         if let Some(moved) = self.links.get(n) {
-            world.set_index(moved.end, n as u32);
+            world.keep(moved.end, self.keep(n));
+        }
+        if matches!(link.stage, Stage::Up | Stage::Answered) {
+            self.counts[link.what as usize] -= 1;
         }
         if let Some(router) = &mut self.router {
             router.forget(&link);
         }
         if link.is_up() {
+            if self.degree() == 0 {
+                self.alone_since = world.now();
+            }
             let seconds = (world.now().0 - link.since.0) as f64 / SECOND as f64;
             world.records.relation(RelationRecord { node: self.node, other: link.other, seconds });
         }
@@ -125,9 +145,25 @@ impl Light {
         world.close(link.end);
     }
 
+    /// Ends all of them and looks for no more.
+    pub fn give_up(&mut self, world: &mut World) {
+        self.want = 0;
+        for n in (0..self.links.len()).rev() {
+            self.end_link(world, n);
+        }
+    }
+
+    /// Forgets a relation, and the other side does not learn it.
+    pub fn forget(&mut self, world: &mut World, other: NodeId) {
+        if let Some(n) = self.links.iter().position(|l| l.other == other && l.is_up()) {
+            let link = self.remove_link(world, n);
+            world.keep(link.end, Keep::default());
+        }
+    }
+
     /// How many links of a kind there are.
     pub(super) fn count(&self, what: Other) -> usize {
-        self.links.iter().filter(|l| l.what == what && matches!(l.stage, Stage::Up | Stage::Answered)).count()
+        self.counts[what as usize].into()
     }
 
     /// Relations that it looked for and has.
@@ -148,7 +184,7 @@ impl Light {
         for n in (0..self.links.len()).rev() {
             let link = &self.links[n];
             let dead = match link.stage {
-                Stage::Up => age(link.heard) > SILENT_END,
+                Stage::Up => age(link.heard(world)) > SILENT_END,
                 _ => age(link.since) > HANDSHAKE_MAX,
             };
             if dead {
@@ -167,7 +203,7 @@ impl Light {
         while dials > 0 && self.links.len() < LINKS_MAX {
             if self.hosts.is_empty() {
                 let mut told = Vec::new();
-                world.tell_hosts(self.node, &mut told);
+                world.tell_hosts(self.node, self.tries < TRIES_PATIENT, &mut told);
                 told.retain(|h| *h != self.node && !self.links.iter().any(|l| l.other == *h));
                 if told.is_empty() {
                     return;
@@ -213,8 +249,22 @@ impl Light {
     }
 
     pub(super) fn stage(&mut self, world: &mut World, n: usize, stage: Stage) {
-        self.links[n].stage = stage;
-        self.links[n].since = world.now();
+        let counted = |stage| matches!(stage, Stage::Up | Stage::Answered);
+        let link = &mut self.links[n];
+        if counted(stage) && !counted(link.stage) {
+            self.counts[link.what as usize] += 1;
+        }
+        (link.stage, link.since) = (stage, world.now());
+        if let (Stage::Up, Some(router)) = (stage, &mut self.router) {
+            match link.what {
+                Other::Leaf => link.lane = router.tables.insert(link.end),
+                Other::Neighbour => {
+                    let number = world.router_number(link.other).unwrap_or(u32::MAX);
+                    router.tables.meet(link.end, number);
+                }
+                Other::Parent | Other::Unknown => {}
+            }
+        }
     }
 
     /// A dial has failed, or the other side has closed.
@@ -235,10 +285,9 @@ impl Light {
     /// Bytes have come in: text before the relation stands, messages then.
     pub fn received(&mut self, world: &mut World, index: u32, bytes: &Bytes) {
         let n = index as usize;
-        let Some(link) = self.links.get_mut(n) else { return };
-        link.heard = world.now();
+        let Some(link) = self.links.get(n) else { return };
         match link.stage {
-            Stage::Up => self.messages(world, n, bytes),
+            Stage::Up => self.messages(world, n, bytes, 0),
             Stage::Asked | Stage::Accepted | Stage::Answered => self.text(world, n, bytes),
             Stage::Dialling => self.end_link(world, n),
         }

@@ -10,7 +10,7 @@ use avp::gnutella::{Guid, HEADER_LEN, Header, Kind};
 
 use super::links::Other;
 use super::router::PUBLISH_INTERVAL;
-use super::tables::{LOG2, LinkTable};
+use super::tables::LOG2;
 use super::{Light, Role, Timer};
 use crate::engine::SECOND;
 use crate::internet::place::{address, node_at};
@@ -38,8 +38,9 @@ impl Light {
         self.links.iter().position(|l| l.serial == id.index && l.is_up())
     }
 
-    pub(super) fn messages(&mut self, world: &mut World, n: usize, bytes: &[u8]) {
-        let mut rest = bytes;
+    /// Takes messages: what `bytes` has from `from` on.
+    pub(super) fn messages(&mut self, world: &mut World, n: usize, bytes: &Bytes, from: usize) {
+        let mut rest = &bytes[from..];
         let serial = self.links[n].serial;
         while !rest.is_empty() {
             let whole = Header::parse(rest)
@@ -54,17 +55,17 @@ impl Light {
                 return;
             };
             rest = next;
-            self.message(world, n, header, &message[HEADER_LEN..]);
+            self.message(world, n, header, bytes, &message[HEADER_LEN..]);
         }
     }
 
-    fn message(&mut self, world: &mut World, n: usize, header: Header, payload: &[u8]) {
+    fn message(&mut self, world: &mut World, n: usize, header: Header, bytes: &Bytes, payload: &[u8]) {
         match header.kind {
             Kind::QUERY => self.query(world, n, header, payload),
             Kind::QUERY_HIT => self.hit(world, n, header, payload),
             Kind::PING => self.ping(world, n, header, payload),
             Kind::PONG => self.pong(world, n, header, payload),
-            Kind::QRP => self.table_update(world, n, payload),
+            Kind::QRP => self.table_update(world, n, bytes, payload),
             Kind::BYE => self.end_link(world, n),
             _ => {}
         }
@@ -130,7 +131,7 @@ impl Light {
             }
             if link.what == Other::Neighbour && now.0 - link.pinged.0 > every {
                 self.ask_for_pongs(world, if self.role == Role::Flat { None } else { Some(n) });
-            } else if now.0 - link.heard.0 > silent {
+            } else if now.0 - link.heard(world).0 > silent {
                 let bytes = self.own_message(world, Kind::PING, 1, &[]);
                 world.send(self.links[n].end, &bytes);
             }
@@ -218,20 +219,22 @@ impl Light {
         }
     }
 
-    fn table_update(&mut self, world: &mut World, n: usize, payload: &[u8]) {
+    fn table_update(&mut self, world: &mut World, n: usize, bytes: &Bytes, payload: &[u8]) {
         let Some(router) = &mut self.router else { return };
         let link = &mut self.links[n];
         if self.role != Role::Ultrapeer || link.what == Other::Parent {
             return;
         }
-        let table = link.table.get_or_insert_with(LinkTable::new);
-        if link.what == Other::Leaf {
-            router.leaves.remove(table);
-        }
-        let received = link.receiver.receive(payload, &mut **table);
-        if link.what == Other::Leaf {
-            router.leaves.add(table);
-        }
+        let received = if let Some(lane) = link.lane {
+            world.told.receive(&link.told, bytes, payload).map(|after| {
+                let before = link.told.replace(after);
+                router.tables.update(lane, &before, &link.told);
+            })
+        } else if let Some(near) = router.tables.near(link.end) {
+            world.told.receive(near.told(), bytes, payload).map(|after| near.tells(Some(after)))
+        } else {
+            return;
+        };
         if received.is_err() {
             self.end_link(world, n);
         }
@@ -271,7 +274,7 @@ impl Light {
         world.timer(self.node, PUBLISH_INTERVAL, Timer::Publish);
         let Some(router) = &self.router else { return };
         let names: Vec<String> = self.files.iter().map(|f| world.catalogue.name(*f)).collect();
-        let new = router.leaves.table(names.into_iter());
+        let new = router.tables.of_leaves(names.into_iter());
         for bytes in self.updates(world, Some(&router.published), &new) {
             let neighbours = (0..self.links.len())
                 .filter(|n| self.links[*n].is_up() && self.links[*n].what == Other::Neighbour);

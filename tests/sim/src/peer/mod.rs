@@ -11,7 +11,8 @@
 //! | `messages` | pings, pongs, routing tables, and who gets what |
 //! | `searches` | searches of its own and of others |
 //! | `router` | what an ultrapeer needs beyond a leaf |
-//! | `tables` | routing tables, of one peer and of all leaves together |
+//! | `tables` | routing tables of all relations |
+//! | `told` | what one peer has told of what it has |
 //! | `attack` | what an attacker does |
 
 mod attack;
@@ -21,11 +22,13 @@ mod messages;
 mod router;
 mod searches;
 mod tables;
+pub mod told;
 
 use avp::Instant;
 use avp::gnutella::Guid;
 
 pub use self::attack::Attack;
+use self::links::Other;
 pub use self::links::{Link, Stage};
 use self::router::Router;
 pub use self::searches::Search;
@@ -36,7 +39,7 @@ use crate::workload::content::{FileId, mix};
 use crate::workload::klemm::{Region, between_searches_s};
 use crate::workload::life::Span;
 use crate::workload::preset::{Searches, Style};
-use crate::world::{Bytes, End, World};
+use crate::world::{Bytes, End, Setup, World};
 
 /// Hosts that a peer remembers.
 const HOSTS_MAX: usize = 60;
@@ -95,6 +98,25 @@ pub enum Role {
     Flat,
 }
 
+/// What a place is, as a number. It does not change from life to life: it has to do with its line and its user.
+fn fate(setup: &Setup, node: NodeId) -> u64 {
+    mix(u64::from(node) ^ mix(setup.seed ^ 0xfa7e))
+}
+
+impl Role {
+    /// What a light peer at this place is.
+    #[must_use]
+    pub fn of(setup: &Setup, node: NodeId) -> Self {
+        match setup.preset.style {
+            Style::Flat => Self::Flat,
+            Style::TwoTier if fate(setup, node) % 1_000 < u64::from(setup.preset.ultrapeers_permille) => {
+                Self::Ultrapeer
+            }
+            Style::TwoTier => Self::Leaf,
+        }
+    }
+}
+
 /// An ordinary peer.
 #[derive(Debug)]
 pub struct Light {
@@ -107,13 +129,15 @@ pub struct Light {
     /// Whether this life is of the stable state.
     stable: bool,
     links: Vec<Link>,
-    /// Counts its links, so that a place that is used again is not mistaken.
-    link_serial: u32,
+    /// Relations of each kind that stand, or will with the next message.
+    counts: [u16; Other::ALL],
     hosts: Vec<NodeId>,
     /// Dials that came to nothing since the last that did not.
     tries: u32,
     /// Relations that it looks for.
     want: u16,
+    /// Since when it has had no relation, where it has none.
+    alone_since: Instant,
     files: Box<[FileId]>,
     /// Its routing table as messages, once somebody has asked.
     table: Option<Vec<Bytes>>,
@@ -128,14 +152,9 @@ impl Light {
     /// A peer that comes to this place.
     #[must_use]
     pub fn new(world: &mut World, node: NodeId, span: Span) -> Self {
-        let preset = world.setup.preset.clone();
-        // What a place is does not change from life to life: it has to do with its line and its user.
-        let fate = mix(u64::from(node) ^ mix(world.setup.seed ^ 0xfa7e));
-        let role = match preset.style {
-            Style::Flat => Role::Flat,
-            Style::TwoTier if fate % 1_000 < u64::from(preset.ultrapeers_permille) => Role::Ultrapeer,
-            Style::TwoTier => Role::Leaf,
-        };
+        let preset = &world.setup.preset;
+        let fate = fate(&world.setup, node);
+        let role = Role::of(&world.setup, node);
         let hub = (fate >> 20) % 100 < u64::from(preset.hubs_percent);
         let want = match role {
             Role::Leaf => preset.parents,
@@ -144,8 +163,9 @@ impl Light {
             Role::Flat => preset.neighbours,
         };
         let rides = (fate >> 32) % 100 < u64::from(preset.free_riders_percent);
-        let files = if rides { Vec::new() } else { library(world, preset.files) };
-        let searches_left = match preset.searches {
+        let (files, searches) = (preset.files, preset.searches);
+        let files = if rides { Vec::new() } else { library(world, files) };
+        let searches_left = match searches {
             Searches::Never => 0,
             Searches::Every(_) => u32::MAX,
             Searches::Klemm if span.stable && (!span.under_way || world.dice.chance(SEARCHES_LEFT_SHARE)) => {
@@ -153,17 +173,19 @@ impl Light {
             }
             Searches::Klemm => 0,
         };
-        let router = (role != Role::Leaf).then(|| Box::new(Router::new(world)));
+        let number = world.router_number(node);
+        let router = number.map(|number| Box::new(Router::new(world, number)));
         Self {
             node,
             role,
             guid: Guid::random(world.dice.rng()),
             stable: span.stable,
             links: Vec::new(),
-            link_serial: 0,
+            counts: [0; Other::ALL],
             hosts: Vec::new(),
             tries: 0,
             want,
+            alone_since: world.now(),
             files: files.into(),
             table: None,
             answered: Seen::new(ANSWERED_AGE, ANSWERED_MAX),
@@ -251,6 +273,28 @@ impl Light {
     pub fn relations(&self, now: Instant) -> impl Iterator<Item = (NodeId, Instant)> {
         let up = self.links.iter().filter(|l| l.is_up());
         up.map(move |l| (l.other, Instant(now.0 - l.since.0)))
+    }
+
+    /// The open ends of its relations that stand.
+    pub fn ends_up(&self) -> impl Iterator<Item = End> {
+        self.links.iter().filter(|l| l.is_up()).map(|l| l.end)
+    }
+
+    /// Since when it has had no relation, if it has none.
+    #[must_use]
+    pub fn alone_since(&self) -> Option<Instant> {
+        (self.degree() == 0).then_some(self.alone_since)
+    }
+
+    /// Whether it is an ultrapeer that takes another leaf.
+    #[must_use]
+    pub fn has_room_for_leaf(&self, world: &World) -> bool {
+        self.role == Role::Ultrapeer && self.has_room(world, Other::Leaf)
+    }
+
+    /// Lets one of its tables grow beyond its bound.
+    pub fn overfill(&mut self) {
+        self.hosts.resize(HOSTS_MAX + 1, self.node);
     }
 
     /// How many relations it has.

@@ -1,5 +1,5 @@
-//! What an ultrapeer, or a peer of a flat network, needs beyond a leaf. Routes, pong cache and the steps of dynamic
-//! queries are the product's own.
+//! What an ultrapeer, or a peer of a flat network, needs beyond a leaf. Pong cache and the steps of dynamic queries are
+//! the product's own; which searches it has seen is in [`crate::world::floods`].
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use avp::gnutella::qrp::Table;
 use avp::tables::GuidHasher;
 
 use super::Link;
-use super::links::Other;
-use super::tables::{LOG2, Together};
-use crate::engine::SECOND;
+use super::tables::{LOG2, Tables};
+use crate::engine::{Dice, SECOND};
 use crate::world::World;
+use crate::world::floods::{Flood, Route};
 
-/// Entries in one of the two generations of routes.
+/// Entries in one of the two generations of routes of pings.
 const ROUTES_MAX: usize = 20_000;
 /// Age of a generation.
 const ROUTES_AGE: Duration = Duration::from_secs(300);
@@ -27,12 +27,15 @@ pub(super) const PUBLISH_INTERVAL: u64 = 240 * SECOND;
 
 #[derive(Debug)]
 pub(super) struct Router {
-    /// Where answers to searches go.
-    pub(super) queries: Routes<QueryRoute>,
+    /// Its number among routers.
+    pub(super) number: u32,
+    /// How many links there were when its life began.
+    pub(super) born: u32,
     /// Where pongs go, where they are not cached.
     pub(super) pings: Routes<QueryRoute>,
     pub(super) pongs: PongCache,
-    pub(super) leaves: Together,
+    /// What relations have told that they have.
+    pub(super) tables: Tables,
     /// What neighbours were told.
     pub(super) published: Table,
     pub(super) dynamic: Vec<DynamicQuery>,
@@ -41,15 +44,15 @@ pub(super) struct Router {
 }
 
 impl Router {
-    pub(super) fn new(world: &mut World) -> Self {
-        let now = world.now();
-        let hasher = GuidHasher::new(world.dice.rng());
-        let routes = || Routes::new(hasher, ROUTES_MAX, ROUTES_AGE, now);
+    pub(super) fn new(world: &World, number: u32) -> Self {
+        // A stream of its own: how many keys a hasher takes changes nothing else.
+        let hasher = GuidHasher::new(Dice::new(world.setup.seed, "hash keys").rng());
         Self {
-            queries: routes(),
-            pings: routes(),
+            number,
+            born: world.links,
+            pings: Routes::new(hasher, ROUTES_MAX, ROUTES_AGE, world.now()),
             pongs: PongCache::default(),
-            leaves: Together::new(),
+            tables: Tables::new(world.setup.preset.leaves.into()),
             published: Table::new(LOG2),
             dynamic: Vec::new(),
             dynamic_timer: None,
@@ -57,7 +60,6 @@ impl Router {
     }
 
     pub(super) fn tick(&mut self, now: Instant) {
-        self.queries.tick(now);
         self.pings.tick(now);
     }
 
@@ -67,14 +69,20 @@ impl Router {
 
     /// A link is gone.
     pub(super) fn forget(&mut self, link: &Link) {
-        if let (Other::Leaf, Some(table)) = (link.what, &link.table) {
-            self.leaves.remove(table);
+        if let Some(lane) = link.lane {
+            self.tables.remove(lane, &link.told);
+        } else if link.is_up() {
+            self.tables.part(link.end);
         }
+    }
+
+    /// What it remembers of a search.
+    pub(super) fn route(&self, flood: &Flood) -> Option<Route> {
+        flood.route(self.number, self.born)
     }
 
     pub(super) fn overfull(&self) -> Option<String> {
         let tables = [
-            ("query routes", self.queries.len(), 2 * ROUTES_MAX),
             ("ping routes", self.pings.len(), 2 * ROUTES_MAX),
             ("dynamic queries", self.dynamic.len(), DYNAMIC_MAX),
         ];

@@ -15,16 +15,19 @@ use crate::engine::{SECOND, START};
 use crate::internet::place::{NodeId, address};
 use crate::workload::content::{FileId, Words};
 use crate::workload::preset::Reach;
+use crate::world::floods::{self, Route};
 use crate::world::{SearchRecord, World};
 
 /// A search is over after this time.
 const SEARCH_LIFE: u64 = 120 * SECOND;
+/// The highest TTL that is told apart.
+const TTL_MAX: u8 = 15;
 /// Files in one hit.
 const HIT_FILES_MAX: usize = 10;
 /// Answers that end a dynamic query.
 const RESULTS_WANTED: u32 = 150;
 /// Where the hits of an ultrapeer's own searches go.
-const OURSELVES: LinkId = LinkId { index: u32::MAX, serial: 0 };
+const OURSELVES: LinkId = LinkId { index: floods::OWN, serial: 0 };
 const VENDOR: [u8; 4] = *b"LITE";
 const SPEED_KBIT_S: u32 = 1_000;
 /// Size of every file, in bytes.
@@ -69,21 +72,19 @@ impl Light {
         world.timer(self.node, SEARCH_LIFE, Timer::SearchOver);
         let payload = query::Builder::new(&text).finish();
         let header = Header { guid, kind: Kind::QUERY, ttl: world.setup.preset.ttl, hops: 0, len: 0 };
+        if let Some(router) = &self.router {
+            let flood = world.floods.enter(world.now(), guid);
+            flood.remember(router.number, Route { link: floods::OWN, ttl: header.ttl });
+        }
         match self.role {
             Role::Leaf | Role::Flat => {
-                if let Some(router) = &mut self.router {
-                    router.queries.learn_query(world.now(), guid, OURSELVES, header.ttl);
-                }
                 let bytes = message(header, &payload);
                 let all = (0..self.links.len()).filter(|n| self.links[*n].is_up());
                 self.send_to(world, all, &bytes);
             }
             Role::Ultrapeer => {
-                if let Some(router) = &mut self.router {
-                    router.queries.learn_query(world.now(), guid, OURSELVES, header.ttl);
-                }
                 let hashes = Query::parse(&payload).map(|q| Hashes::of(&q)).unwrap_or_default();
-                self.to_leaves(world, usize::MAX, &header, &payload, &hashes);
+                self.to_leaves(world, None, &header, &payload, &hashes);
                 self.begin_search(world, OURSELVES, header, &payload, &hashes);
             }
         }
@@ -100,44 +101,47 @@ impl Light {
 
     /// A search has come in.
     pub(super) fn query(&mut self, world: &mut World, n: usize, header: Header, payload: &[u8]) {
-        let Some(query) = Query::parse(payload) else { return };
-        let id = self.link_id(n);
-        let what = self.links[n].what;
+        let (serial, what) = (self.links[n].serial, self.links[n].what);
         let mut repeated = false;
-        match &mut self.router {
+        let ttl = header.ttl.min(TTL_MAX);
+        match &self.router {
             None => {
                 let id = u128::from_le_bytes(header.guid.0);
                 if self.answered.again(world.now(), (id as u64, (id >> 64) as u64)) {
                     return;
                 }
             }
-            Some(router) => match router.queries.learn_query(world.now(), header.guid, id, header.ttl) {
-                None => {}
-                Some(known) if what == Other::Neighbour && known.link == id && header.ttl > known.ttl => {
-                    known.ttl = header.ttl;
-                    repeated = true;
+            Some(router) => {
+                let flood = world.floods.enter(world.now(), header.guid);
+                if let Some(known) = router.route(&flood) {
+                    repeated = what == Other::Neighbour && known.link == serial && ttl > known.ttl;
+                    if !repeated {
+                        return;
+                    }
                 }
-                Some(_) => return,
-            },
+                flood.remember(router.number, Route { link: serial, ttl });
+            }
         }
+        let Some(query) = Query::parse(payload) else { return };
         if !repeated {
             world.records.reached += 1;
             self.answer(world, n, &header, query.text);
         }
         if self.role == Role::Flat {
             if let Some(next) = header.forwarded() {
-                let bytes = message(next, payload);
-                let others = (0..self.links.len()).filter(|m| *m != n && self.links[*m].is_up());
-                self.send_to(world, others, &bytes);
+                let (bytes, flood) = (message(next, payload), world.floods.enter(world.now(), header.guid));
+                for (_, link) in self.links.iter().enumerate().filter(|(m, l)| *m != n && l.is_up()) {
+                    world.send_search(link.end, &bytes, &flood);
+                }
             }
         } else if self.role == Role::Ultrapeer {
-            let hashes = Hashes::of(&query);
+            let (hashes, from) = (Hashes::of(&query), Some(n));
             if !repeated {
-                self.to_leaves(world, n, &header, payload, &hashes);
+                self.to_leaves(world, from, &header, payload, &hashes);
             }
             match what {
-                Other::Leaf => self.begin_search(world, id, header, payload, &hashes),
-                _ => self.to_neighbours(world, n, &header, payload, &hashes),
+                Other::Leaf => self.begin_search(world, self.link_id(n), header, payload, &hashes),
+                _ => self.to_neighbours(world, from, &header, payload, &hashes, repeated),
             }
         }
     }
@@ -176,8 +180,9 @@ impl Light {
         if let Some(query) = router.dynamic.iter_mut().find(|q| q.guid == header.guid) {
             query.found(hit.count.into());
         }
-        let Some(route) = router.queries.get(header.guid).map(|r| r.link) else { return };
-        let Some(to) = self.by_id(route).filter(|to| *to != n) else { return };
+        let route = world.floods.get(header.guid).and_then(|f| router.route(f));
+        let route = route.map(|r| LinkId { index: r.link, serial: 0 });
+        let Some(to) = route.and_then(|r| self.by_id(r)).filter(|to| *to != n) else { return };
         // The last hop is made whatever the TTL says.
         let ttl = if self.links[to].what == Other::Leaf { header.ttl.max(2) } else { header.ttl };
         if let Some(next) = (Header { ttl, ..header }).forwarded() {
@@ -185,40 +190,54 @@ impl Light {
         }
     }
 
-    fn to_leaves(&self, world: &mut World, from: usize, header: &Header, payload: &[u8], hashes: &Hashes) {
-        if !self.router.as_ref().is_some_and(|r| r.leaves.matches(hashes)) {
-            return;
-        }
-        let header = Header { ttl: header.ttl.saturating_sub(1).max(1), hops: header.hops + 1, ..*header };
-        let bytes = message(header, payload);
-        let may = |n: &usize| {
-            let link = &self.links[*n];
-            let matches = || link.table.as_ref().is_some_and(|t| t.matches(hashes));
-            *n != from && link.what == Other::Leaf && link.is_up() && matches()
-        };
-        self.send_to(world, (0..self.links.len()).filter(may), &bytes);
-    }
-
-    fn to_neighbours(
+    fn to_leaves(
         &self,
         world: &mut World,
-        from: usize,
+        from: Option<usize>,
         header: &Header,
         payload: &[u8],
         hashes: &Hashes,
     ) {
-        // The hop from a leaf to its ultrapeer does not count.
-        let left = (header.ttl - 1).min((world.setup.preset.ttl + 1).saturating_sub(header.hops + 1));
-        if left == 0 || header.ttl == 0 {
+        let Some(router) = &self.router else { return };
+        let mut matching = router.tables.leaves_matching(hashes).peekable();
+        if matching.peek().is_none() {
             return;
         }
+        let header = Header { ttl: header.ttl.saturating_sub(1).max(1), hops: header.hops + 1, ..*header };
+        let bytes = message(header, payload);
+        let from = from.and_then(|n| self.links[n].lane);
+        for (_, end) in matching.filter(|(lane, _)| Some(*lane) != from) {
+            world.send(end, &bytes);
+        }
+    }
+
+    /// `repeated` where it was sent to them before, with fewer hops.
+    fn to_neighbours(
+        &self,
+        world: &mut World,
+        from: Option<usize>,
+        header: &Header,
+        payload: &[u8],
+        hashes: &Hashes,
+        repeated: bool,
+    ) {
+        // The hop from a leaf to its ultrapeer does not count.
+        let left = header.ttl.saturating_sub(1).min(world.setup.preset.ttl.saturating_sub(header.hops));
+        let Some(router) = self.router.as_ref().filter(|_| left > 0) else { return };
+        let from = from.map(|n| self.links[n].end);
         let bytes = message(Header { ttl: left, hops: header.hops + 1, ..*header }, payload);
-        let may = |n: &usize| {
-            let link = &self.links[*n];
-            let last_hop = || link.table.as_ref().is_none_or(|t| t.matches(hashes));
-            *n != from && link.what == Other::Neighbour && link.is_up() && (left > 1 || last_hop())
-        };
-        self.send_to(world, (0..self.links.len()).filter(may), &bytes);
+        let flood = world.floods.enter(world.now(), header.guid);
+        for near in router.tables.neighbours().iter().filter(|near| Some(near.end) != from) {
+            // At the last hop only those are worth asking who may have it, or have not told yet what they have.
+            if left == 1 && near.may_have(&flood, hashes) == Some(false) {
+                continue;
+            }
+            if repeated {
+                world.send(near.end, &bytes);
+            } else {
+                world.send_search(near.end, &bytes, &flood);
+            }
+        }
     }
 
     /// A search of a leaf, or its own, goes to the neighbours.
@@ -232,8 +251,7 @@ impl Light {
     ) {
         if world.setup.preset.reach == Reach::Flood {
             let header = Header { ttl: world.setup.preset.ttl + 1, hops: header.hops, ..header };
-            let leaf = self.by_id(from).unwrap_or(usize::MAX);
-            self.to_neighbours(world, leaf, &header, payload, hashes);
+            self.to_neighbours(world, self.by_id(from), &header, payload, hashes, false);
             return;
         }
         if !self.router.as_ref().is_some_and(|r| r.has_room_for_dynamic()) {
@@ -255,6 +273,10 @@ impl Light {
     }
 
     fn candidates(&self, world: &mut World, hashes: &Hashes) -> Vec<Candidate> {
+        let told = |end| {
+            let all = self.router.as_ref()?.tables.neighbours();
+            all.iter().find(|near| near.end == end)?.told().as_ref()
+        };
         let neighbours =
             self.links.iter().enumerate().filter(|(_, l)| l.what == Other::Neighbour && l.is_up());
         let mut candidates: Vec<Candidate> = neighbours
@@ -264,7 +286,7 @@ impl Light {
                 round_trip: None,
                 degree: link.degree,
                 ttl_max: link.max_ttl.min(world.setup.preset.ttl),
-                matches: link.table.as_ref().is_some_and(|t| t.matches(hashes)),
+                matches: told(link.end).is_some_and(|told| told.matches(hashes)),
                 again: true,
             })
             .collect();

@@ -1,140 +1,237 @@
-//! Routing tables: what one peer has, and what all leaves of an ultrapeer have together.
+//! Routing tables of all of an ultrapeer's relations. Those of leaves are transposed: one bit a leaf, one row a slot, so
+//! that a search looks at one row a word, however many leaves there are. Those of neighbours are shared among all who have
+//! been told the same.
 
-use avp::gnutella::qrp::{Change, Hashes, Slots, Table, slot};
+use avp::gnutella::qrp::{Hashes, Table, slot};
+
+use super::told::Known;
+use crate::world::End;
+use crate::world::floods::Flood;
 
 /// Slots of a light peer's table, as a power of two: what LimeWire's leaves send.
 pub(super) const LOG2: u8 = 14;
-const SLOTS: usize = 1 << LOG2;
+/// Slots of a light peer's table.
+pub(super) const SLOTS: usize = 1 << LOG2;
+/// Words of a row, at most: 512 leaves.
+const WORDS_MAX: usize = 8;
 
-/// What a peer at a link has: its table, folded to our size.
+/// A leaf's number in the tables.
+pub(super) type Lane = u16;
+
+/// A neighbour.
 #[derive(Debug)]
-pub(super) struct LinkTable {
-    bits: [u64; SLOTS / 64],
-    log2: u8,
+pub(super) struct Near {
+    /// Our end.
+    pub(super) end: End,
+    /// Its number among routers.
+    pub(super) router: u32,
+    /// What it has told...
+    told: Known,
+    /// ...and the number of that, 0 where it has not told anything.
+    number: u32,
 }
 
-impl LinkTable {
-    pub(super) fn new() -> Box<Self> {
-        Box::new(Self { bits: [0; SLOTS / 64], log2: LOG2 })
+impl Near {
+    /// What it has told.
+    pub(super) fn told(&self) -> &Known {
+        &self.told
     }
 
-    fn has(&self, at: usize) -> bool {
-        self.bits[at / 64] >> (at % 64) & 1 != 0
+    /// It has told this by now.
+    pub(super) fn tells(&mut self, told: Known) {
+        self.number = told.as_ref().map_or(0, |told| told.number);
+        self.told = told;
     }
 
-    fn put(&mut self, at: usize, present: bool) {
-        if present {
-            self.bits[at / 64] |= 1 << (at % 64);
-        } else {
-            self.bits[at / 64] &= !(1 << (at % 64));
+    /// Whether it may have what a search looks for, by what it has told; `None` where it has not told anything.
+    pub(super) fn may_have(&self, flood: &Flood, hashes: &Hashes) -> Option<bool> {
+        let told = self.told.as_ref()?;
+        Some(flood.matches(self.router, self.number, || told.matches(hashes)))
+    }
+}
+
+/// All tables.
+#[derive(Debug)]
+pub(super) struct Tables {
+    /// Words of a row.
+    stride: usize,
+    /// Empty until there is a leaf.
+    rows: Vec<u64>,
+    /// Lanes that are taken.
+    taken: [u64; WORDS_MAX],
+    ends: Vec<End>,
+    near: Vec<Near>,
+}
+
+impl Tables {
+    /// For so many leaves at a time.
+    pub(super) fn new(leaves: usize) -> Self {
+        let stride = leaves.div_ceil(64).clamp(1, WORDS_MAX);
+        Self { stride, rows: Vec::new(), taken: [0; WORDS_MAX], ends: Vec::new(), near: Vec::new() }
+    }
+
+    /// A leaf has come. `None` where there are too many.
+    pub(super) fn insert(&mut self, end: End) -> Option<Lane> {
+        if self.rows.is_empty() {
+            self.rows = vec![0; SLOTS * self.stride];
         }
+        let word = (0..self.stride).find(|w| self.taken[*w] != u64::MAX)?;
+        let bit = self.taken[word].trailing_ones();
+        self.taken[word] |= 1 << bit;
+        let lane = word * 64 + bit as usize;
+        match self.ends.get_mut(lane) {
+            Some(place) => *place = end,
+            // The lowest free lane is taken, so the next one that there never was.
+            None => self.ends.push(end),
+        }
+        Some(lane as Lane)
     }
 
-    /// Whether the peer may have what is asked for.
-    pub(super) fn matches(&self, hashes: &Hashes) -> bool {
-        hashes.matches(|hash| self.has(slot(hash, LOG2) as usize))
+    /// A leaf is gone, which had told this.
+    pub(super) fn remove(&mut self, lane: Lane, told: &Known) {
+        self.update(lane, told, &None);
+        self.taken[usize::from(lane) / 64] &= !(1 << (lane % 64));
     }
 
-    /// The set slots.
-    pub(super) fn present(&self) -> impl Iterator<Item = usize> + '_ {
-        self.bits
-            .iter()
-            .enumerate()
-            .filter(|(_, w)| **w != 0)
-            .flat_map(|(n, w)| (0..64).filter(move |bit| w >> bit & 1 != 0).map(move |bit| n * 64 + bit))
-    }
-}
-
-impl Slots for LinkTable {
-    fn reset(&mut self, log2: u8) {
-        self.bits.fill(0);
-        self.log2 = log2;
-    }
-
-    fn change(&mut self, slot: u32, change: Change) {
-        let present = change != Change::Absent;
-        if self.log2 <= LOG2 {
-            let wide = 1 << (LOG2 - self.log2);
-            for at in slot as usize * wide..(slot as usize + 1) * wide {
-                self.put(at, present);
+    /// What a leaf has told has changed.
+    pub(super) fn update(&mut self, lane: Lane, before: &Known, after: &Known) {
+        let (word, bit) = (usize::from(lane) / 64, 1 << (lane % 64));
+        let words = |known: &Known, n: usize| known.as_ref().map_or(0, |told| told.words()[n]);
+        for n in 0..SLOTS / 64 {
+            let now = words(after, n);
+            let mut changed = words(before, n) ^ now;
+            while changed != 0 {
+                let at = changed.trailing_zeros() as usize;
+                changed &= changed - 1;
+                let place = &mut self.rows[(n * 64 + at) * self.stride + word];
+                if now >> at & 1 != 0 { *place |= bit } else { *place &= !bit }
             }
-        } else if present {
-            // Several of theirs are one of ours: it stays set until they begin anew.
-            self.put(slot as usize >> (self.log2 - LOG2), true);
         }
     }
-}
 
-/// What all leaves have together.
-#[derive(Debug)]
-pub(super) struct Together {
-    counts: Vec<u16>,
-}
-
-impl Together {
-    pub(super) fn new() -> Self {
-        Self { counts: vec![0; SLOTS] }
+    /// The ends of the leaves that may have what is asked for. A search here has words alone.
+    pub(super) fn leaves_matching(&self, hashes: &Hashes) -> impl Iterator<Item = (Lane, End)> + '_ {
+        let mut set = self.taken;
+        let found = !self.rows.is_empty()
+            && hashes.matches(|hash| {
+                let row = slot(hash, LOG2) as usize * self.stride;
+                let mut any = 0;
+                for (set, word) in set.iter_mut().zip(&self.rows[row..row + self.stride]) {
+                    *set &= word;
+                    any |= *set;
+                }
+                any != 0
+            });
+        let set = if found { set } else { [0; WORDS_MAX] };
+        lanes(set).map(|lane| (lane, self.ends[usize::from(lane)]))
     }
 
-    pub(super) fn add(&mut self, table: &LinkTable) {
-        table.present().for_each(|at| self.counts[at] += 1);
-    }
-
-    pub(super) fn remove(&mut self, table: &LinkTable) {
-        table.present().for_each(|at| self.counts[at] -= 1);
-    }
-
-    pub(super) fn matches(&self, hashes: &Hashes) -> bool {
-        hashes.matches(|hash| self.counts[slot(hash, LOG2) as usize] > 0)
-    }
-
-    /// As a table to publish, together with names of one's own.
-    pub(super) fn table<'a>(&self, names: impl Iterator<Item = String> + 'a) -> Table {
+    /// What all leaves have, as a table to publish, together with names of one's own.
+    pub(super) fn of_leaves(&self, names: impl Iterator<Item = String>) -> Table {
         let mut table = Table::new(LOG2);
-        for (at, _) in self.counts.iter().enumerate().filter(|(_, n)| **n > 0) {
-            table.set(at as u32, true);
+        for (at, row) in self.rows.chunks_exact(self.stride).enumerate() {
+            if row.iter().any(|word| *word != 0) {
+                table.set(at as u32, true);
+            }
         }
         names.for_each(|name| table.add_name(name.as_bytes()));
         table
     }
+
+    /// A neighbour has come.
+    pub(super) fn meet(&mut self, end: End, router: u32) {
+        self.near.push(Near { end, router, told: None, number: 0 });
+    }
+
+    /// A neighbour is gone.
+    pub(super) fn part(&mut self, end: End) {
+        if let Some(n) = self.near.iter().position(|near| near.end == end) {
+            self.near.swap_remove(n);
+        }
+    }
+
+    /// A neighbour.
+    pub(super) fn near(&mut self, end: End) -> Option<&mut Near> {
+        self.near.iter_mut().find(|near| near.end == end)
+    }
+
+    /// All neighbours.
+    pub(super) fn neighbours(&self) -> &[Near] {
+        &self.near
+    }
+}
+
+/// The numbers in a set.
+fn lanes(set: [u64; WORDS_MAX]) -> impl Iterator<Item = Lane> {
+    set.into_iter().enumerate().flat_map(|(n, mut word)| {
+        std::iter::from_fn(move || {
+            (word != 0).then(|| {
+                let bit = word.trailing_zeros();
+                word &= word - 1;
+                (n as u32 * 64 + bit) as Lane
+            })
+        })
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use avp::gnutella::qrp::{Receiver, sender};
+    use avp::gnutella::qrp::sender;
 
-    fn receive(table: &Table) -> Box<LinkTable> {
-        let (mut receiver, mut link) = (Receiver::default(), LinkTable::new());
-        for payload in sender::updates(None, table) {
-            receiver.receive(&payload, &mut *link).unwrap();
-        }
-        link
+    use super::*;
+    use crate::peer::told::Memory;
+    use crate::world::{Bytes, Conns};
+
+    fn end() -> End {
+        Conns::default().open([1, 2], 10, 0)
+    }
+
+    fn told(name: &str) -> Known {
+        let mut table = Table::new(LOG2);
+        table.add_name(name.as_bytes());
+        let mut memory = Memory::default();
+        sender::updates(None, &table)
+            .into_iter()
+            .map(Bytes::from)
+            .fold(None, |known: Known, bytes| memory.receive(&known, &bytes, &bytes).ok())
+    }
+
+    fn found(tables: &Tables, text: &str) -> Vec<Lane> {
+        tables.leaves_matching(&Hashes::of_text(text.as_bytes())).map(|(lane, _)| lane).collect()
     }
 
     #[test]
-    fn a_table_of_any_size_is_never_understood_to_have_less() {
-        for log2 in [12, LOG2, 16] {
-            let mut table = Table::new(log2);
-            table.add_name(b"kabcd kbcde.ogg");
-            let link = receive(&table);
-            assert!(link.matches(&Hashes::of_text(b"kabcd kbcde")), "{log2}");
-            assert!(!link.matches(&Hashes::of_text(b"kabcd other")), "{log2}");
-        }
+    fn leaves_are_found_by_what_they_have_now() {
+        let mut tables = Tables::new(100);
+        let all: Vec<Lane> = (0..80).map(|_| tables.insert(end()).unwrap()).collect();
+        let (one, two) = (told("kabcd kbcde"), told("kabcd"));
+        tables.update(all[3], &None, &one);
+        tables.update(all[70], &None, &two);
+        assert_eq!(found(&tables, "kabcd"), [all[3], all[70]]);
+        assert_eq!(found(&tables, "kabcd kbcde"), [all[3]]);
+        tables.update(all[3], &one, &told("other"));
+        assert_eq!((found(&tables, "kabcd"), found(&tables, "other")), (vec![all[70]], vec![all[3]]));
+        assert!(found(&tables, "nothing").is_empty());
     }
 
     #[test]
     fn what_leaves_have_together_goes_with_the_last_of_them() {
-        let mut table = Table::new(LOG2);
-        table.add_name(b"kabcd");
-        let (one, two) = (receive(&table), receive(&table));
-        let mut together = Together::new();
-        together.add(&one);
-        together.add(&two);
-        together.remove(&one);
-        assert!(together.matches(&Hashes::of_text(b"kabcd")));
-        together.remove(&two);
-        assert!(!together.matches(&Hashes::of_text(b"kabcd")));
-        assert_eq!(together.table(std::iter::empty()).present(), 0);
+        let mut tables = Tables::new(10);
+        let (one, two) = (tables.insert(end()).unwrap(), tables.insert(end()).unwrap());
+        let known = told("kabcd");
+        tables.update(one, &None, &known);
+        tables.update(two, &None, &known);
+        tables.remove(one, &known);
+        assert!(tables.of_leaves(std::iter::empty()).matches(&Hashes::of_text(b"kabcd")));
+        tables.remove(two, &known);
+        assert_eq!(tables.of_leaves(std::iter::empty()).present(), 0);
+        assert_eq!(tables.insert(end()), Some(one));
+        assert!(found(&tables, "kabcd").is_empty());
+    }
+
+    #[test]
+    fn there_is_room_for_so_many_and_no_more() {
+        let mut tables = Tables::new(100);
+        assert_eq!((0..200).filter_map(|_| tables.insert(end())).count(), 128);
     }
 }

@@ -8,13 +8,18 @@ use std::path::Path;
 
 use crate::experiments::{ABSENT, Experiment, Outcome, Scale};
 
-pub use self::page::page;
+pub use self::page::{Made, page};
 
 /// Writes the page and its plots below a folder: `scoreboard.md` and `scoreboard/*.svg`.
 ///
 /// # Errors
 /// Names the file that could not be written, or the plot that could not be drawn.
-pub fn write(folder: &Path, scale: &Scale, results: &[(Experiment, Outcome)]) -> Result<(), String> {
+pub fn write(
+    folder: &Path,
+    scale: &Scale,
+    made: &Made,
+    results: &[(Experiment, Outcome)],
+) -> Result<(), String> {
     let plots = folder.join("scoreboard");
     fs::create_dir_all(&plots).map_err(|e| format!("{}: {e}", plots.display()))?;
     for (_, outcome) in results {
@@ -24,5 +29,5 @@ pub fn write(folder: &Path, scale: &Scale, results: &[(Experiment, Outcome)]) ->
         }
     }
     let path = folder.join("scoreboard.md");
-    fs::write(&path, page(scale, results, ABSENT)).map_err(|e| format!("{}: {e}", path.display()))
+    fs::write(&path, page(scale, made, results, ABSENT)).map_err(|e| format!("{}: {e}", path.display()))
 }

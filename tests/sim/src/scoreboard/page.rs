@@ -5,13 +5,49 @@ use std::fmt::Write;
 use crate::experiments::{Experiment, Outcome, Row, Scale};
 use crate::measure::Estimate;
 
+/// From what and where a page was made.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// Commit of the code.
+    pub commit: String,
+    /// Class of machine.
+    pub machine: String,
+    /// Wall time of all experiments.
+    pub seconds: u64,
+}
+
+impl std::fmt::Display for Made {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Made by version {}, commit {}, on {} in {} minutes.",
+            env!("CARGO_PKG_VERSION"),
+            self.commit,
+            self.machine,
+            self.seconds.div_ceil(60)
+        )
+    }
+}
+
 /// Writes the page.
 #[must_use]
-pub fn page(scale: &Scale, results: &[(Experiment, Outcome)], absent: &[(&str, &str)]) -> String {
+pub fn page(
+    scale: &Scale,
+    made: &Made,
+    results: &[(Experiment, Outcome)],
+    absent: &[(&str, &str)],
+) -> String {
     let mut out = String::from(
         "# Scoreboard\n\n\
-         Published results against ours, from the simulator in `tests/sim`: the virtual peer exactly as it is shipped, ordinary\n\
-         peers with full messages, virtual time. `make scoreboard` writes this page; results follow from the seeds alone.\n\n",
+         Published results against ours, from the simulator in `tests/sim`: the virtual peer and the mesh exactly as they are\n\
+         shipped, ordinary peers with full messages, virtual time. `make scoreboard` writes this page. Results follow from the\n\
+         seeds alone (1, 2, 3 and so on), whatever the machine; `eep-sim` is `cargo run --release -p eep-sim --`.\n\n",
+    );
+    let _ = writeln!(
+        out,
+        "S1 to S4 are the founding papers: distributed network agents, management of instant messaging, dynamic operation of\n\
+         overlays, active load distribution. A bound *holds* or *does not hold* where the whole interval says so. *Fitted* means\n\
+         that the workload was chosen so that the number comes out, which shows that it can, and predicts nothing.\n"
     );
     let _ = writeln!(
         out,
@@ -20,15 +56,26 @@ pub fn page(scale: &Scale, results: &[(Experiment, Outcome)], absent: &[(&str, &
          Bytes are counted before compression; downlinks are taken as wide enough; ordinary peers send no datagrams.\n",
         scale.seeds
     );
+    let _ = writeln!(out, "{made}\n");
     for (experiment, outcome) in results {
         let _ = write!(
             out,
-            "## {}\n\n{}\n\n`eep-sim scoreboard --only {} --seeds {}`\n\n",
-            experiment.title, outcome.setup, experiment.name, scale.seeds
+            "## {}\n\n{}\n\n`{}`\n\n",
+            experiment.title,
+            outcome.setup,
+            command(experiment, scale)
         );
-        out.push_str("| what | published | source | ours |\n| --- | --- | --- | --- |\n");
+        out.push_str("| what | published | source | ours | compared |\n| --- | --- | --- | --- | --- |\n");
         for row in &outcome.rows {
-            let _ = writeln!(out, "| {} | {} | {} | {} |", row.what, row.published, row.source, ours(row));
+            let compared = row.published.compared(row.ours);
+            let _ = writeln!(
+                out,
+                "| {} | {} | {} | {} | {compared} |",
+                row.what,
+                row.published,
+                row.source,
+                ours(row)
+            );
         }
         for plot in &outcome.plots {
             let _ =
@@ -41,6 +88,11 @@ pub fn page(scale: &Scale, results: &[(Experiment, Outcome)], absent: &[(&str, &
         let _ = writeln!(out, "| {what} | {part} |");
     }
     out
+}
+
+fn command(experiment: &Experiment, scale: &Scale) -> String {
+    let smaller = if scale.smaller > 1 { format!(" --smaller {}", scale.smaller) } else { String::new() };
+    format!("eep-sim scoreboard --only {} --seeds {}{smaller}", experiment.name, scale.seeds)
 }
 
 fn ours(row: &Row) -> String {
@@ -65,23 +117,25 @@ fn number(value: f64, size: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiments::ALL;
+    use crate::experiments::{ALL, Published};
 
     #[test]
     fn a_page_has_every_number_with_its_source_interval_and_command() {
         let row = Row {
             what: "relations".into(),
-            published: "9.86",
+            published: Published::Is(9.86),
             source: "S3",
             ours: Estimate { mean: 9.5, half_width: 0.25, runs: 5 },
             unit: "relations",
         };
         let outcome = Outcome { setup: "Some peers.".into(), rows: vec![row], plots: vec![] };
-        let scale = Scale { seeds: 5, smaller: 1, threads: 1 };
+        let scale = Scale { seeds: 5, smaller: 1, threads: 1, progress: || () };
+        let made = Made { commit: "abc".into(), machine: "2 cores".into(), seconds: 61 };
         let relations = *ALL.iter().find(|e| e.name == "relations").unwrap();
-        let text = page(&scale, &[(relations, outcome)], &[("lookups", "`topology`")]);
-        assert!(text.contains("| relations | 9.86 | S3 | 9.50 ± 0.25 relations |"));
+        let text = page(&scale, &made, &[(relations, outcome)], &[("lookups", "`topology`")]);
+        assert!(text.contains("| relations | 9.86 | S3 | 9.50 ± 0.25 relations | 4 % less |"));
         assert!(text.contains("`eep-sim scoreboard --only relations --seeds 5`"));
+        assert!(text.contains("commit abc"));
         assert!(text.contains("| lookups | `topology` |"));
     }
 }

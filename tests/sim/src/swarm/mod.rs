@@ -151,6 +151,14 @@ pub fn shrink(failing: Scenario, mut fails: impl FnMut(&Scenario) -> bool) -> Sc
     }
 }
 
+/// The smallest scenario that was found to fail as this one does, and what was seen in it.
+#[must_use]
+pub fn smallest(failing: Scenario) -> (Scenario, String) {
+    let smallest = shrink(failing, |s| s.run().is_err());
+    let seen = smallest.run().err().unwrap_or_default();
+    (smallest, seen)
+}
+
 /// Runs the scenarios of these seeds; stops at the first that fails.
 ///
 /// # Errors
@@ -163,8 +171,7 @@ pub fn run(
     for seed in seeds {
         let scenario = Scenario::random(seed, peers_max);
         if let Err(first) = scenario.run() {
-            let smallest = shrink(scenario, |s| s.run().is_err());
-            let seen = smallest.run().err().unwrap_or_default();
+            let (smallest, seen) = smallest(scenario);
             return Err(format!("seed {seed}: {first}\nsmallest: {seen}\n{}", smallest.command()));
         }
         progress(seed);

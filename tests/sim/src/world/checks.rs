@@ -2,11 +2,15 @@
 //!
 //! - **No message is answered twice**: no peer sends the same hit twice on a connection, and none sends a search on a
 //!   connection again, unless it asks for more hops than before (`X-Ext-Probes`).
-//! - **No route loop**: hops and TTL of what is passed on stay within the hard limit; a hit passes a connection in one
-//!   direction once.
+//! - **No route loop**: hops and TTL of what is passed on stay together within the hard limit; a hit passes each peer
+//!   once.
 //! - **No unbounded table**: every table of every peer is within its bound.
-//! - **No leaf lost**: a relation that one side has for longer than a dead one can go unnoticed, the other has too.
-//! - **Bytes are conserved**: what was sent has arrived, was lost, came too late, or is under way.
+//! - **No leaf lost**: a relation with a virtual peer that one side has, the other has too, but for the time that an end
+//!   needs to be noticed; and no leaf is without an ultrapeer for long while one has room for it.
+//! - **Bytes are conserved**: what was sent has arrived, was lost, came too late, or is under way; and all of it is in
+//!   one class.
+//!
+//! [`super::Plant`] breaks each of them, and the tests see it noticed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +24,7 @@ use crate::engine::SECOND;
 use crate::internet::place::NodeId;
 use crate::measure::ledger::text_len;
 use crate::measure::seen::Seen;
+use crate::peer::{Light, Role};
 use crate::workload::content::mix;
 
 /// Hops that a message may have made, or may make yet.
@@ -33,8 +38,13 @@ const ALL_UP_TO: usize = 3_000;
 const SAMPLE: u64 = 64;
 /// Violations that are kept; a run ends at the first.
 const VIOLATIONS_MAX: usize = 16;
-/// How long one side may believe in a relation that the other has ended: alive pings are 120 s apart, four may fail.
+/// How long one side may believe in a relation that the other has ended, where a fault may have kept it from learning
+/// so: alive pings are 120 s apart, four may fail.
 pub const HALF_OPEN_MAX: u64 = 700 * SECOND;
+/// The same where everybody learns of an end: handshakes end within this time.
+const HALF_OPEN_CALM_MAX: u64 = 60 * SECOND;
+/// How long a leaf may be without an ultrapeer: its dials are at most 144 s apart.
+const ALONE_MAX: u64 = 900 * SECOND;
 /// Connections that a virtual peer may be opening (a bound of its own, that it does not publish).
 const OPENINGS_MAX: f64 = 4_096.0;
 
@@ -122,7 +132,7 @@ impl Checks {
     }
 
     fn message(&mut self, now: Instant, from: End, sender: NodeId, header: &Header, payload: &[u8]) {
-        if header.hops > HOPS_MAX || header.ttl > HOPS_MAX {
+        if header.hops > HOPS_MAX || header.ttl > HOPS_MAX + 1 - header.hops {
             self.violate("no route loop", format!("peer {sender} at {}: {header:?}", now.0));
         }
         let id = u128::from_le_bytes(header.guid.0);
@@ -141,6 +151,10 @@ impl Checks {
                 "no message is answered twice",
                 format!("peer {sender} sends {what} again on the same connection: {header:?}"),
             );
+        } else if header.kind == Kind::QUERY_HIT
+            && self.seen.again(now, (mix(id ^ mix(content)), !u64::from(sender)))
+        {
+            self.violate("no route loop", format!("peer {sender} passes {what} on again: {header:?}"));
         }
     }
 }
@@ -164,6 +178,14 @@ pub fn inspect(world: &mut World) {
             format!("{books} are under way by the books, {queued} in the queue"),
         ));
     }
+    if world.floods.len() > world.floods.bound() {
+        found.push(("no unbounded table", format!("searches seen: {}", world.floods.len())));
+    }
+    let classes: u64 = world.ledger.sent.iter().map(|count| count.bytes).sum();
+    if classes != world.ledger.sent_bytes {
+        let seen = format!("{classes} in all classes, {} sent", world.ledger.sent_bytes);
+        found.push(("bytes are conserved", seen));
+    }
     for (node, peer) in world.peers() {
         match peer {
             Peer::Light(light) => {
@@ -183,7 +205,8 @@ pub fn inspect(world: &mut World) {
             }
         }
     }
-    found.extend(half_open(world).into_iter().map(|seen| ("no leaf is lost", seen)));
+    let lost = half_open(world).into_iter().chain(alone(world));
+    found.extend(lost.map(|seen| ("no leaf is lost", seen)));
     for (rule, seen) in found {
         world.checks.violate(rule, seen);
     }
@@ -214,7 +237,9 @@ pub fn bounds(avp: &super::virtual_peer::Avp) -> Vec<(&'static str, f64, f64)> {
 /// Relations of virtual peers that only one side believes in, for longer than that may be.
 fn half_open(world: &World) -> Vec<String> {
     let now = world.now();
-    if now.0.saturating_sub(world.checks.weather_changed.0) < HALF_OPEN_MAX {
+    let silence = world.setup.faults.iter().any(|fault| fault.kind.silences());
+    let most = if silence { HALF_OPEN_MAX } else { HALF_OPEN_CALM_MAX };
+    if now.0.saturating_sub(world.checks.weather_changed.0) < most {
         return Vec::new();
     }
     let mut found = Vec::new();
@@ -233,16 +258,38 @@ fn half_open(world: &World) -> Vec<String> {
     for (node, light) in world.light().filter(|(n, _)| !world.checks.is_excused(*n)) {
         for (other, age) in light.relations(now).filter(|(other, _)| virtual_nodes.contains(other)) {
             of_light.insert((other, node));
-            if age.0 > HALF_OPEN_MAX && !of_virtual.contains_key(&(other, node)) {
+            if age.0 > most && !of_virtual.contains_key(&(other, node)) {
                 found.push(format!("peer {node} believes in virtual peer {other}, which has forgotten it"));
             }
         }
     }
     for ((node, other), age_s) in of_virtual {
         let excused = world.checks.is_excused(other) || virtual_nodes.contains(&other);
-        if !excused && age_s > HALF_OPEN_MAX / SECOND && !of_light.contains(&(node, other)) {
+        if !excused && age_s > most / SECOND && !of_light.contains(&(node, other)) {
             found.push(format!("virtual peer {node} believes in peer {other}, which is not there"));
         }
     }
     found
+}
+
+/// Leaves that have been without an ultrapeer for longer than it takes to find one, while there is one with room.
+fn alone(world: &World) -> Vec<String> {
+    let now = world.now();
+    if now.0.saturating_sub(world.checks.weather_changed.0) < ALONE_MAX {
+        return Vec::new();
+    }
+    let is_alone = |light: &Light| {
+        light.role == Role::Leaf && light.alone_since().is_some_and(|since| now.0 - since.0 > ALONE_MAX)
+    };
+    let mut lost: Vec<String> = world
+        .light()
+        .filter(|(node, light)| is_alone(light) && !world.checks.is_excused(*node))
+        .map(|(node, _)| format!("leaf {node} finds no ultrapeer"))
+        .collect();
+    let leaves = |avp: &super::virtual_peer::Avp| avp.metric("avp_links", &[("role", "leaf")]);
+    let room = |(_, avp): (_, &super::virtual_peer::Avp)| leaves(avp) < f64::from(avp.limits().leaves);
+    if !world.virtual_peers().any(room) && !world.light().any(|(_, light)| light.has_room_for_leaf(world)) {
+        lost.clear();
+    }
+    lost
 }

@@ -40,6 +40,23 @@ impl End {
     }
 }
 
+/// What a light peer keeps at its end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// Which of its links it is.
+    pub index: u32,
+    /// Its number among routers, if it is one.
+    pub router: u32,
+    /// How many links there were when its life began.
+    pub born: u32,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { index: u32::MAX, router: u32::MAX, born: 0 }
+    }
+}
+
 /// A connection.
 #[derive(Clone, Debug)]
 pub struct Conn {
@@ -47,15 +64,15 @@ pub struct Conn {
     pub nodes: [NodeId; 2],
     /// Whether a side is done with it.
     pub closed: [bool; 2],
-    /// Where each side's light peer keeps it.
-    pub index: [u32; 2],
+    /// What each side's light peer wants to find again.
+    pub keep: [Keep; 2],
     /// One-way delay in microseconds.
     pub delay_us: u32,
     /// Links between systems on the way.
     pub hops: u8,
     /// Whether both sides know of it.
     pub established: bool,
-    /// When what a side sent last arrives: nothing overtakes it.
+    /// When what a side sent last arrives: nothing overtakes it, and the other side has heard from it then.
     pub last_arrival: [Instant; 2],
     serial: u32,
 }
@@ -73,7 +90,7 @@ impl Conns {
         let fresh = Conn {
             nodes,
             closed: [false; 2],
-            index: [u32::MAX; 2],
+            keep: [Keep::default(); 2],
             delay_us,
             hops,
             established: false,

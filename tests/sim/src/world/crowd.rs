@@ -112,14 +112,15 @@ impl World {
     }
 
     /// Hosts that a newcomer is told of, by a web cache or, as the preset says, by somebody who knows more.
-    pub fn tell_hosts(&mut self, asker: NodeId, into: &mut Vec<NodeId>) {
+    /// `patient` as long as those who are named first may still take it.
+    pub fn tell_hosts(&mut self, asker: NodeId, patient: bool, into: &mut Vec<NodeId>) {
         let system = self.places.system(asker);
         match self.setup.preset.choice {
             Choice::Domain => {
                 let own =
                     self.domain_peers.iter().filter(|(s, n)| *s == system && *n != asker).map(|(_, n)| *n);
                 into.extend(own);
-                if !into.is_empty() {
+                if !into.is_empty() && patient {
                     return;
                 }
             }

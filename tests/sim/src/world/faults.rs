@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::World;
+use super::{Plant, World};
 use crate::engine::{Dice, MS};
 use crate::internet::place::NodeId;
 use crate::workload::content::mix;
@@ -40,6 +40,16 @@ pub enum FaultKind {
     Skew(u8),
     /// This share of all peers does what it should not.
     Byzantine(u8),
+    /// A rule is broken that must hold: the run ends with the violation.
+    Plant(Plant),
+}
+
+impl FaultKind {
+    /// Whether a peer may not hear that another has ended a relation, or is gone.
+    #[must_use]
+    pub const fn silences(self) -> bool {
+        !matches!(self, Self::Skew(_) | Self::Plant(_))
+    }
 }
 
 /// The most by which a message comes late.
@@ -164,6 +174,12 @@ impl World {
                         });
                     }
                 }
+            }
+            FaultKind::Plant(plant) => {
+                if begins {
+                    self.plant(plant);
+                }
+                return;
             }
             FaultKind::Kill(_) | FaultKind::Byzantine(_) => {}
         }

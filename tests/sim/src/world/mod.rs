@@ -5,6 +5,8 @@
 //! | `mod` | the world's state and how an event reaches a peer |
 //! | `setup` | how a world is described and made |
 //! | `conns` | connections between peers |
+//! | `floods` | which routers have seen which search |
+//! | `plant` | broken rules on purpose |
 //! | `transport` | connecting, sending and closing: delays, rates, what is lost |
 //! | `crowd` | peers come and go |
 //! | `virtual_peer` | the shell of the product's virtual peer |
@@ -15,6 +17,8 @@ pub mod checks;
 pub mod conns;
 pub mod crowd;
 pub mod faults;
+pub mod floods;
+pub mod plant;
 pub mod setup;
 pub mod transport;
 pub mod virtual_peer;
@@ -25,17 +29,21 @@ use avp::host::CloseReason;
 use avp::{Config, Instant};
 
 pub use self::checks::{Checks, Violation};
-pub use self::conns::{Conns, End};
+pub use self::conns::{Conns, End, Keep};
 use self::faults::Weather;
 pub use self::faults::{Fault, FaultKind};
+use self::floods::Floods;
+pub use self::plant::Plant;
 pub use self::setup::Setup;
 use self::virtual_peer::Avp;
 use crate::engine::{Dice, Queue};
 use crate::internet::Places;
 use crate::internet::place::NodeId;
 use crate::measure::Ledger;
+use crate::peer::told::Memory;
 use crate::peer::{Light, Timer};
 use crate::workload::Catalogue;
+use crate::workload::content::mix;
 use crate::workload::life::Span;
 
 /// Bytes on their way; those of one message to many are there once.
@@ -125,6 +133,8 @@ pub struct Slot {
     pub uplink_free: Instant,
     /// The virtual peer's configuration, where this is a virtual peer's place.
     pub config: Option<Box<Config>>,
+    /// Number among the places whose peers pass searches on; those of other peers have none.
+    pub router: Option<u32>,
     /// Position in the list of hosts that newcomers are told of.
     announced: Option<u32>,
 }
@@ -210,6 +220,12 @@ pub struct World {
     /// What was written down.
     pub records: Records,
     weather: Weather,
+    /// Who has seen which search.
+    pub floods: Floods,
+    /// What has become of routing tables.
+    pub told: Memory,
+    /// Counts the links of light peers: each has a number of its own.
+    pub links: u32,
     /// Hosts that newcomers are told of (a web cache knows those who announce themselves).
     announced: Vec<NodeId>,
     /// Virtual peers, by system.
@@ -247,6 +263,12 @@ impl World {
         self.slots.is_empty()
     }
 
+    /// Whether this is a virtual peer's place.
+    #[must_use]
+    pub fn is_virtual(&self, node: NodeId) -> bool {
+        self.slots[node as usize].config.is_some()
+    }
+
     /// Whether somebody is at this place.
     #[must_use]
     pub fn is_online(&self, node: NodeId) -> bool {
@@ -272,6 +294,30 @@ impl World {
             Peer::Virtual(avp) => Some((n, &**avp)),
             Peer::Light(_) => None,
         })
+    }
+
+    /// The number of a place's peer among those who pass searches on.
+    #[must_use]
+    pub fn router_number(&self, node: NodeId) -> Option<u32> {
+        self.slots[node as usize].router
+    }
+
+    /// A number that differs where anything that was counted or written down does.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let (ledger, records) = (&self.ledger, &self.records);
+        let classes = ledger.sent.iter().flat_map(|count| [count.messages, count.bytes]);
+        let bytes = [ledger.delivered_bytes, ledger.lost_bytes, ledger.late_bytes, ledger.transit_bytes];
+        let counts = [records.events, records.lives, records.joined, records.refused, records.reached];
+        let searches = records.searches.iter().flat_map(|s| {
+            [u64::from(s.node), s.at_s.to_bits(), s.first_s.unwrap_or(-1.0).to_bits(), u64::from(s.hits)]
+        });
+        let relations = records
+            .relations
+            .iter()
+            .flat_map(|r| [u64::from(r.node) << 32 | u64::from(r.other), r.seconds.to_bits()]);
+        let all = classes.chain(bytes).chain(counts).chain(searches).chain(relations);
+        all.fold(0, |digest, number| mix(digest ^ number))
     }
 
     /// Lets everything happen up to a time, in seconds from the beginning.

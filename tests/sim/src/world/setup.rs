@@ -5,10 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use super::checks::Checks;
 use super::faults::{Fault, Weather};
+use super::floods::Floods;
 use super::{Conns, Event, Records, Slot, World};
 use crate::engine::{Dice, MS, Queue, SECOND, START};
 use crate::internet::{Graph, Places};
 use crate::measure::Ledger;
+use crate::peer::Role;
+use crate::peer::told::Memory;
 use crate::workload::{Catalogue, Preset};
 
 /// Mean delay of a link between two systems, in microseconds. With the paths of some thousand systems it gives round
@@ -109,6 +112,7 @@ impl Setup {
                 uplink_kbit_s: dice.pick(uplinks).copied().unwrap_or(VIRTUAL_UPLINK_KBIT_S),
                 uplink_free: START,
                 config: None,
+                router: None,
                 announced: None,
             })
             .collect();
@@ -120,6 +124,9 @@ impl Setup {
             checks: Checks::new(slots.len()),
             records: Records::default(),
             weather: Weather::new(slots.len(), &self.faults),
+            floods: Floods::new(0),
+            told: Memory::default(),
+            links: 0,
             announced: Vec::new(),
             domain_peers: Vec::new(),
             crowd_dice: Dice::new(seed, "crowd"),
@@ -130,6 +137,7 @@ impl Setup {
             setup: self,
         };
         world.place_virtual_peers(&config);
+        world.number_routers();
         world.place_crowd();
         for (index, fault) in world.setup.faults.iter().enumerate() {
             world.queue.push(Instant(START.0 + fault.at_s * SECOND), Event::Fault(index, true));
@@ -159,6 +167,19 @@ impl World {
             self.domain_peers.push((system, node));
             self.queue.push(START, Event::Come(node));
         }
+    }
+
+    /// Numbers the places whose peers pass searches on.
+    fn number_routers(&mut self) {
+        let mut routers = 0;
+        for node in 0..self.slots.len() as u32 {
+            let slot = &mut self.slots[node as usize];
+            if slot.config.is_none() && Role::of(&self.setup, node) != Role::Leaf {
+                slot.router = Some(routers);
+                routers += 1;
+            }
+        }
+        self.floods = Floods::new(routers as usize);
     }
 
     fn place_crowd(&mut self) {

@@ -6,6 +6,8 @@
 use avp::Instant;
 use avp::host::CloseReason;
 
+use super::conns::Keep;
+use super::floods::Flood;
 use super::{Bytes, End, Event, Peer, World};
 use crate::engine::{MS, SECOND};
 use crate::internet::place::NodeId;
@@ -66,7 +68,7 @@ impl World {
 
     pub(super) fn learn_closed(&mut self, to: End, reason: CloseReason, failed: bool) {
         let Some(node) = self.conns.open_at(to) else { return };
-        let index = self.conns.get(to).map_or(u32::MAX, |c| c.index[usize::from(to.side)]);
+        let index = self.conns.get(to).map_or(u32::MAX, |c| c.keep[usize::from(to.side)].index);
         self.conns.close(to);
         self.with(node, |world, peer| match peer {
             Peer::Light(light) => light.closed(world, index, failed),
@@ -80,16 +82,34 @@ impl World {
         Some(self.conns.get(end)?.nodes[usize::from(end.other().side)])
     }
 
-    /// Remembers where a light peer keeps a connection.
-    pub fn set_index(&mut self, end: End, index: u32) {
+    /// Remembers what a light peer keeps at its end.
+    pub fn keep(&mut self, end: End, keep: Keep) {
         if let Some(conn) = self.conns.get_mut(end) {
-            conn.index[usize::from(end.side)] = index;
+            conn.keep[usize::from(end.side)] = keep;
         }
+    }
+
+    /// When the other side was last heard, at this end; `None` where it never was.
+    #[must_use]
+    pub fn heard(&self, end: End) -> Option<Instant> {
+        let at = self.conns.get(end)?.last_arrival[usize::from(end.other().side)];
+        (at != Instant(0)).then_some(at.min(self.now()))
     }
 
     /// Sends bytes from an end to the other. Answers how long they wait for the uplink, in nanoseconds, or `None` where
     /// a light peer's uplink did not take them.
     pub fn send(&mut self, from: End, bytes: &Bytes) -> Option<u64> {
+        self.transmit(from, bytes, None)
+    }
+
+    /// Sends a search that was not sent on this connection before. Most copies of a flood come to a router that knows it
+    /// already and throws them away: where that is known by now, the copy is booked as delivered at once, and its arrival
+    /// is no event.
+    pub fn send_search(&mut self, from: End, bytes: &Bytes, flood: &Flood) {
+        self.transmit(from, bytes, Some(flood));
+    }
+
+    fn transmit(&mut self, from: End, bytes: &Bytes, flood: Option<&Flood>) -> Option<u64> {
         let side = usize::from(from.side);
         let now = self.queue.now();
         let conn = self.conns.get(from).filter(|c| !c.closed[side])?;
@@ -111,19 +131,25 @@ impl World {
             return Some(waits);
         }
         let disorder = self.weather.disorder(&mut self.transport_dice);
+        let Some(conn) = self.conns.get_mut(from) else { return Some(waits) };
         let mut arrives = Instant(left.0 + u64::from(conn.delay_us) * 1_000 + disorder);
-        if let Some(conn) = self.conns.get_mut(from)
-            && disorder == 0
-        {
+        if disorder == 0 {
             arrives = arrives.max(conn.last_arrival[side]);
             conn.last_arrival[side] = arrives;
+        }
+        let Keep { router, born, .. } = conn.keep[1 - side];
+        if !conn.closed[1 - side] && flood.is_some_and(|f| f.route(router, born).is_some()) {
+            self.ledger.delivered_bytes += bytes.len() as u64;
+            return Some(waits);
         }
         self.queue.push(arrives, Event::Deliver { to: from.other(), bytes: bytes.clone() });
         Some(waits)
     }
 
     pub(super) fn deliver(&mut self, to: End, bytes: &Bytes) {
-        let Some(node) = self.conns.open_at(to) else {
+        let side = usize::from(to.side);
+        let open = self.conns.get(to).filter(|c| !c.closed[side]);
+        let Some((node, index)) = open.map(|c| (c.nodes[side], c.keep[side].index)) else {
             self.ledger.late_bytes += bytes.len() as u64;
             // Nobody is there any more: the sender is told, in case it has not heard.
             if let Some(delay) = self.conns.get(to).map(|c| u64::from(c.delay_us) * 1_000) {
@@ -134,7 +160,6 @@ impl World {
             return;
         };
         self.ledger.delivered_bytes += bytes.len() as u64;
-        let index = self.conns.get(to).map_or(u32::MAX, |c| c.index[usize::from(to.side)]);
         self.with(node, |world, peer| match peer {
             Peer::Light(light) => light.received(world, index, bytes),
             Peer::Virtual(avp) => avp.received(world, to, bytes),

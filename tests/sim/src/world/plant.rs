@@ -1,0 +1,89 @@
+//! Broken rules on purpose, so that one sees each check notice.
+
+use avp::gnutella::{Guid, Header, Kind, hit};
+use serde::{Deserialize, Serialize};
+
+use super::{Bytes, End, Peer, World};
+use crate::internet::place::{NodeId, address};
+use crate::peer::{Light, Role};
+
+/// Which rule is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Plant {
+    /// A peer sends the same answer twice to the same neighbour.
+    Twice,
+    /// A peer sends the same answer to two neighbours.
+    Fork,
+    /// A peer sends a message that has made more hops than any may.
+    Hops,
+    /// A peer cuts a message short.
+    Cut,
+    /// A table of a peer grows beyond its bound.
+    Table,
+    /// A peer forgets a relation, and the other side does not learn it.
+    Leaf,
+    /// A leaf stops looking for ultrapeers.
+    Alone,
+    /// The books have a byte that nobody sent.
+    Bytes,
+}
+
+impl Plant {
+    /// All of them.
+    pub const ALL: [Self; 8] =
+        [Self::Twice, Self::Fork, Self::Hops, Self::Cut, Self::Table, Self::Leaf, Self::Alone, Self::Bytes];
+}
+
+/// An answer that nobody asked for, after so many hops.
+fn answer(hops: u8) -> Bytes {
+    let payload = hit::Builder::new(*b"PLNT", address(0), 1).file(1, 1, "kaaaa.ogg", None).finish(Guid::ZERO);
+    Header { guid: Guid([7; 16]), kind: Kind::QUERY_HIT, ttl: 3, hops, len: 0 }.frame(&payload).into()
+}
+
+impl World {
+    /// Breaks a rule, if somebody is here who can.
+    pub(super) fn plant(&mut self, plant: Plant) {
+        let found = self.light().find_map(|(node, light)| {
+            let ends: Vec<_> = light.ends_up().collect();
+            let fits = match plant {
+                Plant::Fork => ends.len() >= 2,
+                Plant::Leaf => light.relations(self.now()).any(|(other, _)| self.is_virtual(other)),
+                Plant::Alone => light.role == Role::Leaf,
+                Plant::Twice | Plant::Hops | Plant::Cut => !ends.is_empty(),
+                Plant::Table | Plant::Bytes => true,
+            };
+            fits.then_some((node, ends))
+        });
+        let Some((node, ends)) = found else { return };
+        match plant {
+            Plant::Twice => self.send_to(&[ends[0], ends[0]], &answer(0)),
+            Plant::Fork => self.send_to(&ends[..2], &answer(0)),
+            Plant::Hops => self.send_to(&ends[..1], &answer(16)),
+            Plant::Cut => self.send_to(&ends[..1], &answer(0)[..40].into()),
+            Plant::Bytes => self.ledger.sent_bytes += 1,
+            Plant::Table => self.with_light(node, |_, light| light.overfill()),
+            Plant::Alone => self.with_light(node, |world, light| light.give_up(world)),
+            Plant::Leaf => self.with_light(node, |world, light| {
+                let other = light.relations(world.now()).find(|(other, _)| world.is_virtual(*other));
+                if let Some((other, _)) = other {
+                    light.forget(world, other);
+                }
+            }),
+        }
+    }
+
+    fn send_to(&mut self, ends: &[End], bytes: &Bytes) {
+        for end in ends {
+            self.send(*end, bytes);
+        }
+    }
+
+    fn with_light(&mut self, node: NodeId, act: impl FnOnce(&mut Self, &mut Light)) {
+        self.with(node, |world, peer| {
+            if let Peer::Light(light) = peer {
+                act(world, light);
+            }
+        });
+    }
+}
