@@ -65,14 +65,18 @@ impl Args {
             let seconds = experiment_began.elapsed().as_secs_f64();
             eprintln!("in {seconds:5.0} s: {} ({} of {all})", experiment.name, n + 1);
             results.push((experiment, outcome));
+            let made = Made {
+                commit: self.commit.clone(),
+                machine: machine(self.threads),
+                seconds: began.elapsed().as_secs(),
+            };
+            // What is there by now is kept if the rest is interrupted.
+            match self.only {
+                Some(_) => print!("{}", scoreboard::page(&scale, &made, &results, ABSENT)),
+                None => scoreboard::write(&self.into, &scale, &made, &results)?,
+            }
         }
-        let made =
-            Made { commit: self.commit, machine: machine(self.threads), seconds: began.elapsed().as_secs() };
-        if self.only.is_some() {
-            print!("{}", scoreboard::page(&scale, &made, &results, ABSENT));
-            return Ok(());
-        }
-        scoreboard::write(&self.into, &scale, &made, &results)
+        Ok(())
     }
 }
 
