@@ -152,7 +152,7 @@ impl Node {
     ) -> Result<Brought, Box<Problem>> {
         let Verified { bytes, signatures, signers } = self.verify(url, bytes, wanted, kept).await?;
         let runtime = Arc::clone(&self.runtime);
-        let (prepared, bytes) = blocking(move || (runtime.prepare(&bytes, wanted), bytes)).await?;
+        let (prepared, bytes) = blocking(move || (runtime.prepare_quickly(&bytes, wanted), bytes)).await?;
         match prepared {
             Ok(code) => Ok(Brought { code, bytes, signatures, signers: signers.into() }),
             Err(error) => Err(refusals::load(url, &error)),

@@ -87,8 +87,14 @@ pub(crate) fn bring_up(
     begun.inspect_err(|_| env.discard())
 }
 
-/// Lets what was sent meanwhile leave, and shows the service as running.
+/// Attends to the service, and shows it as running: whoever sees that sees where it listens.
 pub(crate) fn show(life: &Life, env: &Env) {
+    attend(life, env);
+    life.enter(State::Running, None);
+}
+
+/// Lets what was sent meanwhile leave, and shows where the service listens.
+pub(crate) fn attend(life: &Life, env: &Env) {
     env.net.borrow_mut().flush_dirty(&mut env.inbox.borrow_mut());
     env.listening_changed.set(false);
     life.publish_listening(env);

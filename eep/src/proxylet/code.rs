@@ -19,12 +19,23 @@ struct Inner {
     digest: Digest,
     inspection: Inspection,
     pre: ServicePre<Host>,
-    cached: bool,
+    origin: Origin,
+}
+
+/// How code was compiled.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    /// For speed, before.
+    Cache,
+    /// For speed, now.
+    Compiled,
+    /// Quickly, from these bytes, so that the service can start; it runs slower.
+    Quick(Vec<u8>),
 }
 
 impl Code {
-    pub(crate) fn new(digest: Digest, inspection: Inspection, pre: ServicePre<Host>, cached: bool) -> Self {
-        Self(Arc::new(Inner { digest, inspection, pre, cached }))
+    pub(crate) fn new(digest: Digest, inspection: Inspection, pre: ServicePre<Host>, origin: Origin) -> Self {
+        Self(Arc::new(Inner { digest, inspection, pre, origin }))
     }
 
     /// The digest of the bytes that it was made from.
@@ -48,7 +59,21 @@ impl Code {
     /// Whether it came from the compile cache.
     #[must_use]
     pub fn was_cached(&self) -> bool {
-        self.0.cached
+        matches!(self.0.origin, Origin::Cache)
+    }
+
+    /// Whether it was compiled quickly, and would run faster had it been compiled for speed.
+    #[must_use]
+    pub fn is_quick(&self) -> bool {
+        self.quick_from().is_some()
+    }
+
+    /// The bytes from which it was compiled quickly.
+    pub(crate) fn quick_from(&self) -> Option<&[u8]> {
+        match &self.0.origin {
+            Origin::Quick(bytes) => Some(bytes),
+            Origin::Cache | Origin::Compiled => None,
+        }
     }
 
     /// Whether these grants cover what it imports.

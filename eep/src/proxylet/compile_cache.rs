@@ -155,10 +155,17 @@ fn verified(entry: &[u8]) -> Option<&[u8]> {
     (Digest::of(code).bytes() == recorded).then_some(code)
 }
 
+/// Compiles with one engine for another one, which has the same settings but for those of its optimiser.
+pub(crate) fn compile_with(compiler: &Engine, engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Component> {
+    let code = compiler.precompile_component(bytes)?;
+    load(engine, &code).ok_or_else(|| wasmtime::Error::msg("the engine does not take what its compiler made"))
+}
+
 /// Takes verified code into the engine; none where another version of the engine wrote it.
 #[allow(unsafe_code)]
 fn load(engine: &Engine, code: &[u8]) -> Option<Component> {
-    // SAFETY: `deserialize` must be given what `serialize` made. The folder and its files are writable by the node's
+    // SAFETY: `deserialize` must be given what `serialize` or `precompile_component` made. `compile_with` has it from the
+    // latter. What `get` has is from the former: the folder and its files are writable by the node's
     // own user alone, `put` is the only writer, and `verified` has compared the bytes with the digest that `put`
     // recorded. The bytes are in our memory: nobody changes them between that comparison and this call.
     unsafe { Component::deserialize(engine, code) }.ok()

@@ -13,9 +13,11 @@ use crate::host::Env;
 use crate::host::bindings::eep::proxylet::types::Event;
 use crate::host::inbox::Batch;
 use crate::host::legacy::Mark;
+use crate::proxylet::code::Code;
 use crate::proxylet::error::ControlError;
 use crate::proxylet::instance::Instance;
 use crate::proxylet::journal::Journal;
+use crate::proxylet::optimise::Optimised;
 use crate::proxylet::service::{Life, Order};
 use crate::proxylet::swap::{SwapOrder, Verdict};
 use crate::proxylet::throttle::Throttle;
@@ -50,6 +52,8 @@ pub(crate) enum End {
     Swap(SwapOrder),
     /// The probation is over.
     Judged(Verdict),
+    /// Faster code is to take over; the instance waits between two batches.
+    Optimise { code: Code, done: oneshot::Sender<Optimised> },
 }
 
 enum Wake {
@@ -89,6 +93,13 @@ impl Driver<'_> {
                 Wake::Order(Some(Order::Swap(order))) => {
                     // Whoever asked may have gone.
                     let _ = order.told.send(Err(ControlError::Busy.into()));
+                    continue;
+                }
+                Wake::Order(Some(Order::Optimise { code, done })) => {
+                    if self.journal.is_none() && replies.is_empty() {
+                        return End::Optimise { code, done };
+                    }
+                    let _ = done.send(Optimised::Later);
                     continue;
                 }
                 Wake::Verdict(verdict) => return End::Judged(verdict),

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::host::Env;
+use crate::host::effects::Done;
+use crate::host::legacy::Mark;
 use crate::proxylet::begin::{bring_up, show};
 use crate::proxylet::driver::End;
+use crate::proxylet::error::StartError;
 use crate::proxylet::instance::Instance;
 use crate::proxylet::journal::Journal;
 use crate::proxylet::service::ServiceSpec;
@@ -15,7 +18,7 @@ use crate::proxylet::supervisor::{After, Stopping, Supervisor, config_of};
 use crate::proxylet::swap::{SwapError, SwapOrder, SwapOutcome, SwapReport, Verdict};
 
 /// The version that is paused while another one is on probation.
-struct Former {
+pub(super) struct Former {
     spec: Arc<ServiceSpec>,
     config: String,
     instance: Instance,
@@ -43,27 +46,10 @@ impl Supervisor<'_> {
                 return After::Trapped(trap);
             }
         };
-        let mark = env.mark();
-        env.shelve();
-        if state.is_empty() {
-            env.timers.take();
-        }
-        let spec = Arc::new(spec);
-        env.allow(&spec.grants, &spec.limits);
-        let (config, state) = (config_of(&spec), Some(state).filter(|state| !state.is_empty()));
-        let begun = match bring_up(self.life, env, &spec, &config, state.as_deref()) {
-            Ok((new, begun)) => {
-                let instance = mem::replace(instance, new);
-                let former = mem::replace(&mut self.config, config);
-                let former = Former { spec: mem::replace(&mut self.spec, spec), config: former, instance };
-                (former, begun)
-            }
+        let config = config_of(&spec);
+        let (former, mark, begun) = match self.take_over(env, instance, spec, config, &state) {
+            Ok(taken_over) => taken_over,
             Err(error) => {
-                env.allow(&self.spec.grants, &self.spec.limits);
-                env.give_back(&mark);
-                env.rewind_timers(&mark);
-                instance.show_memory();
-                self.life.publish_listening(env);
                 report.pause_s = paused.elapsed().as_secs_f64();
                 let error = SwapError::Refused(error);
                 self.report(env, &mut report, SwapOutcome::Refused, Some(error.to_string()));
@@ -71,7 +57,6 @@ impl Supervisor<'_> {
                 return After::Serves;
             }
         };
-        let (former, begun) = begun;
         self.serves(env);
         report.pause_s = paused.elapsed().as_secs_f64();
         report.connections = env.mark().connections() as u64;
@@ -110,6 +95,41 @@ impl Supervisor<'_> {
         }
     }
 
+    /// Puts another version in the place of the running one, with all that it asks for in `restore`, or in `start` where
+    /// there is no state; what it does not ask for stays put aside. Where it fails, the running one goes on.
+    pub(super) fn take_over(
+        &mut self,
+        env: &Rc<Env>,
+        instance: &mut Instance,
+        spec: ServiceSpec,
+        config: String,
+        state: &[u8],
+    ) -> Result<(Former, Mark, Done), StartError> {
+        let mark = env.mark();
+        env.shelve();
+        if state.is_empty() {
+            env.timers.take();
+        }
+        let spec = Arc::new(spec);
+        env.allow(&spec.grants, &spec.limits);
+        let state = Some(state).filter(|state| !state.is_empty());
+        match bring_up(self.life, env, &spec, &config, state) {
+            Ok((new, begun)) => {
+                let instance = mem::replace(instance, new);
+                let config = mem::replace(&mut self.config, config);
+                Ok((Former { spec: mem::replace(&mut self.spec, spec), config, instance }, mark, begun))
+            }
+            Err(error) => {
+                env.allow(&self.spec.grants, &self.spec.limits);
+                env.give_back(&mark);
+                env.rewind_timers(&mark);
+                instance.show_memory();
+                self.life.publish_listening(env);
+                Err(error)
+            }
+        }
+    }
+
     /// Feeds the new version until its probation is over.
     async fn watch(&mut self, env: &Rc<Env>, instance: &mut Instance, journal: &mut Journal) -> Over {
         match self.drive(env, instance, Some(journal)).await {
@@ -122,7 +142,7 @@ impl Supervisor<'_> {
             }
             End::Ordered { drain, done } => Over::Stopped(Stopping { drain, done }),
             // The driver takes no such order now.
-            End::Swap(_) => Over::Failed("two swaps at one time".to_owned()),
+            End::Swap(_) | End::Optimise { .. } => Over::Failed("two swaps at one time".to_owned()),
         }
     }
 
@@ -138,7 +158,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// The former version goes on in the place of the new one.
+    /// Takes the service back to the former version after a probation.
     fn take_back(
         &mut self,
         env: &Rc<Env>,
@@ -149,18 +169,30 @@ impl Supervisor<'_> {
         why: &str,
     ) -> After {
         let paused = Instant::now();
+        let (back, after) = self.resume(env, instance, former, journal);
+        report.pause_s += paused.elapsed().as_secs_f64();
+        report.connections_closed = back;
+        self.report(env, report, SwapOutcome::RolledBack, Some(why.to_owned()));
+        after
+    }
+
+    /// The former version goes on in the place of the new one; how many connections have ended by it.
+    pub(super) fn resume(
+        &mut self,
+        env: &Rc<Env>,
+        instance: &mut Instance,
+        former: Former,
+        journal: Journal,
+    ) -> (u64, After) {
         *instance = former.instance;
         (self.spec, self.config) = (former.spec, former.config);
         env.allow(&self.spec.grants, &self.spec.limits);
         let back = journal.roll_back(env, instance);
         instance.show_memory();
         self.serves(env);
-        report.pause_s += paused.elapsed().as_secs_f64();
-        report.connections_closed = *back.as_ref().unwrap_or(&0);
-        self.report(env, report, SwapOutcome::RolledBack, Some(why.to_owned()));
         match back {
-            Ok(_) => After::Serves,
-            Err(trap) => After::Trapped(trap),
+            Ok(ended) => (ended, After::Serves),
+            Err(trap) => (0, After::Trapped(trap)),
         }
     }
 

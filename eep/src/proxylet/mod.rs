@@ -29,6 +29,7 @@ pub mod manifest;
 #[doc(hidden)]
 pub mod measure;
 pub(crate) mod memory;
+mod optimise;
 pub mod registry;
 pub mod runtime;
 pub mod scaffold;

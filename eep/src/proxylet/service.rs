@@ -20,6 +20,7 @@ use crate::proxylet::code::Code;
 use crate::proxylet::error::{ControlError, StartError};
 use crate::proxylet::instance::Instance;
 use crate::proxylet::limits::Limits;
+use crate::proxylet::optimise::{self, Optimised};
 use crate::proxylet::runtime::Runtime;
 use crate::proxylet::state_store::Checkpoint;
 use crate::proxylet::status::{Listening, Protocol, State, Status};
@@ -112,9 +113,20 @@ pub struct Service {
 
 /// What a service's thread can be told.
 pub(crate) enum Order {
-    Stop { drain: Duration, done: oneshot::Sender<()> },
-    Configure { config: String, done: oneshot::Sender<Result<(), ControlError>> },
+    Stop {
+        drain: Duration,
+        done: oneshot::Sender<()>,
+    },
+    Configure {
+        config: String,
+        done: oneshot::Sender<Result<(), ControlError>>,
+    },
     Swap(SwapOrder),
+    /// The same code, compiled for speed.
+    Optimise {
+        code: Code,
+        done: oneshot::Sender<Optimised>,
+    },
 }
 
 /// Orders that may wait for a service.
@@ -146,8 +158,13 @@ impl Service {
                 let _ = tell.send(Err(error));
             }
         })?;
+        let quick = Some(life.spec().code.clone()).filter(Code::is_quick);
         match told.await {
-            Ok(Ok(())) => Ok(Self { life, orders }),
+            Ok(Ok(())) => {
+                let service = Self { life, orders };
+                service.optimise(quick);
+                Ok(service)
+            }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(StartError::System(std::io::Error::other("the service's thread ended"))),
         }
@@ -201,13 +218,23 @@ impl Service {
     pub async fn swap(&self, spec: ServiceSpec) -> Result<Probation, SwapError> {
         spec.limits.check().map_err(StartError::from)?;
         spec.code.check_grants(&spec.grants).map_err(StartError::from)?;
+        let quick = Some(spec.code.clone()).filter(Code::is_quick);
         let (order, taken_over, probation) = SwapOrder::new(spec);
         self.orders.try_send(Order::Swap(order)).map_err(|error| match error {
             mpsc::error::TrySendError::Closed(_) => ControlError::NotRunning,
             mpsc::error::TrySendError::Full(_) => ControlError::Busy,
         })?;
         taken_over.await.unwrap_or(Err(ControlError::NotRunning.into()))?;
+        self.optimise(quick);
         Ok(probation)
+    }
+
+    /// Sees to it that code that was compiled quickly is soon replaced.
+    fn optimise(&self, quick: Option<Code>) {
+        if let Some(code) = quick {
+            let runtime = Arc::clone(&self.life.runtime);
+            tokio::spawn(optimise::run(runtime, code, self.orders.downgrade()));
+        }
     }
 
     /// What can be known of it now. Takes some microseconds and disturbs nothing.

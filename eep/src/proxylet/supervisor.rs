@@ -20,6 +20,7 @@ use crate::proxylet::driver::{Driver, End};
 use crate::proxylet::error::{ControlError, StartError};
 use crate::proxylet::instance::Instance;
 use crate::proxylet::journal::Journal;
+use crate::proxylet::optimise::Optimised;
 use crate::proxylet::service::{Life, OnTrap, Order, ServiceSpec};
 use crate::proxylet::state_store::Checkpoint;
 use crate::proxylet::status::State;
@@ -154,6 +155,7 @@ impl Supervisor<'_> {
                 End::Swap(order) => self.swap(&env, &mut instance, order).await,
                 // Nothing is on probation.
                 End::Judged(_) => After::Serves,
+                End::Optimise { code, done } => self.optimise(&env, &mut instance, code, done),
             };
             let trap = match after {
                 After::Serves => continue,
@@ -252,6 +254,10 @@ impl Supervisor<'_> {
                         self.config = config;
                         let _ = done.send(Ok(()));
                     }
+                    Some(Order::Optimise { code, done }) => {
+                        self.adopt_faster(code);
+                        let _ = done.send(Optimised::Over);
+                    }
                     Some(Order::Swap(order)) => {
                         // There is no instance to take over from.
                         let _ = order.told.send(Err(ControlError::NotRunning.into()));
@@ -281,6 +287,9 @@ impl Supervisor<'_> {
             match self.orders.recv().await {
                 Some(Order::Configure { done, .. }) => {
                     let _ = done.send(Err(ControlError::NotRunning));
+                }
+                Some(Order::Optimise { done, .. }) => {
+                    let _ = done.send(Optimised::Over);
                 }
                 Some(Order::Swap(order)) => {
                     let _ = order.told.send(Err(ControlError::NotRunning.into()));

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use crate::node::{Node, Peer, address, component, grants, restarted, shows, soon};
+use crate::node::{Node, PROBE, Peer, address, component, grants, restarted, shows, soon};
 
 const TELLER: &str = include_str!("../guests/teller.wat");
 
@@ -299,13 +299,16 @@ async fn after_more_than_can_be_caught_up_with_connections_that_were_idle_live_o
 async fn timers_go_on_through_swaps() {
     let node = Node::new();
     // Each version answers a timer with a trap: it is how the test hears of it.
-    let set = "(call $set_timer (i64.const 7) (i64.add (local.get $now) (i64.const 300000000)))";
+    let set = "(call $set_timer (i64.const 7) (i64.add (local.get $now) (i64.const 1000000000)))";
+    // What takes time is done before the timer is set.
     let first = teller(&node, 1, &[("start", set)]);
+    let second = teller(&node, 2, &[]);
+    let third = teller(&node, 3, &[("timer", "(unreachable)")]);
     let service = soon("start", Service::start(&node.runtime, spec(&node, first))).await.unwrap();
     let mut peer = Teller::join(&service).await;
     assert_eq!(peer.tell().await, 1);
-    replace(&node, &service, teller(&node, 2, &[])).await;
-    let mut probation = swap(&node, &service, teller(&node, 3, &[("timer", "(unreachable)")])).await.unwrap();
+    replace(&node, &service, second).await;
+    let mut probation = swap(&node, &service, third).await.unwrap();
     assert!(fails(&mut probation).await.contains("unreachable"));
     // Version 2 was given the timer, once, and went on.
     assert_eq!(peer.tell().await, 2);
@@ -410,4 +413,67 @@ async fn there_is_a_last_listener_and_a_last_socket() {
     }
     let udp = service.status().listening.iter().filter(|l| l.protocol == Protocol::Udp).count();
     assert_eq!(udp, 64);
+}
+
+/// A version of a guest that is compiled quickly, though it is small.
+fn quickly(node: &Node, wat: &str) -> Code {
+    let code = node.runtime.prepare_quickly(&component(wat), None).unwrap();
+    assert!(code.is_quick());
+    code
+}
+
+fn all_quick() -> Node {
+    Node::with(|config| config.quick_from_bytes = 0)
+}
+
+async fn is_compiled_for_speed(service: &Service) {
+    shows("faster code", || {
+        service.log().tail(100).iter().any(|line| line.text.contains("compiled for speed")).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn quickly_compiled_code_makes_way_under_load_and_nobody_notices() {
+    let node = all_quick();
+    let service = start(&node).await;
+    let crowd = Crowd::gather(&service, 8).await;
+    let quick = quickly(&node, &TELLER.replace("(i64.const 1 (; version ;))", "(i64.const 2)"));
+    let probation = swap(&node, &service, quick).await.unwrap();
+    crowd.go_on(1_000).await;
+    soon("keeping", probation.keep()).await.unwrap();
+    is_compiled_for_speed(&service).await;
+    crowd.go_on(1_000).await;
+    assert!(crowd.end().await >= 2_000);
+    assert_eq!(service.status().restarts, 0);
+    assert_eq!(Teller::join(&service).await.tell().await, 2);
+}
+
+#[tokio::test]
+async fn a_proxylet_that_does_not_carry_connections_on_keeps_them_and_its_slower_code() {
+    let node = all_quick();
+    let service = node.start().await;
+    let mut spec = node.spec("probe");
+    spec.code = quickly(&node, &PROBE.replace("probe_total", "other_total"));
+    let probation = soon("the swap", service.swap(spec)).await.unwrap();
+    let mut peer = Peer::join(&service).await;
+    soon("keeping", probation.keep()).await.unwrap();
+    for _ in 0..100 {
+        assert_eq!(peer.ask("E.", 1).await, b".");
+    }
+    drop(peer);
+    is_compiled_for_speed(&service).await;
+    assert_eq!(Peer::join(&service).await.ask("E.", 1).await, b".");
+}
+
+#[tokio::test]
+async fn what_was_compiled_for_speed_meanwhile_is_in_the_cache() {
+    let node = all_quick();
+    let mut spec = node.spec("probe");
+    spec.code = quickly(&node, &PROBE.replace("probe_total", "other_total"));
+    let service = soon("start", Service::start(&node.runtime, spec)).await.unwrap();
+    is_compiled_for_speed(&service).await;
+    let again =
+        node.runtime.prepare_quickly(&component(&PROBE.replace("probe_total", "other_total")), None).unwrap();
+    assert!(again.was_cached() && !again.is_quick());
 }
