@@ -25,6 +25,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("eep-sdk", &[]),
     ("gnutella-shell", &["avp", "eep-sdk"]),
     ("eep", &["topology", "policies"]),
+    ("eep-relay", &["avp"]),
+    ("relay-guest", &["avp", "eep-relay", "eep-sdk"]),
 ];
 const GUEST: &[&str] = &["avp", "eep-sdk", "gnutella-shell"];
 
