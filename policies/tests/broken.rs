@@ -37,6 +37,14 @@ fn every_mistake_has_its_words() {
             assert!(line > 0 && column > 0, "{name}");
         }
         let told = report.render(false);
+        for finding in &report.findings {
+            let source = report.sources.get(finding.span.file).unwrap();
+            // A file with nothing in it has no place to point at.
+            let place = report.sources.place(finding.span);
+            let pointed =
+                source.text.is_empty() || told.contains(&format!("--> {place}\n")) && told.contains('^');
+            assert!(pointed, "{name}: no caret at {place}:\n{told}");
+        }
         let golden = directory.join(name.replace(".yaml", ".err"));
         if std::env::var_os("EEP_BLESS").is_some() {
             std::fs::write(&golden, &told).unwrap();

@@ -76,6 +76,12 @@ fn a_condition_without_a_value_does_what_the_rule_says() {
     let passed = open.decide(Chain::Access, &Event::default(), &nothing);
     assert_eq!((passed.action, passed.rule), (&Action::Allow, None));
     assert!(passed.failed.is_some(), "it is told all the same");
+    // A condition is not looked at where `match` does not hold.
+    let narrow = load(
+        "access:\n  default: allow\n  rules:\n    - {id: busy, match: {message: ping}, when: node.cpu > 0.9, then: deny}\n",
+    );
+    let elsewhere = narrow.decide(Chain::Access, &Event::default(), &nothing);
+    assert_eq!((elsewhere.failed, elsewhere.facts.contains(Fact::CPU)), (None, false));
     let mut idle = Facts::default();
     idle.set(Fact::CPU, 0.1);
     assert!(closed.decide(Chain::Access, &Event::default(), &idle).failed.is_none());

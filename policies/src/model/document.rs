@@ -243,7 +243,7 @@ impl Document {
         self.ids(out);
         self.uses(out);
         self.traffic(root, out);
-        self.path_length(out);
+        self.path_length(root, out);
         let default = root.get("traffic").and_then(|t| t.get("default"));
         if self.chains[Chain::Traffic as usize].rules.is_empty() || default.is_some() {
             return;
@@ -412,22 +412,22 @@ impl Document {
         }
     }
 
-    fn path_length(&self, out: &mut Findings) {
+    fn path_length(&self, root: &Node, out: &mut Findings) {
         let Some(max) = &self.path_length_max else { return };
-        for rule in &self.chains[Chain::Routing as usize].rules {
-            if let Action::Forward(forward) = &rule.then
+        let routing = &self.chains[Chain::Routing as usize];
+        let default = root.get("routing").and_then(|r| r.get("default"));
+        let default = default.map(|node| ("default", &routing.default, node.span));
+        let rules = routing.rules.iter().map(|r| (r.id.value.as_str(), &r.then, r.then_span));
+        for (id, action, span) in rules.chain(default) {
+            if let Action::Forward(forward) = action
                 && forward.ttl > max.value
             {
                 let what = format!(
-                    "`{}` lets messages go {} hops, but `path-length` ends them after {}",
-                    rule.id.value, forward.ttl, max.value
+                    "`{id}` lets messages go {} hops, but `path-length` ends them after {}",
+                    forward.ttl, max.value
                 );
-                let finding = Diagnostic::error(
-                    "contradiction",
-                    rule.then_span,
-                    what,
-                    "lower `ttl`, or raise `path-length`",
-                );
+                let fix = "lower `ttl`, or raise `path-length`";
+                let finding = Diagnostic::error("contradiction", span, what, fix);
                 out.push(finding.with(max.span, "the limit"));
             }
         }
