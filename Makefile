@@ -8,14 +8,14 @@
 SHELL     := /bin/bash
 CARGO     ?= cargo
 TARGET    := $(or $(CARGO_TARGET_DIR),target)
-GUESTS    := echo gnutella-peer directed-search
-# Where a stock guest or an example lies.
-GUEST_DIR  = $(wildcard proxylets/$(1) proxylets/examples/$(1))
-# And those that only a benchmark builds.
+GUESTS    := echo gnutella-peer
+# Those that the suite builds too...
+EXAMPLES  := directed-search
+# ...and those that only a benchmark builds.
 MEASURED  := relay-guest
 GUEST_OF   = $(TARGET)/proxylets/$(1).wasm
 # Guests are built for wasm alone; their crates are not part of a native build.
-NATIVE    := --workspace $(foreach g,$(GUESTS) $(MEASURED),--exclude $(g))
+NATIVE    := --workspace $(foreach g,$(GUESTS) $(EXAMPLES) $(MEASURED),--exclude $(g))
 
 .PHONY: help run build test lint fmt deny check-tools wasm-target bench policy-bench scoreboard clean
 .DEFAULT_GOAL := help
@@ -28,17 +28,17 @@ run: build       ## build everything, start a node with no configuration
 
 build: wasm-target  ## the node (release) and the stock proxylets
 	$(CARGO) build --release --locked -p eep
-	@for g in $(foreach g,$(GUESTS),$(call GUEST_DIR,$(g))); do $(TARGET)/release/eep proxylet build $$g || exit 1; done
+	@for g in $(GUESTS); do $(TARGET)/release/eep proxylet build proxylets/$$g || exit 1; done
 
 test: check-tools lint deny  ## the whole suite
 	$(CARGO) test --locked --no-run $(NATIVE)
-	@for g in $(foreach g,$(GUESTS),$(call GUEST_DIR,$(g))); do $(TARGET)/debug/eep proxylet build $$g || exit 1; done
+	@for g in $(GUESTS) $(addprefix examples/,$(EXAMPLES)); do $(TARGET)/debug/eep proxylet build proxylets/$$g || exit 1; done
 	$(CARGO) test --locked --no-fail-fast $(NATIVE)
 
 lint: wasm-target  ## rustfmt and clippy, warnings refused
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked $(NATIVE) --all-targets -- -D warnings
-	$(CARGO) clippy --locked $(foreach g,$(GUESTS) $(MEASURED),-p $(g)) --target wasm32-unknown-unknown -- -D warnings
+	$(CARGO) clippy --locked $(foreach g,$(GUESTS) $(EXAMPLES) $(MEASURED),-p $(g)) --target wasm32-unknown-unknown -- -D warnings
 
 fmt:             ## format the code
 	$(CARGO) fmt --all
@@ -51,6 +51,7 @@ bench: build     ## what the sandbox costs, and the load generator's suite again
 	$(CARGO) bench --locked -p eep-relay --bench sandbox
 	$(CARGO) bench --locked -p eep --bench boundary
 	$(CARGO) build --release --locked -p eep-tests --bins
+	$(TARGET)/release/eep-bench proxylets --eep $(TARGET)/release/eep --proxylet $(call GUEST_OF,echo)
 	$(TARGET)/release/eep-bench suite --eep $(TARGET)/release/eep --proxylet $(call GUEST_OF,gnutella-peer)
 
 scoreboard:      ## every experiment of the simulator, into docs/scoreboard.md; with QUICK=1 small, into the target folder

@@ -13,7 +13,7 @@ mod begin;
 pub mod build;
 pub mod code;
 mod compile_cache;
-mod contract;
+pub(crate) mod contract;
 pub mod digest;
 mod driver;
 mod epoch;

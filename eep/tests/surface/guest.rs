@@ -37,11 +37,23 @@ fn described(module: &[u8], manifest: &Value) -> Vec<u8> {
 /// A version of the teller (`guests/teller.wat`), which answers numbered messages; `message` is put in the place of that
 /// mark.
 pub(crate) fn teller(version: u8, message: &str) -> Vec<u8> {
-    let wat = TELLER
+    described(&embedded(&teller_wat(version, message)), &teller_manifest(version))
+}
+
+/// The same as a core module, as a compiler leaves it.
+pub(crate) fn teller_module(version: u8) -> Vec<u8> {
+    let manifest = teller_manifest(version).to_string();
+    with_section(embedded(&teller_wat(version, "")), "eep:proxylet", manifest.as_bytes())
+}
+
+fn teller_wat(version: u8, message: &str) -> String {
+    TELLER
         .replace("(i64.const 1 (; version ;))", &format!("(i64.const {version})"))
-        .replace(";;; message\n", &format!("{message}\n"));
-    let manifest = json!({"name": "teller", "version": format!("0.{version}.0"), "wants": ["net.listen:*"], "config": {}});
-    described(&embedded(&wat), &manifest)
+        .replace(";;; message\n", &format!("{message}\n"))
+}
+
+fn teller_manifest(version: u8) -> Value {
+    json!({"name": "teller", "version": format!("0.{version}.0"), "wants": ["net.listen:*"], "config": {}})
 }
 
 /// The probe: it listens on the port of its configuration; its settings have a schema.
@@ -67,6 +79,18 @@ fn manifest(version: &str) -> Value {
             }
         }
     })
+}
+
+/// A component of the right version, built against a contract that had another shape.
+pub(crate) fn of_other_shape() -> Vec<u8> {
+    wat::parse_str(
+        r#"(component
+            (import "eep:proxylet/random@0.1.0" (instance
+              (export "bytes" (func (param "len" u64) (result (list u8))))))
+            (instance $lifecycle)
+            (export "eep:proxylet/lifecycle@0.1.0" (instance $lifecycle)))"#,
+    )
+    .unwrap()
 }
 
 /// Wasm with one more custom section.

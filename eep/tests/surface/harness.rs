@@ -162,6 +162,7 @@ fn what_fails_is_told_with_its_place() {
         ("an unknown step", "steps:\n  - conect: a\n"),
         ("an unknown key", "config: {}\nstep: []\n"),
         ("a peer alone", "steps:\n  - send: [a]\n"),
+        ("a peer that says nothing", "steps:\n  - hear: [a, \"\"]\n"),
         ("half a byte", "steps:\n  - send: [a, {hex: \"0\"}]\n"),
         ("no duration", "steps:\n  - wait: long\n"),
         ("a grant that is none", "grant: [net.lisen]\n"),

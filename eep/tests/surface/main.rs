@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod api;
+mod dev;
 mod disk;
 mod golden;
 mod guest;

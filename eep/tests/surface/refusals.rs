@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::TcpListener;
 
 use crate::golden::compare;
-use crate::guest::{module, probe, with_manifest, with_section};
+use crate::guest::{module, of_other_shape, probe, with_manifest, with_section};
 use crate::node::{Node, digest, eep};
 use crate::web::{Server, ok};
 
@@ -43,14 +43,6 @@ fn what_cannot_be_loaded_is_refused_and_changes_nothing() {
         r#"(component (import "eep:proxylet/net@0.9.0" (instance)) (import "eep:proxylet/clock@0.1.0" (instance)))"#,
     )
     .unwrap();
-    let of_other_shape = wat::parse_str(
-        r#"(component
-            (import "eep:proxylet/random@0.1.0" (instance
-              (export "bytes" (func (param "len" u64) (result (list u8))))))
-            (instance $lifecycle)
-            (export "eep:proxylet/lifecycle@0.1.0" (instance $lifecycle)))"#,
-    )
-    .unwrap();
     let wants_http = wat::parse_str(r#"(component (import "wasi:http/types@0.2.0" (instance)))"#).unwrap();
     node.file("truncated.wasm", &good[..good.len() / 2]);
     node.file("text.wasm", b"This is a letter, and no proxylet.");
@@ -62,7 +54,7 @@ fn what_cannot_be_loaded_is_refused_and_changes_nothing() {
         bytes
     });
     node.file("other-version.wasm", &of_other_version);
-    node.file("other-shape.wasm", &of_other_shape);
+    node.file("other-shape.wasm", &of_other_shape());
     node.file("http.wasm", &wants_http);
     node.file("nameless.wasm", &with_manifest(&serde_json::json!({"wants": [], "config": {"port": 0}})));
     node.file("bad-manifest.wasm", &with_section(module_component(), "eep:proxylet", b"{\"name\": 7}"));

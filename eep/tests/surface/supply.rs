@@ -7,7 +7,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::golden::compare;
-use crate::guest::{probe, probe_2};
+use crate::guest::{of_other_shape, probe, probe_2};
 use crate::node::{Ended, Node, digest, eep};
 
 /// Runs a command in a directory.
@@ -227,4 +227,9 @@ fn inspecting_shows_what_is_imported_granted_and_signed() {
         (&said["sha256"], &said["signers"][0]),
         (&digest(&probe()).into(), &names[0].0.clone().into())
     );
+    assert!(said["refused"].is_null());
+
+    std::fs::write(dir.path().join("probe.wasm"), of_other_shape()).unwrap();
+    let told = inspect(&[]);
+    assert!(told.contains("loads here no: the proxylet was built against another form of"), "{told}");
 }

@@ -8,6 +8,7 @@ use crate::cli::proxylet::verify::fetch;
 use crate::config::Source;
 use crate::host::grant::{Grant, Grants};
 use crate::node::refusals;
+use crate::proxylet::contract;
 use crate::proxylet::digest::Digest;
 use crate::proxylet::inspect::{Inspection, Need, VERSION, inspect};
 use crate::proxylet::trust::{KeyId, Signatures};
@@ -41,17 +42,26 @@ pub(super) fn run(args: &Args) -> Outcome {
     let grants: Grants = listed.iter().copied().collect();
     let needs = found.needs(&grants);
     let digest = Digest::of(&bytes);
+    let refused = found.check_interfaces().and_then(|()| contract::check(&bytes)).err();
+    let refused = refused.map(|error| error.to_string());
     if args.json {
         let signers: Vec<_> = signers.iter().map(ToString::to_string).collect();
         json(&json!({"sha256": digest, "bytes": bytes.len(), "inspection": found, "needs": needs,
-            "grants": listed, "signers": signers, "offered": VERSION}));
+            "grants": listed, "signers": signers, "offered": VERSION, "refused": refused}));
     } else {
-        print(&shown(&found, &needs, &signers, &digest, bytes.len()));
+        print(&shown(&found, &needs, &signers, &digest, bytes.len(), refused.as_deref()));
     }
     Ok(())
 }
 
-fn shown(found: &Inspection, needs: &[Need], signers: &[KeyId], digest: &Digest, bytes: usize) -> String {
+fn shown(
+    found: &Inspection,
+    needs: &[Need],
+    signers: &[KeyId],
+    digest: &Digest,
+    bytes: usize,
+    refused: Option<&str>,
+) -> String {
     let manifest = &found.manifest;
     let name = if manifest.name.is_empty() { "a proxylet without a name" } else { &manifest.name };
     let mut out = format!("{} {}\n", paint(BOLD, &printable(name)), printable(&manifest.version));
@@ -67,6 +77,7 @@ fn shown(found: &Inspection, needs: &[Need], signers: &[KeyId], digest: &Digest,
     let signed = if signed.is_empty() { "nobody".to_owned() } else { signed.join(", ") };
     row("signed by", &format!("{signed} (`eep proxylet verify` tells whether to believe it)"));
     row("contract", &format!("{} (offered here: {VERSION})", found.contract().unwrap_or("none")));
+    row("loads here", &refused.map_or_else(|| "yes".to_owned(), |why| format!("no: {why}")));
     row("SDK", &found.sdk);
     row("asks for", &manifest.wants.join(", "));
     for (i, need) in needs.iter().enumerate() {

@@ -21,22 +21,26 @@ pub(super) fn write<T: Wasi>(host: &mut T, err: bool, bytes: &[u8]) {
     let stdio = host.stdio();
     let unfinished = if err { &mut stdio.err } else { &mut stdio.out };
     unfinished.extend_from_slice(bytes);
-    let lines: Vec<String> = std::iter::from_fn(|| next_line(unfinished)).collect();
+    let (mut lines, mut rest) = (Vec::new(), &unfinished[..]);
+    while let Some((line, after)) = next_line(rest) {
+        lines.push(String::from_utf8_lossy(line).trim_end_matches(['\r', '\n']).to_owned());
+        rest = after;
+    }
+    let taken = unfinished.len() - rest.len();
+    unfinished.drain(..taken);
     for line in lines {
         host.line(err, line);
     }
 }
 
-/// Takes out a line: up to its break, or as long as one may be.
-fn next_line(unfinished: &mut Vec<u8>) -> Option<String> {
-    let end = unfinished.iter().position(|byte| *byte == b'\n');
-    let taken = match end {
-        Some(end) if end <= LINE_BYTES_MAX => end + 1,
-        _ if unfinished.len() > LINE_BYTES_MAX => LINE_BYTES_MAX,
-        _ => return None,
-    };
-    let line: Vec<u8> = unfinished.drain(..taken).collect();
-    Some(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned())
+/// A line, up to its break or as long as one may be, and what follows it.
+fn next_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let break_at = bytes.iter().take(LINE_BYTES_MAX + 1).position(|byte| *byte == b'\n');
+    match break_at {
+        Some(at) => Some(bytes.split_at(at + 1)),
+        None if bytes.len() > LINE_BYTES_MAX => Some(bytes.split_at(LINE_BYTES_MAX)),
+        None => None,
+    }
 }
 
 /// An input or output that is a terminal; none is.

@@ -68,6 +68,9 @@ pub(super) fn link<T: Wasi>(linker: &mut Linker<T>) -> Result<()> {
         streams.func_wrap(
             &format!("[method]output-stream.{name}"),
             |mut store: StoreContextMut<'_, T>, (to, bytes): (Resource<Output>, Vec<u8>)| -> Answer<()> {
+                if bytes.len() as u64 > WRITE_MAX {
+                    return Err(too_much());
+                }
                 super::stdio::write(store.data_mut(), to.rep() == ERR, &bytes);
                 Ok((Ok(()),))
             },
@@ -78,7 +81,7 @@ pub(super) fn link<T: Wasi>(linker: &mut Linker<T>) -> Result<()> {
             &format!("[method]output-stream.{name}"),
             |mut store: StoreContextMut<'_, T>, (to, len): (Resource<Output>, u64)| -> Answer<()> {
                 if len > WRITE_MAX {
-                    return Err(Error::msg("more was written to an output stream than it takes at a time"));
+                    return Err(too_much());
                 }
                 super::stdio::write(store.data_mut(), to.rep() == ERR, &vec![0; len as usize]);
                 Ok((Ok(()),))
@@ -100,6 +103,12 @@ pub(super) fn link<T: Wasi>(linker: &mut Linker<T>) -> Result<()> {
         )?;
     }
     Ok(())
+}
+
+fn too_much() -> Error {
+    Error::msg(format!(
+        "it wrote more than {WRITE_MAX} bytes to an output stream at once (`check-write` says how many)"
+    ))
 }
 
 fn link_poll<T: Wasi>(linker: &mut Linker<T>) -> Result<()> {

@@ -252,7 +252,7 @@ impl datagram::Host for TestHost {
 
     fn send(&mut self, socket: u32, to: SocketAddress, bytes: Vec<u8>) {
         if self.network.sockets.contains_key(&socket) {
-            self.network.datagrams.push_back((from_wit(to), bytes));
+            self.network.send_datagram(from_wit(to), bytes);
         }
     }
 }

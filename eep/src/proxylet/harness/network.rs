@@ -17,6 +17,10 @@ const CONGESTED: usize = 64 << 10;
 const ROOM: usize = 16 << 10;
 /// Bytes that may wait for it.
 const WAITING_MAX: usize = 1 << 20;
+/// Bytes that a peer hears before a step has looked at them; then it reads no more.
+const HEARD_BYTES_MAX: usize = 16 << 20;
+/// Events, and datagrams that have gone, that may wait.
+const WAITING_EVENTS_MAX: usize = 10_000;
 /// Connections at one time.
 const CONNECTIONS_MAX: usize = 10_000;
 /// The first port that is given where a proxylet asks for any.
@@ -125,7 +129,8 @@ impl Network {
 
     /// The proxylet connects; none beyond the limit.
     pub(super) fn connect(&mut self, to: SocketAddr) -> Option<u64> {
-        if self.connections.values().filter(|c| !c.closed && !c.left).count() >= CONNECTIONS_MAX {
+        let open = self.connections.values().filter(|c| !c.closed && !c.left).count();
+        if open >= CONNECTIONS_MAX || self.pending.len() >= WAITING_EVENTS_MAX {
             return None;
         }
         let Some(peer) = self.waiting_peers.get(&to).cloned() else {
@@ -169,6 +174,13 @@ impl Network {
         }
     }
 
+    /// The proxylet sends a datagram; beyond the bound it is lost.
+    pub(super) fn send_datagram(&mut self, to: SocketAddr, bytes: Vec<u8>) {
+        if self.datagrams.len() < WAITING_EVENTS_MAX {
+            self.datagrams.push_back((to, bytes));
+        }
+    }
+
     /// A peer reads no more, or again; whether it has a connection.
     pub(super) fn stall(&mut self, peer: &str, stalled: bool) -> bool {
         let Some(connection) = self.of_peer(peer) else { return false };
@@ -195,7 +207,7 @@ impl Network {
         else {
             return false;
         };
-        if !connection.stalled {
+        if !connection.stalled && connection.heard.len() < HEARD_BYTES_MAX {
             connection.heard.extend_from_slice(bytes);
             return false;
         }

@@ -196,7 +196,11 @@ impl TryFrom<Vec<Part>> for Speech {
                 "a peer and what it says must stand here\nwrite [PEER, \"text\", {hex: \"0d 0a\"}]".into()
             );
         };
-        Ok(Self { peer: peer.clone(), bytes: Bytes::try_from(parts.to_vec())?.0 })
+        let bytes = Bytes::try_from(parts.to_vec())?.0;
+        if bytes.is_empty() {
+            return Err("no bytes are said here\nwrite a text, or {hex: \"0d 0a\"}".into());
+        }
+        Ok(Self { peer: peer.clone(), bytes })
     }
 }
 
