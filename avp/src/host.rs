@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
+use crate::application::policy::Policy;
+
 /// A point on the shell's monotonic clock, in nanoseconds from an arbitrary origin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(pub u64);
@@ -72,6 +74,8 @@ pub enum Event<'a> {
     Closed { conn: ConnId, reason: CloseReason },
     /// A datagram came in on the peer's own port.
     Datagram { from: SocketAddr, bytes: &'a [u8] },
+    /// Another generation of the shell's policy is in force; 0 for none.
+    PolicyChanged { generation: u64 },
     /// The time asked for with [`Host::wake_at`] has come.
     Timer,
 }
@@ -221,6 +225,12 @@ pub trait Host {
 
     /// Seconds since 1970-01-01T00:00:00Z, for what goes over the wire as a date.
     fn wall_seconds(&mut self) -> u64;
+
+    /// The policy that is asked about connections and messages, where the shell has one. It is asked as long as the last
+    /// [`Event::PolicyChanged`] named a generation.
+    fn policy(&mut self) -> Option<&mut dyn Policy> {
+        None
+    }
 
     /// A line for the operator.
     fn log(&mut self, level: Level, line: &str);

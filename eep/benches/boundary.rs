@@ -54,6 +54,7 @@ fn spec(runtime: &Runtime, code: &[u8]) -> ServiceSpec {
         on_trap: OnTrap::Stop,
         config: serde_json::Map::new(),
         fresh: true,
+        policy: Arc::default(),
         log: Arc::new(LogRing::new()),
         vouched: Vouched::always(),
     }

@@ -24,13 +24,23 @@ pub struct Problem {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
+    /// All that is wrong with a policy, with its lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<String>,
 }
 
 impl Problem {
     /// A problem without a place and a fix.
     #[must_use]
     pub fn new(code: &str, status: u16, title: impl Into<String>) -> Box<Self> {
-        Box::new(Self { code: code.to_owned(), status, title: title.into(), place: None, fix: None })
+        Box::new(Self {
+            code: code.to_owned(),
+            status,
+            title: title.into(),
+            place: None,
+            fix: None,
+            report: None,
+        })
     }
 
     /// Says where.

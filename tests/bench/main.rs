@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | `shapes` | what is done to the ultrapeer: relay, fan-out, idle leaves, joins, loading, swaps, idle proxylets |
 //! | `suite` | all of them against a node, and against the virtual peer without one |
+//! | `governed` | the relay path under a policy |
 //! | `swarm` | many peers in few threads: connections, handshakes, framing |
 //! | `words` | query words that select exactly one leaf |
 //! | `native` | the virtual peer without a node, to compare with |
@@ -14,6 +15,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod governed;
 mod native;
 mod process;
 mod report;

@@ -13,7 +13,7 @@ use eep_tests::wait::until;
 use serde_json::json;
 
 use crate::report::Report;
-use crate::{Cli, process};
+use crate::{Cli, governed, process};
 
 /// Leaves that the idle shape joins, unless told otherwise.
 const IDLE_LEAVES: usize = 10_000;
@@ -53,6 +53,9 @@ pub(crate) fn run(args: &Args) -> Result<Vec<Report>, String> {
         spare.for_the_generator()?;
         let target = Target { address: node.1.into(), pid: node.0.pid() };
         let (relay, fanout) = rates(args, &target, &mut reports)?;
+        say("relay under a policy");
+        let governed = governed::run(&node.0, &relay, || target.shape(&["relay"], args))?;
+        reports.push(governed);
         let half = (relay.get("received").unwrap_or(0.0) / 2.0).round().to_string();
         say("relay at half the rate");
         reports.push(target.shape(&["relay", "--rate", &half], args)?);
@@ -138,7 +141,7 @@ pub(crate) fn start_node(
     let manifest = json!({
         "name": "edge",
         "proxylet": { "url": format!("file://{}", proxylet.canonicalize().map_err(|e| e.to_string())?.display()) },
-        "grant": [format!("net.listen:{GNUTELLA_PORT}"), "net.connect", format!("datagram:{GNUTELLA_PORT}")],
+        "grant": [format!("net.listen:{GNUTELLA_PORT}"), "net.connect", format!("datagram:{GNUTELLA_PORT}"), "policy"],
         "limits": { "connections": leaves + 100, "memory": "1GiB" },
         "config": settings(listen, leaves),
     });

@@ -1,9 +1,9 @@
 //! Application optimisation layer (AOL): how messages are routed over the overlay, and which relations there are.
 
-pub mod access;
 pub mod door;
 pub mod dynamic_query;
 pub mod monitoring;
+pub mod policy;
 pub mod query_routing;
 pub mod routes;
 pub mod routing;

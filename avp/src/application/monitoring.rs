@@ -47,12 +47,14 @@ pub enum DropReason {
     Congested,
     /// A kind or vendor message that means nothing here.
     Unknown,
+    /// The shell's policy does not let it pass.
+    Denied,
 }
 
 impl DropReason {
-    const COUNT: usize = 8;
+    const COUNT: usize = 9;
     const NAMES: [&'static str; Self::COUNT] =
-        ["duplicate", "hops", "size", "malformed", "no_route", "throttled", "congested", "unknown"];
+        ["duplicate", "hops", "size", "malformed", "no_route", "throttled", "congested", "unknown", "denied"];
 }
 
 /// The present value of a figure.

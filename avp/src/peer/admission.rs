@@ -4,12 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use rand_chacha::ChaCha12Rng;
 
+use super::policing::group;
 use super::table::Table;
-use crate::application::access::{Access, Policy};
+use crate::application::policy::{self, Access, Decision, Message, Policy, Rights, Verdict, Way};
 use crate::cache::hosts::HostCache;
 use crate::config::Config;
 use crate::gnutella::Guid;
-use crate::host::Instant;
+use crate::host::{ConnId, Instant};
 use crate::link::handshake::{Census, TRY_HOSTS_MAX};
 use crate::link::{Admission, Gate, Proposal, Refusal, Role};
 use crate::network::rate::OncePer;
@@ -27,6 +28,11 @@ pub(super) struct Admissions<'a> {
     pub(super) rng: &'a mut ChaCha12Rng,
     pub(super) now: Instant,
     pub(super) stopping: bool,
+    /// The shell's policy, where one is in force.
+    pub(super) policy: Option<&'a mut dyn Policy>,
+    pub(super) conn: ConnId,
+    /// What it has decided.
+    pub(super) decided: Option<Decision>,
 }
 
 impl Admissions<'_> {
@@ -41,6 +47,22 @@ impl Admissions<'_> {
             Role::Old => self.config.old_peers.into(),
         };
         self.taken(role) < limit
+    }
+
+    /// Whether the shell's policy lets a peer in.
+    fn policy_admits(&mut self, proposal: &Proposal<'_>) -> bool {
+        let Some(policy) = &mut self.policy else { return true };
+        let user_agent = proposal.hello.user_agent.as_str();
+        let peer = policy::Peer { conn: self.conn, group: group(proposal.role), user_agent };
+        let answer = policy.meet(&[peer]);
+        if answer.generation == 0 {
+            return true;
+        }
+        let way = if proposal.dialled { Way::Out } else { Way::In };
+        let rights = Rights::new(answer.generation, &answer.decisions);
+        let decision = rights.of(answer.generation, Message::Connect, way);
+        self.decided = Some(decision);
+        decision.verdict == Verdict::Go
     }
 
     /// Whether a peer is connected already, as far as it can be recognised. A servent's id alone says nothing: it stands in
@@ -63,6 +85,9 @@ impl Gate for Admissions<'_> {
             return Err(Refusal::Ourselves);
         }
         if !self.access.admits(proposal.remote.ip(), &proposal.hello.user_agent) {
+            return Err(Refusal::Forbidden);
+        }
+        if !self.policy_admits(proposal) {
             return Err(Refusal::Forbidden);
         }
         if self.is_duplicate(proposal) {

@@ -106,6 +106,10 @@ impl VirtualPeer {
             return;
         }
         let header = Header { ttl, hops: header.hops + 1, ..header };
+        if !self.may_go(to.index, header, payload) {
+            return;
+        }
+        let Some(relation) = self.table.by_id(to) else { return };
         match self.dispatch.send(&mut relation.link, &mut Outgoing::relayed(&header, payload)) {
             Sent::Now | Sent::Waits => self.monitor.relayed(header.kind, 1, HEADER_LEN + payload.len()),
             Sent::Dropped(_) | Sent::Overflow => self.monitor.dropped(header.kind, DropReason::Congested),

@@ -129,8 +129,11 @@ impl VirtualPeer {
     }
 
     fn put(&mut self, ask: Ask, guid: Guid, payload: &[u8]) {
-        let Some(relation) = self.table.by_id(ask.link) else { return };
         let header = Header { guid, kind: Kind::QUERY, ttl: ask.ttl, hops: 1, len: 0 };
+        if !self.table.lives(ask.link) || !self.may_go(ask.link.index, header, payload) {
+            return;
+        }
+        let Some(relation) = self.table.by_id(ask.link) else { return };
         match self.dispatch.send(&mut relation.link, &mut Outgoing::relayed(&header, payload)) {
             Sent::Now | Sent::Waits => self.monitor.relayed(Kind::QUERY, 1, HEADER_LEN + payload.len()),
             Sent::Dropped(_) | Sent::Overflow => self.monitor.dropped(Kind::QUERY, DropReason::Congested),

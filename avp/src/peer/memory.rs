@@ -24,7 +24,7 @@ impl VirtualPeer {
 
     /// Memory for what is unfinished or has to wait, of all relations and both ways.
     pub(super) fn all_held_bytes(&self) -> usize {
-        self.held_bytes + self.dispatch.held_bytes()
+        self.held_bytes + self.dispatch.held_bytes() + self.policing.memory()
     }
 
     /// Ends the relations that hold most, where all together hold too much.

@@ -11,6 +11,7 @@
 //! | `dynamic` | queries of leaves, put to one neighbour after the other |
 //! | `answers` | hits and pushes, back along their routes |
 //! | `pings` | pings answered, pongs kept |
+//! | `policing` | what the shell's policy says about messages |
 //! | `routing` | query routing tables in and out |
 //! | `strangers` | HTTP requests and datagrams |
 //! | `vendor` | vendor messages |
@@ -30,6 +31,7 @@ mod journal;
 mod memory;
 mod opening;
 mod pings;
+mod policing;
 mod queries;
 mod relation;
 mod report;
@@ -54,13 +56,14 @@ use rand_chacha::rand_core::SeedableRng;
 use self::address::OwnAddress;
 use self::journal::Journal;
 use self::opening::Openings;
+use self::policing::Policing;
 use self::report::Counters;
 use self::table::Table;
 use self::work::{PAUSE, Work};
-use crate::application::access::Access;
 use crate::application::door::Door;
 use crate::application::dynamic_query::{Active, Ask, Candidate};
 use crate::application::monitoring::Monitor;
+use crate::application::policy::Access;
 use crate::application::query_routing::{Matrix, Published};
 use crate::application::routes::{PushRoute, QueryRoute, Routes};
 use crate::application::routing::{Inherited, Routing};
@@ -88,6 +91,7 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 pub struct VirtualPeer {
     config: Config,
     access: Access,
+    policing: Policing,
     guid: Guid,
     own: OwnAddress,
     identity: Identity,
@@ -155,6 +159,7 @@ impl VirtualPeer {
         let route_age = Duration::from_secs(config.route_seconds.into());
         Self {
             access: Access::new(&config),
+            policing: Policing::default(),
             guid,
             own: OwnAddress::default(),
             identity: Identity {
@@ -229,6 +234,7 @@ impl VirtualPeer {
             self.event(event, host);
         }
         self.due(host);
+        self.decide_waiting(host);
         self.finish(host);
     }
 
@@ -253,6 +259,7 @@ impl VirtualPeer {
                 None => self.opening_closed(conn, reason),
             },
             Event::Datagram { from, bytes } => self.datagram(from, bytes, host),
+            Event::PolicyChanged { generation } => self.policy_changed(generation, host),
             Event::Timer => {}
         }
     }

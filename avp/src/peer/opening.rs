@@ -8,6 +8,7 @@ mod saved;
 use super::VirtualPeer;
 use super::admission::Admissions;
 use super::journal::Topic;
+use crate::application::policy::Verdict;
 use crate::application::topology::Failure as DialFailure;
 use crate::host::{CloseReason, ConnId, Host, Instant};
 use crate::link::handshake::{CRAWL_INTERVAL, Failure, Handshake, Progress, TIME_MAX};
@@ -173,11 +174,7 @@ impl VirtualPeer {
             }
             Err(reason) => {
                 match reason {
-                    CloseReason::NotGranted => self.journal.warn(
-                        self.now,
-                        Topic::NotGranted,
-                        format_args!("may not connect to {to}: grant net.connect for it"),
-                    ),
+                    CloseReason::NotGranted => self.warn_not_granted(to),
                     CloseReason::Limit => self.journal.warn(
                         self.now,
                         Topic::Limit,
@@ -327,8 +324,18 @@ impl VirtualPeer {
             rng: &mut self.rng,
             now: self.now,
             stopping: self.stopping,
+            policy: if self.policing.is_on() { host.policy() } else { None },
+            conn,
+            decided: None,
         };
         let progress = handshake.receive(bytes, &self.identity, &mut gate, &mut out);
+        if let Some(decision) = gate.decided {
+            self.policing.count(decision);
+            if decision.verdict == Verdict::Drop {
+                // Without a word.
+                out.clear();
+            }
+        }
         self.dispatch.text(conn, &out);
         out.clear();
         self.openings.out = out;
@@ -359,7 +366,7 @@ impl VirtualPeer {
             }
             Progress::Http { head, .. } => {
                 self.openings.reserve(before, None);
-                self.http(conn, remote, &head);
+                self.http(conn, remote, &head, host);
                 self.opening_failed(conn, true, Ending::Answered.into());
             }
             Progress::Ended(failure) => {

@@ -142,6 +142,9 @@ impl VirtualPeer {
             if *target == from.index || *target == before.index {
                 continue;
             }
+            if !self.may_go(*target, header, payload) {
+                continue;
+            }
             let Some(relation) = self.table.get_mut(*target) else { continue };
             self.work.spend(COPY_WORK);
             match self.dispatch.add(&mut relation.link, &mut message) {

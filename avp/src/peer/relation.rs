@@ -161,6 +161,23 @@ impl VirtualPeer {
             // A leaf speaks for itself alone.
             return Err(Ending::Violation);
         }
+        if !self.may_come(index, header, payload) {
+            return Ok(());
+        }
+        self.handle_message(index, header, payload, host)
+    }
+
+    /// One message that may come in.
+    ///
+    /// # Errors
+    /// The reason why the relation must end.
+    pub(super) fn handle_message(
+        &mut self,
+        index: u32,
+        header: Header,
+        payload: &[u8],
+        host: &mut impl Host,
+    ) -> Result<(), Ending> {
         match header.kind {
             Kind::QUERY => self.query(index, header, payload),
             Kind::QUERY_HIT => self.hit(index, header, payload),

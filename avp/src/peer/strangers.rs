@@ -6,8 +6,10 @@ use super::{USER_AGENT, VirtualPeer};
 use crate::application::door::Presence;
 use crate::application::door::http::PushOrder;
 use crate::application::monitoring::DropReason;
+use crate::application::policy::{Message, Verdict};
 use crate::cache::hosts::HostCache;
-use crate::gnutella::handshake::Block;
+use crate::gnutella::handshake::{Block, Method, Start};
+use crate::gnutella::http::{Answer, Resource, Target};
 use crate::gnutella::pong::{Ultrapeer, Vendor};
 use crate::gnutella::push::Push;
 use crate::gnutella::{Guid, HEADER_LEN, Header, Kind, udp};
@@ -48,7 +50,19 @@ impl VirtualPeer {
     }
 
     /// Answers an HTTP request and closes the connection.
-    pub(super) fn http(&mut self, conn: ConnId, from: SocketAddr, head: &Block) {
+    pub(super) fn http(&mut self, conn: ConnId, from: SocketAddr, head: &Block, host: &mut impl Host) {
+        match self.judge_request(conn, head, host) {
+            Verdict::Go => {}
+            Verdict::Drop | Verdict::Ask => return self.dispatch.close(conn),
+            Verdict::Deny => {
+                let method = match head.start {
+                    Start::Request { method, .. } => method,
+                    _ => Method::Get,
+                };
+                self.dispatch.text(conn, &Answer::new(403, "Forbidden", USER_AGENT).finish(method));
+                return self.dispatch.close(conn);
+            }
+        }
         let mut presence = self.presence()(&mut self.hosts);
         let table = &self.table;
         let reaches = |servent: Guid| {
@@ -61,6 +75,21 @@ impl VirtualPeer {
         if let Some(order) = reply.push {
             self.ordered_push(order);
         }
+    }
+
+    /// What the shell's policy says about a request: for a file, or for a push. Hosts to connect to are for everybody
+    /// who may connect.
+    fn judge_request(&mut self, conn: ConnId, head: &Block, host: &mut impl Host) -> Verdict {
+        let Start::Request { ref target, .. } = head.start else { return Verdict::Go };
+        let user_agent = head.headers.get("User-Agent").unwrap_or_default().to_owned();
+        let (message, name, sha1) = match Target::parse(target).resource() {
+            Resource::ByUrn { sha1, .. } => (Message::Download, String::new(), Some(sha1)),
+            Resource::ByIndex { name, .. } => (Message::Download, name, None),
+            Resource::PushProxy { .. } => (Message::Push, String::new(), None),
+            _ => (Message::Connect, String::new(), None),
+        };
+        let file = (message == Message::Download).then_some((name.as_str(), sha1));
+        self.judge_stranger(conn, &user_agent, message, file, host)
     }
 
     fn ordered_push(&mut self, order: PushOrder) {

@@ -2,6 +2,7 @@
 
 mod saved;
 
+use super::policing::Policed;
 use crate::application::query_routing::matrix::Column;
 use crate::application::routes::LinkId;
 use crate::gnutella::Guid;
@@ -44,6 +45,8 @@ pub(super) struct Relation {
     pub(super) pongs_from: Instant,
     /// When the peer may ask again for a connection back.
     pub(super) connect_back_from: Instant,
+    /// What the shell's policy has settled about the peer, once it was asked.
+    pub(super) policed: Option<Box<Policed>>,
 }
 
 impl Relation {
@@ -135,6 +138,7 @@ impl Table {
             address,
             pongs_from: now,
             connect_back_from: now,
+            policed: None,
         }));
         if let Some(servent) = servent {
             self.set_servent(index, servent);
@@ -214,6 +218,10 @@ impl Table {
     #[inline]
     pub(super) fn by_id(&mut self, id: LinkId) -> Option<&mut Relation> {
         self.get_mut(id.index).filter(|r| r.id == id)
+    }
+
+    pub(super) fn by_id_ref(&self, id: LinkId) -> Option<&Relation> {
+        self.get(id.index).filter(|r| r.id == id)
     }
 
     /// Whether the relation with this id is still there.

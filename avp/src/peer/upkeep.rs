@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::VirtualPeer;
 use super::journal::Topic;
-use crate::application::access::Policy;
 use crate::host::Host;
 use crate::link::Role;
 
@@ -20,6 +19,7 @@ impl VirtualPeer {
         self.neighbour_tables.sweep();
         self.publish_table();
         self.refresh_pongs();
+        self.report_used(host);
         if !self.stopping {
             self.dial_more(host);
             self.tell_whereabouts();

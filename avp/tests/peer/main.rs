@@ -6,6 +6,7 @@ mod limits;
 mod log;
 mod net;
 mod overlay;
+mod policy;
 mod raw;
 mod routing;
 mod swap;

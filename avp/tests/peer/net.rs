@@ -3,7 +3,9 @@
 //! Connections have no delay. "Compressed" streams carry the same bytes as others: who deflates and who inflates is
 //! agreed by the peers, and the net only checks that both ends do it.
 
+use crate::policy::Rules;
 use avp::application::monitoring::{Sample, Value};
+use avp::application::policy::Policy;
 use avp::host::Level;
 use avp::peer::{RestoreError, Status};
 use avp::{CloseReason, Config, ConnId, Event, Host, Instant, SendBatch, VirtualPeer};
@@ -52,6 +54,7 @@ struct Node {
     /// Connections that take nothing more until they are released.
     full: Vec<ConnId>,
     log: Vec<(Level, String)>,
+    policy: Option<Rules>,
 }
 
 #[derive(Default)]
@@ -82,6 +85,7 @@ struct FakeHost<'a> {
     wake: Option<Instant>,
     full: &'a [ConnId],
     log: &'a mut Vec<(Level, String)>,
+    policy: Option<&'a mut Rules>,
 }
 
 impl Host for FakeHost<'_> {
@@ -128,6 +132,10 @@ impl Host for FakeHost<'_> {
 
     fn wall_seconds(&mut self) -> u64 {
         1_700_000_000 + self.now.0 / 1_000_000_000
+    }
+
+    fn policy(&mut self) -> Option<&mut dyn Policy> {
+        self.policy.as_deref_mut().map(|rules| rules as &mut dyn Policy)
     }
 
     fn log(&mut self, level: Level, line: &str) {
@@ -181,6 +189,7 @@ impl Net {
             other: BTreeMap::new(),
             full: Vec::new(),
             log: Vec::new(),
+            policy: None,
         });
         PeerId(n)
     }
@@ -319,6 +328,7 @@ impl Net {
             wake: None,
             full: &node.full,
             log: &mut node.log,
+            policy: node.policy.as_mut(),
         };
         let events = inbox.iter().map(|e| match e {
             Owned::Accepted { conn, remote } => Event::Accepted { conn: *conn, remote: *remote, local },
@@ -346,6 +356,17 @@ impl Net {
         let config = Config { listen: self.address(peer), ..config };
         let now = self.now;
         self.call(peer, |p, host| p.configure(now, config, host));
+    }
+
+    /// Puts a policy in force.
+    pub(crate) fn govern(&mut self, peer: PeerId, rules: Rules) {
+        let (now, generation) = (self.now, rules.generation);
+        self.nodes[peer.0].policy = Some(rules);
+        self.call(peer, |p, host| p.handle(now, [Event::PolicyChanged { generation }], host));
+    }
+
+    pub(crate) fn rules(&mut self, peer: PeerId) -> &mut Rules {
+        self.nodes[peer.0].policy.as_mut().expect("a policy")
     }
 
     /// Stops a virtual peer.
@@ -415,9 +436,14 @@ impl Net {
             wake: None,
             full: &[],
             log: &mut node.log,
+            policy: node.policy.as_mut(),
         };
         call(&mut node.peer, &mut host);
-        for action in host.actions {
+        let (actions, wake) = (host.actions, host.wake);
+        if let Some(at) = wake {
+            node.wake = at;
+        }
+        for action in actions {
             self.act(peer.0, action);
         }
     }

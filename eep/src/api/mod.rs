@@ -3,7 +3,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`serve`] | the control socket and the loopback address |
-//! | `services`, `logs`, `node`, `topology` | what can be asked |
+//! | `services`, `policy`, `logs`, `node`, `topology` | what can be asked |
 //! | `guard` | requests that a browser was talked into |
 //! | `body` | bodies in, problems out |
 //! | `bounded` | how many may be connected |
@@ -17,6 +17,7 @@ mod logs;
 mod node;
 pub mod openapi;
 mod page;
+mod policy;
 pub mod serve;
 mod services;
 mod topology;
@@ -56,6 +57,10 @@ pub fn router(node: Arc<Node>) -> Router {
         .route("/alto/networkmap", get(topology::alto_network_map))
         .route("/alto/costmap", get(topology::alto_cost_map))
         .route("/alto/endpointcost", post(topology::alto_endpoint_cost))
+        .route("/v1/services/{name}/policy", get(policy::view).post(policy::apply))
+        .route("/v1/services/{name}/policy/confirm", post(policy::confirm))
+        .route("/v1/services/{name}/policy/rollback", post(policy::roll_back))
+        .route("/v1/services/{name}/policy/decisions", get(policy::decisions))
         .fallback(async || no_such_path())
         .method_not_allowed_fallback(async || wrong_method())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -102,7 +102,7 @@ pub(super) async fn unload(
 }
 
 /// Does a change to its end, also where the client goes away in the middle of it.
-async fn whole<T: Send + 'static>(
+pub(super) async fn whole<T: Send + 'static>(
     work: impl Future<Output = Result<T, Box<Problem>>> + Send + 'static,
 ) -> Result<T, Box<Problem>> {
     tokio::spawn(work).await.unwrap_or_else(|e| {

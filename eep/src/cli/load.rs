@@ -1,6 +1,6 @@
 //! `eep load`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
@@ -30,7 +30,8 @@ Examples:
 Grants:
   net.listen:PORT  net.listen:ADDR:PORT   listen for TCP
   net.connect  net.connect:CIDR           connect by TCP
-  datagram:PORT  datagram:ADDR:PORT       send and receive UDP")]
+  datagram:PORT  datagram:ADDR:PORT       send and receive UDP
+  policy                                  ask for decisions of the service's policy")]
 pub(super) struct Args {
     /// Where the proxylet is: an https://, http:// or oci:// address, or a file.
     #[arg(value_name = "URL", required_unless_present = "manifest", value_parser = one_line::<Source>)]
@@ -47,11 +48,20 @@ pub(super) struct Args {
     /// Allow the service to reach something. May be given more than once.
     #[arg(long = "grant", value_name = "GRANT")]
     grants: Vec<Grant>,
+    /// The service's policy.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// Set a key of the proxylet's configuration. May be given more than once.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_set)]
     sets: Vec<(String, Value)>,
     #[command(flatten)]
     pub(super) target: Target,
+}
+
+/// A path as the node, which runs elsewhere, can open it.
+pub(super) fn absolute(path: &Path) -> Result<PathBuf, crate::cli::output::Failure> {
+    std::path::absolute(path)
+        .map_err(|e| Problem::new("system", 500, format!("the current directory cannot be read: {e}")).into())
 }
 
 /// The words of an error in one line, as usage errors are.
@@ -107,6 +117,9 @@ fn entry(args: &Args) -> Result<ServiceEntry, crate::cli::output::Failure> {
     entry.proxylet.sha256 = args.sha256.or(entry.proxylet.sha256);
     if !args.grants.is_empty() {
         entry.grant = Some(args.grants.clone());
+    }
+    if let Some(policy) = &args.policy {
+        entry.policy = Some(absolute(policy)?);
     }
     let sets: Map<String, Value> = args.sets.iter().cloned().collect();
     crate::config::settings::change(&mut entry.config, &sets);

@@ -124,6 +124,8 @@ impl Failure {
                 problem["findings"] = report.json()["findings"].take();
             }
             note(&serde_json::to_string_pretty(&problem).unwrap_or_default());
+        } else if let Some(report) = &self.problem.report {
+            note(printable(report).trim_end());
         } else if let Some(text) = &self.rendered {
             note(&format!("{} {}", paint(BAD.bold(), "error:"), text.trim_end()));
         } else {

@@ -123,6 +123,8 @@ async fn serve(args: &Args, file: &NodeFile) -> Outcome {
     let serving = tokio::spawn(listening.serve(Arc::clone(&node)));
     let keeper = Arc::clone(&node);
     tokio::spawn(async move { keeper.look_after().await });
+    let keeper = Arc::clone(&node);
+    tokio::spawn(async move { keeper.look_after_policies().await });
     let mut stop = Signals::new()?;
 
     let begun = tokio::select! {

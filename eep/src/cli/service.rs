@@ -24,6 +24,9 @@ pub(super) struct Service {
     pub(super) about: String,
     pub(super) hint: Option<String>,
     pub(super) grants: Vec<String>,
+    /// Its policy; missing from nodes that know none.
+    #[serde(default)]
+    pub(super) policy: Value,
     pub(super) limits: Map<String, Value>,
     pub(super) config: Map<String, Value>,
     pub(super) settings: Map<String, Value>,

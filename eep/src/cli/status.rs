@@ -3,7 +3,8 @@
 use serde_json::{Map, Value};
 
 use crate::cli::format::{bytes, span, time};
-use crate::cli::output::{BOLD, DIM, Outcome, json, paint, print};
+use crate::cli::output::{BOLD, DIM, Outcome, WARN, json, paint, print};
+use crate::cli::policy::trial;
 use crate::cli::service::{Service, read};
 use crate::cli::target::{Target, block_on};
 
@@ -79,6 +80,9 @@ fn of_service(s: &Service) -> String {
     }
     row(rows, "granted", &if s.grants.is_empty() { "nothing".to_owned() } else { s.grants.join(", ") });
     row(rows, "limits", &pairs(&s.limits));
+    if s.policy.is_object() {
+        policy(rows, &s.policy);
+    }
     row(rows, "on trap", &on_trap(&s.on_trap));
     if s.wanted == "stopped" {
         row(rows, "wanted", "stopped, also after the node starts again");
@@ -126,6 +130,32 @@ fn on_trap(policy: &Value) -> String {
         (_, Value::String(to)) => format!("fail-open, to {to}"),
         (Value::String(policy), _) => policy.clone(),
         (other, _) => other.to_string(),
+    }
+}
+
+/// Which policy is in force, and what an operator must know of it.
+fn policy(rows: &mut String, now: &Value) {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let shadow = if now["shadow"] == true { ", in shadow: it only counts" } else { "" };
+    row(rows, "policy", &format!("{}, generation {}{shadow}", text(&now["policy"]), now["generation"]));
+    row(rows, "", &format!("from {}", text(&now["file"])));
+    if let Some(trial) = trial(now) {
+        row(rows, "", &paint(WARN, &trial));
+    }
+    if now["stale"].is_object() {
+        let what = format!("its sets cannot be reloaded: {}", text(&now["stale"]["what"]));
+        row(rows, "", &paint(WARN, &what));
+    }
+    for alarm in now["alarms"].as_array().into_iter().flatten().filter(|a| a["raised_since_s"].is_number()) {
+        let words =
+            format!("alarm {} ({}) {}", text(&alarm["id"]), text(&alarm["severity"]), text(&alarm["about"]));
+        row(rows, "", &paint(WARN, words.trim_end().trim_end_matches('-')));
+    }
+    for (budget, share) in now["budgets"].as_object().into_iter().flatten() {
+        row(rows, "", &format!("budget {budget}: {:.1} % used", share.as_f64().unwrap_or_default() * 100.0));
+    }
+    if now["file_differs"] == true {
+        row(rows, "", "the file has changed since; `eep policy apply` puts it in force");
     }
 }
 

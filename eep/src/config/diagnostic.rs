@@ -6,10 +6,7 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, NamedSource, So
 use serde_yaml::Error as Yaml;
 
 /// Keys that later versions will know. They are refused by name, so that nobody believes them to be in force.
-const NOT_YET: [(&str, &str); 2] = [
-    ("policy", "there are no policies in this version"),
-    ("policies", "there are no policies in this version"),
-];
+const NOT_YET: [(&str, &str); 1] = [("policies", "each service names its own policy: `policy: FILE`")];
 
 /// Columns of a rendered message.
 const WIDTH: usize = 110;

@@ -124,7 +124,7 @@ impl NodeFile {
         if let Some(directory) = directory {
             file.node.data = file.node.data.map(|data| directory.join(data));
             for entry in &mut file.services {
-                entry.value.proxylet.url = entry.value.proxylet.url.clone().under(&directory);
+                entry.value = entry.value.clone().under(&directory);
             }
         }
         Ok(file)
@@ -184,10 +184,10 @@ impl NodeFile {
 /// The first thing that is wrong, with its place.
 pub fn read_manifest(path: &Path) -> Result<ServiceEntry, Box<FileError>> {
     let text = read_text(path)?;
-    let mut entry: Spanned<ServiceEntry> = parse(path, &text)?;
+    let entry: Spanned<ServiceEntry> = parse(path, &text)?;
     entry.value.check().map_err(|words| FileError::at(path, &text, entry.referenced, &words))?;
     if let Some(directory) = std::path::absolute(path).ok().as_deref().and_then(Path::parent) {
-        entry.value.proxylet.url = entry.value.proxylet.url.under(directory);
+        return Ok(entry.value.under(directory));
     }
     Ok(entry.value)
 }

@@ -1,5 +1,7 @@
 //! One service as a file or a request describes it.
 
+use std::path::{Path, PathBuf};
+
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -41,6 +43,10 @@ pub struct ServiceEntry {
     /// How a new version of its code shows that it is well.
     #[serde(default, deserialize_with = "Health::in_range", skip_serializing_if = "Health::is_default")]
     pub health: Health,
+    /// The file of its policy. What is enforced by the node needs no grant; a proxylet that asks by itself needs `policy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, examples("policies/isp-a.yaml"))]
+    pub policy: Option<PathBuf>,
     /// The proxylet's own settings, over its defaults. Its embedded JSON Schema says which there are.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schema(value_type = Object)]
@@ -78,8 +84,17 @@ impl ServiceEntry {
             limits: Limits::default(),
             on_trap: OnTrap::default(),
             health: Health::default(),
+            policy: None,
             config: Map::new(),
         }
+    }
+
+    /// The same with relative paths taken from a directory.
+    #[must_use]
+    pub fn under(mut self, directory: &Path) -> Self {
+        self.proxylet.url = self.proxylet.url.under(directory);
+        self.policy = self.policy.map(|file| directory.join(file));
+        self
     }
 
     /// What the types alone do not hold.

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
+use policies::event::Direction;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
@@ -17,6 +18,7 @@ use crate::host::bindings::eep::proxylet::datagram;
 use crate::host::bindings::eep::proxylet::net::NetError;
 use crate::host::bindings::eep::proxylet::types::{DatagramReceived, Event, SocketAddress};
 use crate::host::effects::Ask;
+use crate::host::enforce::At;
 use crate::host::net::listener::net_error;
 use crate::host::{Env, Host};
 
@@ -163,6 +165,9 @@ fn poll_receive(env: &Env, id: u32, cx: &mut Context<'_>) -> Poll<bool> {
     // An error is one of an earlier datagram that did not arrive (ICMP): nothing to tell, the next one may.
     if let Ok(from) = ready!(bound.socket.poll_recv_from(cx, &mut buf)) {
         let len = buf.filled().len();
+        if !may_pass(env, from, Direction::Inbound, len) {
+            return Poll::Ready(true);
+        }
         env.figures.received_bytes.add(len as u64);
         let event = DatagramReceived { socket: id, from: to_wit(from), len: len as u32 };
         inbox.push_with_bytes(Event::Datagram(event), len);
@@ -191,6 +196,7 @@ impl datagram::Host for Host {
 pub(crate) fn send(env: &Env, socket: u32, to: SocketAddr, bytes: &[u8]) {
     let datagrams = env.datagrams.borrow();
     let sent = bytes.len() <= DATAGRAM_BYTES_MAX
+        && may_pass(env, to, Direction::Outbound, bytes.len())
         && datagrams.open.get(&socket).is_some_and(|bound| {
             let to = reachable_from(bound.address, to);
             bound.socket.try_send_to(bytes, to).is_ok()
@@ -200,6 +206,21 @@ pub(crate) fn send(env: &Env, socket: u32, to: SocketAddr, bytes: &[u8]) {
     } else {
         env.figures.datagrams_dropped.add(1);
     }
+}
+
+/// Whether the policy lets the service hear from or speak to an address; where not, that is counted. Where it does, the
+/// bytes count against the budgets.
+fn may_pass(env: &Env, far: SocketAddr, direction: Direction, len: usize) -> bool {
+    let at =
+        At { now_ns: env.clock.now_ns(), connections: env.figures.connections.get() as usize, log: &env.log };
+    let mut enforcer = env.policy.borrow_mut();
+    let passes = enforcer.admits(at, direction, far, None, 0);
+    if passes {
+        env.net.borrow_mut().meter(enforcer.budgets_of(far.ip(), None), len);
+    } else {
+        env.figures.datagrams_denied.add(1);
+    }
+    passes
 }
 
 /// An IPv4 address as a socket for both families takes it.

@@ -140,7 +140,11 @@ impl Env {
                 drop(net);
                 return send_now(self, &bytes, &targets, &segments).map(drop);
             }
-            Ask::Datagram { socket, to, bytes } => datagram::send(self, socket, to, &bytes),
+            Ask::Datagram { socket, to, bytes } => {
+                drop(net);
+                datagram::send(self, socket, to, &bytes);
+                return Ok(());
+            }
             Ask::Close(id) => net.close(id, self.clock.now_ns()),
             Ask::Abort(id) => net.remove(id),
             Ask::Inflate(id, rest) => net.inflate(id, &rest, &mut self.inbox.borrow_mut()),

@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// | `net.listen:PORT`, `net.listen:ADDR:PORT`, `net.listen:*` | listening for TCP there, or anywhere |
 /// | `net.connect`, `net.connect:CIDR`, `net.connect:CIDR:PORT` | connecting anywhere, or only there |
 /// | `datagram:PORT`, `datagram:ADDR:PORT`, `datagram:*` | binding a UDP socket there, and sending from it |
+/// | `policy` | asking for decisions of the service's policy |
 ///
 /// Port 0 is a port that the system chooses. An IPv6 address or prefix stands in brackets: `net.listen:[::1]:6346`,
 /// `net.connect:[2001:db8::]/32:80`; without a port the brackets of a prefix may be left out.
@@ -25,6 +26,8 @@ pub enum Grant {
     Connect(Reach),
     /// Binding UDP.
     Datagram(Bind),
+    /// Asking for decisions.
+    Policy,
 }
 
 /// Where a socket may be bound.
@@ -111,6 +114,7 @@ impl fmt::Display for Grant {
         match self {
             Self::Listen(bind) => write!(f, "net.listen:{bind}"),
             Self::Datagram(bind) => write!(f, "datagram:{bind}"),
+            Self::Policy => f.write_str("policy"),
             Self::Connect(Reach { prefix: None, .. }) => f.write_str("net.connect"),
             Self::Connect(Reach { prefix: Some(prefix), port: None }) => write!(f, "net.connect:{prefix}"),
             Self::Connect(Reach { prefix: Some(IpNet::V4(prefix)), port: Some(port) }) => {
@@ -132,7 +136,7 @@ pub struct GrantError {
 }
 
 const KINDS: &str = "write net.listen:PORT, net.listen:ADDR:PORT, net.listen:*, net.connect, net.connect:CIDR, \
-                     net.connect:CIDR:PORT or datagram:PORT";
+                     net.connect:CIDR:PORT, datagram:PORT or policy";
 
 impl FromStr for Grant {
     type Err = GrantError;
@@ -154,6 +158,7 @@ impl FromStr for Grant {
                     refuse("what follows the colon is not a prefix such as 192.0.2.0/24, or one with :PORT")
                 }),
             },
+            "policy" if rest.is_none() => Ok(Self::Policy),
             _ => Err(refuse(KINDS)),
         }
     }
@@ -255,6 +260,12 @@ impl Grants {
         self.0.iter().any(|g| matches!(g, Grant::Listen(_) | Grant::Connect(_)))
     }
 
+    /// Whether decisions may be asked for.
+    #[must_use]
+    pub fn policy(&self) -> bool {
+        self.0.contains(&Grant::Policy)
+    }
+
     /// Whether there is any right that the interface `datagram` serves.
     #[must_use]
     pub fn any_datagram(&self) -> bool {
@@ -295,6 +306,7 @@ mod tests {
             "net.connect:[2001:db8::]/32:80",
             "datagram:6346",
             "datagram:0.0.0.0:6346",
+            "policy",
         ] {
             assert_eq!(text.parse::<Grant>().unwrap().to_string(), text);
         }
@@ -312,6 +324,7 @@ mod tests {
             ("net.connect:10.0.0.0/33", "not a prefix"),
             ("net.connect:2001:db8::/32:80", "not a prefix"),
             ("datagram:", "not PORT"),
+            ("policy:x", "write net.listen:PORT"),
         ] {
             let error = text.parse::<Grant>().unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");

@@ -9,6 +9,7 @@ pub(crate) mod clock;
 pub(crate) mod datagram;
 pub(crate) mod descriptors;
 pub(crate) mod effects;
+pub(crate) mod enforce;
 pub mod grant;
 pub(crate) mod inbox;
 pub(crate) mod kv;
@@ -16,6 +17,7 @@ pub(crate) mod legacy;
 pub(crate) mod log;
 mod metrics;
 pub(crate) mod net;
+mod policy;
 mod random;
 pub(crate) mod wasi;
 
@@ -26,9 +28,11 @@ use std::sync::Arc;
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::host::bindings::eep::proxylet as wit;
+use crate::host::bindings::eep::proxylet::types::Event;
 use crate::host::clock::{ServiceClock, Timers};
 use crate::host::datagram::Datagrams;
 use crate::host::effects::Effects;
+use crate::host::enforce::Enforcer;
 use crate::host::grant::Grants;
 use crate::host::inbox::Inbox;
 use crate::host::kv::Kv;
@@ -54,6 +58,7 @@ pub(crate) struct Env {
     pub(crate) listening_changed: Cell<bool>,
     pub(crate) log: LogGate,
     pub(crate) kv: Kv,
+    pub(crate) policy: RefCell<Enforcer>,
     pub(crate) series: Arc<SeriesTable>,
     pub(crate) figures: Arc<Figures>,
 }
@@ -62,9 +67,20 @@ impl Env {
     /// Puts rights and limits in force. Connections beyond a lower limit stay.
     pub(crate) fn allow(&self, grants: &Grants, limits: &Limits) {
         self.grants.borrow_mut().clone_from(grants);
+        self.policy.borrow_mut().set_aware(grants.policy());
         self.net.borrow_mut().allow(limits.connections);
         self.log.allow(limits.log_lines_per_s);
         self.kv.allow(limits.kv.0);
+    }
+
+    /// Takes over the generation of the policy that is in force, between two batches: no batch is decided by two.
+    pub(crate) fn change_policy(&self) {
+        let generation = self.policy.borrow_mut().refresh();
+        let mut inbox = self.inbox.borrow_mut();
+        self.net.borrow_mut().change_policy(self, &mut inbox);
+        if self.policy.borrow().is_aware() {
+            inbox.push(Event::PolicyChanged(generation));
+        }
     }
 
     /// Closes every socket and forgets every timer.
@@ -129,6 +145,7 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     wit::random::add_to_linker::<_, HasSelf<Host>>(linker, same)?;
     wit::kv::add_to_linker::<_, HasSelf<Host>>(linker, same)?;
     wit::metrics::add_to_linker::<_, HasSelf<Host>>(linker, same)?;
+    wit::policy::add_to_linker::<_, HasSelf<Host>>(linker, same)?;
     wit::datagram::add_to_linker::<_, HasSelf<Host>>(linker, same)?;
     net::link(linker)?;
     wasi::link(linker)

@@ -351,6 +351,7 @@ fn changed(held: &Held, change: &Change, code: &Code) -> Result<Held, Box<Proble
     let command = format!("eep modify {} --url {}", desired.name, desired.url);
     let mut next = Held::plan(desired, code, listed.as_deref(), trust, &command)?;
     next.log = Arc::clone(&held.log);
+    next.policy = Arc::clone(&held.policy);
     Ok(next)
 }
 

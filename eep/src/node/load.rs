@@ -1,5 +1,6 @@
 //! A new service: fetch, verify, check, start, and only when it runs is it wanted.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -77,7 +78,7 @@ impl Node {
             None => format!("eep load {}", desired.url),
         };
         let held = Held::plan(desired, &brought.code, entry.grant.as_deref(), trust, &command)?;
-        self.begin(held, brought, on).await
+        self.begin(held, brought, entry.policy.as_deref(), on).await
     }
 
     /// Starts what is new, and keeps it where it runs.
@@ -85,20 +86,41 @@ impl Node {
         &self,
         mut held: Held,
         brought: Brought,
+        policy: Option<&Path>,
         on: OnProgress<'_>,
     ) -> Result<ServiceView, Box<Problem>> {
         // What an unloaded service of this name might have left.
         let (state, name) = (Arc::clone(&self.state), held.desired.name.clone());
-        blocking(move || state.forget(name.as_str())).await??;
+        blocking(move || state.forget(name.as_str()).and_then(|()| state.forget_policy(name.as_str())))
+            .await??;
+        // Kept before the service is: it never runs without.
+        if let Some(file) = policy {
+            self.apply_to(&held, Some(file.to_owned()), None).await?;
+        }
         on(Progress::Starting);
         held.signers = Arc::clone(&brought.signers);
-        let engine = self.start_engine(&held, &brought.code, true).await?;
-        let (state, desired) = (Arc::clone(&self.state), held.desired.clone());
-        if let Err(error) = blocking(move || state.put(&desired, &brought.bytes, &brought.signatures)).await?
-        {
-            let _ = engine.stop(DRAIN).await;
-            return Err(error.into());
-        }
+        let begun = match self.start_engine(&held, &brought.code, true).await {
+            Ok(engine) => {
+                let (state, desired) = (Arc::clone(&self.state), held.desired.clone());
+                match blocking(move || state.put(&desired, &brought.bytes, &brought.signatures)).await? {
+                    Ok(()) => Ok(engine),
+                    Err(error) => {
+                        let _ = engine.stop(DRAIN).await;
+                        Err(error.into())
+                    }
+                }
+            }
+            Err(problem) => Err(problem),
+        };
+        let engine = match begun {
+            Ok(engine) => engine,
+            Err(problem) => {
+                let (state, name) = (Arc::clone(&self.state), held.desired.name.clone());
+                // Where that fails, the next service of this name passes it over.
+                let _ = blocking(move || state.forget_policy(name.as_str())).await;
+                return Err(problem);
+            }
+        };
         held.engine = Some(engine);
         let view = held.view();
         self.hold(held);
@@ -169,6 +191,7 @@ impl Node {
             on_trap: held.desired.on_trap,
             config: held.config.clone(),
             fresh,
+            policy: Arc::clone(&held.policy),
             log: Arc::clone(&held.log),
             vouched: self.vouched(held),
         }
@@ -207,7 +230,17 @@ impl Held {
 
     pub(super) fn with(desired: Desired, code: &Code, grants: Grants, config: Map<String, Value>) -> Self {
         let (manifest, log) = (code.manifest().clone(), Arc::new(LogRing::new()));
-        Self { desired, manifest, grants, config, log, signers: Arc::default(), engine: None, down: None }
+        Self {
+            desired,
+            manifest,
+            grants,
+            config,
+            log,
+            policy: Arc::default(),
+            signers: Arc::default(),
+            engine: None,
+            down: None,
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! | `load` | a new service: fetch, verify, check, start, and only then keep |
 //! | `change` | start, stop, modify, unload |
 //! | `swap` | other code for a service that serves |
+//! | `policy` | policies applied, confirmed, rolled back, reloaded |
 //! | `restore` | what was wanted before, after the node starts |
 //! | `mesh` | what other nodes are told |
 //! | `verify` | whether enough trusted keys vouch for code |
@@ -22,6 +23,7 @@ mod change;
 mod distrust;
 mod load;
 mod mesh;
+pub mod policy;
 pub mod progress;
 pub(crate) mod refusals;
 mod restore;
@@ -45,6 +47,7 @@ use crate::node::restore::Down;
 use crate::node::view::{NodeView, ServiceList, ServiceView};
 use crate::observe::log_ring::LogRing;
 use crate::observe::prometheus;
+use crate::policy::service::ServicePolicy;
 use crate::problem::Problem;
 use crate::proxylet::fetch::Fetcher;
 use crate::proxylet::manifest::Manifest;
@@ -95,6 +98,7 @@ struct Held {
     log: Arc<LogRing>,
     /// Who vouched for its code; nobody where none was asked for.
     signers: Arc<[Signer]>,
+    policy: Arc<ServicePolicy>,
     /// The last run of it; none where it has not run since the node started.
     engine: Option<Service>,
     /// Why it does not run though it is wanted.
@@ -264,6 +268,7 @@ impl Node {
 impl Held {
     fn view(&self) -> ServiceView {
         let status = self.status();
+        let policy = self.policy.view();
         let hint = view::hint(&self.manifest.hint, &self.config, &status);
         ServiceView {
             status,
@@ -275,6 +280,7 @@ impl Held {
             signers: self.signers.iter().map(Signer::view).collect(),
             about: self.manifest.about.clone(),
             hint,
+            policy: (policy.generation > 0).then_some(policy),
             config: self.config.clone(),
             settings: self.desired.config.clone(),
         }

@@ -113,6 +113,7 @@ impl Node {
     }
 
     async fn try_come_back(&self, held: &mut Held) -> Result<(), Box<Problem>> {
+        self.restore_policy(held).await?;
         let brought = self.bring(&held.desired.url, Some(held.desired.sha256), &|_| {}).await?;
         held.settle(&brought)?;
         if held.desired.wanted == Wanted::Running {
@@ -140,6 +141,10 @@ impl Node {
         }
         let _reserved = self.reserve(name)?;
         let brought = self.bring(&entry.proxylet.url, entry.proxylet.sha256, &|_| {}).await?;
+        let before = held.desired.applied.as_ref().and_then(|entry| entry.policy.as_ref());
+        if entry.policy.as_ref() != before {
+            self.follow_file(&held, entry.policy.as_deref()).await?;
+        }
         let desired = Desired {
             url: entry.proxylet.url.clone(),
             sha256: brought.code.digest(),
@@ -159,6 +164,7 @@ impl Node {
             &format!("eep modify {name} --url {}", entry.proxylet.url),
         )?;
         next.log = Arc::clone(&held.log);
+        next.policy = Arc::clone(&held.policy);
         let health = next.desired.health.clone();
         self.exchange(held, next, brought, &health, &|_| {}).await.map(Some)
     }
@@ -196,6 +202,7 @@ impl Node {
             &format!("eep modify {} --url {url}", held.desired.name),
         )?;
         next.log = Arc::clone(&held.log);
+        next.policy = Arc::clone(&held.policy);
         let mut health = next.desired.health.clone();
         health.window_ms = health.window_ms.min(WATCHED_WINDOW_MS);
         self.exchange(held, next, brought, &health, &|_| {}).await
@@ -222,6 +229,7 @@ impl Held {
             config: Map::new(),
             log: Arc::new(LogRing::new()),
             signers: Arc::default(),
+            policy: Arc::default(),
             engine: None,
             down: None,
         }

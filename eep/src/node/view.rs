@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::config::health::Health;
+use crate::policy::service::PolicyView;
 use crate::proxylet::service::OnTrap;
 use crate::proxylet::status::{Listening, Protocol, State, Status};
 use crate::proxylet::trust::SignerView;
@@ -33,6 +34,8 @@ pub struct ServiceView {
     pub about: String,
     /// What to try with it while it runs, in a sentence.
     pub hint: Option<String>,
+    /// Its policy.
+    pub policy: Option<PolicyView>,
     /// Its whole configuration, defaults included.
     #[schema(value_type = Object)]
     pub config: Map<String, Value>,

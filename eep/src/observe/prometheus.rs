@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 use crate::mesh::figures::Figures as MeshFigures;
 use crate::observe::figures::Figures;
 use crate::observe::series::{Series, SeriesKind};
+use crate::policy::service::ServicePolicy;
 use crate::proxylet::runtime::Runtime;
 use crate::proxylet::service::Service;
 use crate::proxylet::status::State;
@@ -121,6 +122,7 @@ impl Page {
                 us / 1e6,
             );
         }
+        self.policy(service.policy(), &label);
         for mut series in service.series() {
             series.labels.push(label.clone());
             self.add_series(series);
@@ -128,9 +130,77 @@ impl Page {
     }
 }
 
+impl Page {
+    /// What a service's policy has decided, and how it is.
+    fn policy(&mut self, policy: &ServicePolicy, service: &(String, String)) {
+        use SeriesKind::{Counter, Gauge};
+        let view = policy.view();
+        let own = || vec![service.clone()];
+        self.add(
+            Gauge,
+            "eep_policy_generation",
+            "Generation of the policy in force, 0 for none.",
+            own(),
+            view.generation as f64,
+        );
+        self.add(
+            Gauge,
+            "eep_policy_stale",
+            "Whether a file of the policy's sets cannot be used, and what it said before stays in force.",
+            own(),
+            f64::from(u8::from(view.stale.is_some())),
+        );
+        self.add(
+            Gauge,
+            "eep_policy_unconfirmed",
+            "Whether the generation in force waits for a confirmation.",
+            own(),
+            f64::from(u8::from(view.trial.is_some())),
+        );
+        let (failures, reloads_failed) = policy.failures();
+        self.add(
+            Counter,
+            "eep_policy_condition_failures_total",
+            "Conditions of rules that could not be evaluated.",
+            own(),
+            failures as f64,
+        );
+        self.add(
+            Counter,
+            "eep_policy_reload_failures_total",
+            "Reloads of sets that failed, and changed nothing.",
+            own(),
+            reloads_failed as f64,
+        );
+        let text = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        for (budget, share) in &view.budgets {
+            let help = "Share of a budget that is used, 1 and more where it is used up.";
+            let labels = vec![service.clone(), text("budget", budget)];
+            self.add(Gauge, "eep_policy_budget_used_ratio", help, labels, *share);
+        }
+        for alarm in &view.alarms {
+            let labels = vec![service.clone(), text("alarm", &alarm.id), text("severity", alarm.severity)];
+            let raised = f64::from(u8::from(alarm.raised_since_s.is_some()));
+            self.add(Gauge, "eep_policy_alarm", "Whether an alarm of the policy is raised.", labels, raised);
+        }
+        for (key, n) in policy.counts() {
+            let shadow = if key.shadow { "true" } else { "false" };
+            let labels = vec![
+                service.clone(),
+                text("chain", key.chain),
+                text("rule", &key.rule),
+                text("verdict", key.verdict),
+                text("shadow", shadow),
+            ];
+            let help = "Decisions of the policy; those in shadow are only counted.";
+            self.add(Counter, "eep_policy_decisions_total", help, labels, n as f64);
+        }
+    }
+}
+
 type Own = (SeriesKind, &'static str, &'static str, f64);
 
-fn own_figures(f: &Figures) -> [Own; 16] {
+fn own_figures(f: &Figures) -> [Own; 18] {
     use SeriesKind::{Counter, Gauge};
     let n = |figure: &crate::observe::figures::Figure| figure.get() as f64;
     [
@@ -181,6 +251,18 @@ fn own_figures(f: &Figures) -> [Own; 16] {
             "eep_service_connections_passed_on_total",
             "Connections passed on while the service did not run (`on-trap: fail-open`).",
             n(&f.connections_passed_on),
+        ),
+        (
+            Counter,
+            "eep_service_connections_denied_total",
+            "Connections not made, or ended, because the policy denies them.",
+            n(&f.connections_denied),
+        ),
+        (
+            Counter,
+            "eep_service_datagrams_denied_total",
+            "Datagrams dropped because the policy denies their address.",
+            n(&f.datagrams_denied),
         ),
         (
             Counter,

@@ -1,7 +1,26 @@
-//! Policies of this machine: where the `policies` crate, which opens no file, gets its texts from.
+//! The policy plane of a node. The `policies` crate, which opens no file and knows no time, decides; here policies get
+//! their texts, their generations and their place on disk.
 //!
 //! | module | what |
 //! | --- | --- |
 //! | [`files`] | a folder on disk, which nothing leads out of |
+//! | [`service`] | the policy of one service: applied, confirmed, rolled back, reloaded |
+//! | [`generation`] | its generations: which is in force, which were, which one is on trial |
+//! | `texts` | what a policy was read from |
+//! | `watch` | whether files of sets have changed |
+//! | `facts` | facts of the node and of the time |
+//! | `usage` | volumes of budgets that are used |
+//! | [`alarms`] | alarms as they stand |
+//! | `counts` | decisions, counted |
+//! | [`audit`] | decisions on record |
 
+pub mod alarms;
+pub mod audit;
+pub(crate) mod counts;
+pub(crate) mod facts;
 pub mod files;
+pub mod generation;
+pub mod service;
+pub(crate) mod texts;
+pub(crate) mod usage;
+mod watch;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::host::clock::ServiceClock;
 use crate::host::effects::Done;
+use crate::host::enforce::Enforcer;
 use crate::host::kv::Kv;
 use crate::host::log::LogGate;
 use crate::host::net::Net;
@@ -33,6 +34,7 @@ pub(crate) fn make_env(life: &Life, clock: ServiceClock) -> Rc<Env> {
         listening_changed: Cell::new(false),
         log: LogGate::new(Arc::clone(&life.log), spec.limits.log_lines_per_s),
         kv: Kv::new(Arc::clone(&runtime.store), life.name.as_str().into(), spec.limits.kv.0),
+        policy: RefCell::new(Enforcer::new(Arc::clone(&spec.policy), spec.grants.policy())),
         series: Arc::clone(&life.series),
         figures,
     })
@@ -97,6 +99,7 @@ pub(crate) fn show(life: &Life, env: &Env) {
 pub(crate) fn attend(life: &Life, env: &Env) {
     env.net.borrow_mut().flush_dirty(&mut env.inbox.borrow_mut());
     env.listening_changed.set(false);
+    // Who sees it run sees where it listens.
     life.publish_listening(env);
     life.enter(State::Running, None);
 }

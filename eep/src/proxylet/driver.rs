@@ -84,6 +84,12 @@ impl Driver<'_> {
                     replies.push(done);
                     continue;
                 }
+                Wake::Order(Some(Order::Policy { done })) => {
+                    self.env.change_policy();
+                    // Whoever asked may have gone.
+                    let _ = done.send(());
+                    continue;
+                }
                 Wake::Order(Some(Order::Stop { drain, done })) => {
                     return End::Ordered { drain, done: Some(done) };
                 }
@@ -156,6 +162,7 @@ impl Driver<'_> {
         let mut net = env.net.borrow_mut();
         net.run_due(now_ns);
         net.flush_dirty(&mut env.inbox.borrow_mut());
+        net.spend(env, &mut env.inbox.borrow_mut());
         drop(net);
         if env.listening_changed.take() {
             self.life.publish_listening(env);

@@ -13,7 +13,8 @@ pub const PACKAGE: &str = "eep:proxylet";
 /// The version of [`PACKAGE`] that this node offers.
 pub const VERSION: &str = "0.1.0";
 /// The interfaces of [`PACKAGE`] that a proxylet may import.
-pub const OFFERED: [&str; 8] = ["types", "log", "clock", "random", "kv", "metrics", "net", "datagram"];
+pub const OFFERED: [&str; 9] =
+    ["types", "log", "clock", "random", "kv", "metrics", "net", "datagram", "policy"];
 /// The interface that every proxylet exports.
 const EXPORTED: &str = "lifecycle";
 
@@ -189,12 +190,14 @@ impl Inspection {
             let serves = |grant: &&Grant| match import.of_package() {
                 Some("net") => matches!(grant, Grant::Listen(_) | Grant::Connect(_)),
                 Some("datagram") => matches!(grant, Grant::Datagram(_)),
+                Some("policy") => matches!(grant, Grant::Policy),
                 _ => false,
             };
             let granted: Vec<String> = grants.iter().filter(serves).map(ToString::to_string).collect();
             let missing = match import.of_package() {
                 Some("net") if !grants.any_net() => Some("net.listen:PORT` or `net.connect"),
                 Some("datagram") if !grants.any_datagram() => Some("datagram:PORT"),
+                Some("policy") if !grants.policy() => Some("policy"),
                 _ => None,
             };
             Need { interface: import.to_string(), granted, missing, note: note(&import.name) }

@@ -1,6 +1,7 @@
 //! An instance without sockets, fed by hand: for the benchmarks of the boundary between node and proxylet.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use crate::host::Env;
 use crate::host::clock::ServiceClock;
 use crate::host::inbox::Batch;
-use crate::host::net::connection::Phase;
+use crate::host::net::connection::{Far, Phase};
 use crate::proxylet::begin::{begin, make_env};
 use crate::proxylet::error::StartError;
 use crate::proxylet::instance::Instance;
@@ -37,7 +38,9 @@ impl Measured {
         let local = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
         let env = make_env(&life, ServiceClock::not_before(0));
         let instance = local.block_on(async { begin(&life, &env, &life.spec(), "{}", None) })?;
-        let conns = (0..connections).map_while(|_| env.net.borrow_mut().admit(Phase::Open, None)).collect();
+        let far = Far { address: (Ipv4Addr::UNSPECIFIED, 0).into(), inbound: true };
+        let conns =
+            (0..connections).map_while(|_| env.net.borrow_mut().admit(Phase::Open, None, far)).collect();
         Ok(Self { life, env, instance, conns, batch: Batch::default(), local })
     }
 

@@ -16,6 +16,7 @@ use crate::host::legacy::Mark;
 use crate::observe::figures::Figures;
 use crate::observe::log_ring::LogRing;
 use crate::observe::series::{Series, SeriesTable};
+use crate::policy::service::ServicePolicy;
 use crate::proxylet::code::Code;
 use crate::proxylet::error::{ControlError, StartError};
 use crate::proxylet::instance::Instance;
@@ -67,6 +68,8 @@ pub struct ServiceSpec {
     pub config: Map<String, Value>,
     /// Whether a checkpoint that the store may have is passed over: the proxylet's `start` is called and not `restore`.
     pub fresh: bool,
+    /// Its policy. Give the same one again so that counts and record outlive a stop.
+    pub policy: Arc<ServicePolicy>,
     /// Where its lines go. Give the same one again so that the log outlives a stop.
     pub log: Arc<LogRing>,
     /// Whether its code may still run, asked before it is started again after a trap.
@@ -126,6 +129,10 @@ pub(crate) enum Order {
     Optimise {
         code: Code,
         done: oneshot::Sender<Optimised>,
+    },
+    /// Another generation of the policy is in force.
+    Policy {
+        done: oneshot::Sender<()>,
     },
 }
 
@@ -237,6 +244,22 @@ impl Service {
         }
     }
 
+    /// Has it take over the generation of its policy that is in force. Comes back when every decision is made by that
+    /// one; at once where it does not run.
+    pub async fn policy_changed(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.orders.send(Order::Policy { done }).await.is_ok() {
+            // Where the thread ends without an answer nothing decides any more.
+            let _ = wait.await;
+        }
+    }
+
+    /// Its policy.
+    #[must_use]
+    pub fn policy(&self) -> &Arc<ServicePolicy> {
+        &self.life.policy
+    }
+
     /// What can be known of it now. Takes some microseconds and disturbs nothing.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -280,6 +303,7 @@ pub(crate) struct Life {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) name: String,
     pub(crate) log: Arc<LogRing>,
+    pub(crate) policy: Arc<ServicePolicy>,
     pub(crate) figures: Arc<Figures>,
     pub(crate) series: Arc<SeriesTable>,
     now: Mutex<Now>,
@@ -299,7 +323,7 @@ struct Now {
 
 impl Life {
     pub(crate) fn new(runtime: Arc<Runtime>, spec: ServiceSpec) -> Self {
-        let (name, log) = (spec.name.clone(), Arc::clone(&spec.log));
+        let (name, log, policy) = (spec.name.clone(), Arc::clone(&spec.log), Arc::clone(&spec.policy));
         let now = Now {
             spec: Arc::new(spec),
             state: State::Starting,
@@ -313,6 +337,7 @@ impl Life {
             runtime,
             name,
             log,
+            policy,
             figures: Arc::default(),
             series: Arc::default(),
             now: Mutex::new(now),

@@ -262,6 +262,10 @@ impl Supervisor<'_> {
                         // There is no instance to take over from.
                         let _ = order.told.send(Err(ControlError::NotRunning.into()));
                     }
+                    Some(Order::Policy { done }) => {
+                        env.change_policy();
+                        let _ = done.send(());
+                    }
                     Some(Order::Stop { done, .. }) => {
                         env.close();
                         self.life.enter(State::Stopped, None);
@@ -293,6 +297,10 @@ impl Supervisor<'_> {
                 }
                 Some(Order::Swap(order)) => {
                     let _ = order.told.send(Err(ControlError::NotRunning.into()));
+                }
+                Some(Order::Policy { done }) => {
+                    env.change_policy();
+                    let _ = done.send(());
                 }
                 Some(Order::Stop { done, .. }) => {
                     env.close();

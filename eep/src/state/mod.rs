@@ -5,6 +5,7 @@
 //! | [`directory`] | the data directory: its mode, its lock, whole files |
 //! | [`desired`] | the services that are wanted |
 //! | `code` | their code, by digest |
+//! | `policy` | the generations of their policies, and the texts |
 //! | `kv` | what they stored, as [`crate::proxylet::state_store::StateStore`] |
 //! | `database` | the file `state.redb` |
 //! | [`error`] | why the disk did not do what was asked |
@@ -17,6 +18,7 @@ pub mod desired;
 pub mod directory;
 pub mod error;
 mod kv;
+mod policy;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -49,6 +51,7 @@ impl State {
         let store = Store::open(directory.path().join("state.redb"))?;
         store.write(|txn| {
             txn.open_table(SERVICES)?;
+            policy::create(txn)?;
             kv::create(txn)
         })?;
         let code = CodeStore::new(directory.sub("store")?);
@@ -136,6 +139,7 @@ impl State {
         let _changes = self.lock();
         self.store.write(|txn| {
             txn.open_table(SERVICES)?.remove(name)?;
+            policy::forget(txn, name)?;
             kv::forget(txn, name)
         })?;
         self.forget_code();

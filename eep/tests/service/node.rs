@@ -95,6 +95,7 @@ impl Node {
             on_trap: OnTrap::Restart,
             config: Map::new(),
             fresh: false,
+            policy: Arc::default(),
             log: Arc::new(LogRing::new()),
             vouched: Vouched::always(),
         }

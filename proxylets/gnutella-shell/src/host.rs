@@ -2,9 +2,12 @@
 
 use std::net::SocketAddr;
 
+use avp::application::policy::Policy;
 use avp::host::{CloseReason, ConnId, Host, Instant, Level, SendBatch};
 use eep_sdk::net::{self, NetError, Segment};
 use eep_sdk::{Socket, clock, datagram, log};
+
+use crate::policy::NodePolicy;
 
 /// The token of the peer's one timer.
 pub(crate) const WAKE: u64 = 0;
@@ -16,11 +19,12 @@ pub(crate) struct NodeHost {
     socket: Option<Socket>,
     /// The batch's segments in the contract's type; kept to be filled again.
     segments: Vec<Segment>,
+    policy: NodePolicy,
 }
 
 impl NodeHost {
     pub(crate) fn new(socket: Option<Socket>) -> Self {
-        Self { socket, segments: Vec::new() }
+        Self { socket, segments: Vec::new(), policy: NodePolicy }
     }
 
     pub(crate) fn socket(&self) -> Option<Socket> {
@@ -67,6 +71,10 @@ impl Host for NodeHost {
 
     fn wake_at(&mut self, at: Instant) {
         clock::set_timer(WAKE, at.0);
+    }
+
+    fn policy(&mut self) -> Option<&mut dyn Policy> {
+        Some(&mut self.policy)
     }
 
     fn wall_seconds(&mut self) -> u64 {

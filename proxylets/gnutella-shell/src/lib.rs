@@ -30,6 +30,7 @@
 
 mod figures;
 mod host;
+mod policy;
 
 use std::marker::PhantomData;
 use std::net::SocketAddr;
@@ -89,8 +90,9 @@ impl<V: Variant> Peer<V> {
         if let Some(routing) = V::routing() {
             peer = peer.route_with(routing);
         }
-        // An empty batch lets the peer ask for its first wake-up and dial its first neighbours.
-        peer.handle(at, std::iter::empty(), &mut host);
+        // The first batch lets the peer ask for its first wake-up and dial its first neighbours.
+        let generation = eep_sdk::policy::generation();
+        peer.handle(at, [avp::Event::PolicyChanged { generation }], &mut host);
         log!(Info, "ultrapeer on {listen}");
         let mut figures = Figures::default();
         figures.report(peer.metrics());
@@ -198,6 +200,7 @@ fn translate(event: Event<'_>) -> Option<avp::Event<'_>> {
         Event::Writable { conn } => avp::Event::Writable { conn: ConnId(conn) },
         Event::Closed { conn, reason } => avp::Event::Closed { conn: ConnId(conn), reason: why(reason) },
         Event::Datagram { from, bytes, .. } => avp::Event::Datagram { from, bytes },
+        Event::PolicyChanged { generation } => avp::Event::PolicyChanged { generation },
         Event::Timer { token: WAKE } => avp::Event::Timer,
         _ => return None,
     })

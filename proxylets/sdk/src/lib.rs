@@ -39,6 +39,7 @@
 //! | [`kv`] | a small store that outlives the instance | none needed |
 //! | [`metrics`] | counters and gauges on the node's `/metrics` | none needed |
 //! | [`net`] | TCP streams | `net.listen:PORT`, `net.connect[:CIDR]` |
+//! | [`policy`] | decisions of the service's policy | `policy` |
 //! | [`datagram`] | UDP | `datagram:PORT` |
 //!
 //! # Hash tables
@@ -57,6 +58,7 @@ mod lifecycle;
 pub mod log;
 pub mod metrics;
 pub mod net;
+pub mod policy;
 pub mod random;
 
 /// What `eep proxylet inspect` shows as the SDK of a proxylet.

@@ -40,6 +40,7 @@ fn main() {
         on_trap: OnTrap::Stop,
         config: serde_json::Map::new(),
         fresh: true,
+        policy: std::sync::Arc::default(),
         log: Arc::new(LogRing::new()),
         vouched: Vouched::always(),
     };

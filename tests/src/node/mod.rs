@@ -200,7 +200,7 @@ impl Node {
         let manifest = json!({
             "name": name,
             "proxylet": { "url": format!("file://{}", proxylet("gnutella-peer").display()) },
-            "grant": [format!("net.listen:{GNUTELLA_PORT}"), "net.connect", format!("datagram:{GNUTELLA_PORT}")],
+            "grant": [format!("net.listen:{GNUTELLA_PORT}"), "net.connect", format!("datagram:{GNUTELLA_PORT}"), "policy"],
             "config": settings,
         });
         let path = self.path(&format!("{name}.yaml"));

@@ -110,6 +110,8 @@ impl Relation {
             address: from.load()?,
             pongs_from: from.load()?,
             connect_back_from: from.load()?,
+            // Another generation may be in force.
+            policed: None,
         };
         relation.counted_bytes = relation.held_bytes();
         Ok(relation)

@@ -1,12 +1,17 @@
-//! `eep policy`: what a policy does, before it does it. Needs no node.
+//! `eep policy`: what a policy does, before it does it and while it does it. The former needs no node.
 
+mod apply;
 mod check;
+mod confirm;
 mod diff;
 mod explain;
 mod fmt;
+mod history;
 mod read;
 mod replay;
+mod rollback;
 mod schema;
+mod tap;
 mod test;
 
 use clap::Subcommand;
@@ -14,8 +19,9 @@ use clap::Subcommand;
 use crate::cli::output::Outcome;
 
 pub(super) use check::Checks;
+pub(super) use history::trial;
 
-/// Check, test, explain, compare and format policies.
+/// Check, test, explain, compare and format policies; roll them out and back, and watch them decide.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -31,6 +37,11 @@ enum Verb {
     Diff(diff::Args),
     Fmt(fmt::Args),
     Schema(schema::Args),
+    Apply(apply::Args),
+    Confirm(confirm::Args),
+    Rollback(rollback::Args),
+    History(history::Args),
+    Tap(tap::Args),
 }
 
 impl Args {
@@ -43,6 +54,11 @@ impl Args {
             Verb::Diff(args) => args.json,
             Verb::Fmt(args) => args.json,
             Verb::Schema(args) => args.json,
+            Verb::Apply(args) => args.target.json,
+            Verb::Confirm(args) => args.target.json,
+            Verb::Rollback(args) => args.target.json,
+            Verb::History(args) => args.target.json,
+            Verb::Tap(args) => args.target.json,
         }
     }
 }
@@ -56,5 +72,10 @@ pub(super) fn run(args: &Args) -> Outcome {
         Verb::Diff(args) => diff::run(args),
         Verb::Fmt(args) => fmt::run(args),
         Verb::Schema(args) => schema::run(args),
+        Verb::Apply(args) => apply::run(args),
+        Verb::Confirm(args) => confirm::run(args),
+        Verb::Rollback(args) => rollback::run(args),
+        Verb::History(args) => history::run(args),
+        Verb::Tap(args) => tap::run(args),
     }
 }

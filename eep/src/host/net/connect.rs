@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use policies::event::Direction;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
@@ -13,7 +14,7 @@ use crate::host::Env;
 use crate::host::address::to_wit;
 use crate::host::bindings::eep::proxylet::net::NetError;
 use crate::host::bindings::eep::proxylet::types::{Established, Event};
-use crate::host::net::connection::{ConnTask, Phase, reason};
+use crate::host::net::connection::{ConnTask, Far, Phase, reason};
 use crate::host::net::listener::net_error;
 
 /// How long a peer may take to answer.
@@ -27,6 +28,10 @@ pub(crate) fn connect(env: &Rc<Env>, to: SocketAddr) -> Result<u64, NetError> {
     if let Some(past) = env.past_connect(to) {
         return past.ok_or(NetError::Limit);
     }
+    if !env.net.borrow().may_be(env, to, Direction::Outbound) {
+        env.figures.connections_denied.add(1);
+        return Err(NetError::NotGranted);
+    }
     let socket = open(to).map_err(|error| net_error(&error))?;
     let mut net = env.net.borrow_mut();
     // The task needs the id, and the place in the table needs the task.
@@ -39,7 +44,9 @@ pub(crate) fn connect(env: &Rc<Env>, to: SocketAddr) -> Result<u64, NetError> {
             }
         }
     });
-    let id = net.admit(Phase::Connecting(task.abort_handle()), None).ok_or(NetError::Limit)?;
+    let far = Far { address: to, inbound: false };
+    let id = net.admit(Phase::Connecting(task.abort_handle()), None, far).ok_or(NetError::Limit)?;
+    net.assign_budgets(env, id);
     // The task is alive: nothing has run since it was made.
     let _ = tell.send(id);
     env.connected(to, id);

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::mem;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -14,6 +15,7 @@ use tokio::task::AbortHandle;
 use crate::host::Env;
 use crate::host::bindings::eep::proxylet::types::{CloseReason, Ended, Event};
 use crate::host::descriptors::Descriptor;
+use crate::host::enforce::Met;
 use crate::host::inbox::Inbox;
 use crate::host::net::deflate::Deflate;
 use crate::host::net::inflate::Inflate;
@@ -33,11 +35,24 @@ pub(crate) enum Phase {
     Lingering,
 }
 
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Far {
+    pub(crate) address: SocketAddr,
+    /// Whether the peer has connected to us.
+    pub(crate) inbound: bool,
+}
+
 /// A connection in the table. Ten thousand idle ones are the common case: what only a busy one needs is boxed.
 #[derive(Debug)]
 pub(crate) struct Conn {
     pub(crate) id: u64,
     pub(crate) phase: Phase,
+    pub(crate) far: Far,
+    /// What the proxylet has said of the peer, where it asks for decisions about it.
+    pub(crate) met: Option<Box<Met>>,
+    /// The budgets that its bytes count against, a bit each.
+    pub(crate) budgets: u32,
     /// None while connecting.
     pub(crate) stream: Option<TcpStream>,
     /// None while nothing waits.
@@ -112,7 +127,11 @@ impl Future for ConnTask {
                 Phase::Connecting(_) => return Poll::Pending,
                 Phase::Open => match receive(conn, &mut net.scratch, &mut inbox, cx) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Step::Received(len)) => self.env.figures.received_bytes.add(len as u64),
+                    Poll::Ready(Step::Received(len)) => {
+                        let budgets = conn.budgets;
+                        self.env.figures.received_bytes.add(len as u64);
+                        net.meter(budgets, len);
+                    }
                     Poll::Ready(Step::Ended(reason)) => {
                         net.peer_ended(self.id, reason, self.env.clock.now_ns(), &mut inbox);
                     }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use policies::event::Direction;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
@@ -16,7 +17,7 @@ use crate::host::Env;
 use crate::host::address::to_wit;
 use crate::host::bindings::eep::proxylet::net::NetError;
 use crate::host::bindings::eep::proxylet::types::{Accepted, Event};
-use crate::host::net::connection::{ConnTask, Phase};
+use crate::host::net::connection::{ConnTask, Far, Phase};
 use crate::host::net::relay::{Meanwhile, pass_on};
 
 /// Peers that the system holds until they are accepted.
@@ -183,6 +184,11 @@ async fn accept_all(env: Rc<Env>, id: u32) {
                 match fate {
                     None | Some(Meanwhile::Wait) => admit(&env, id, stream, remote),
                     Some(Meanwhile::Refuse) => env.figures.connections_refused.add(1),
+                    Some(Meanwhile::PassOn(_))
+                        if !env.net.borrow().may_be(&env, remote, Direction::Inbound) =>
+                    {
+                        env.figures.connections_denied.add(1);
+                    }
                     Some(Meanwhile::PassOn(to)) => pass_on(&env, stream, to),
                 }
             }
@@ -217,14 +223,20 @@ fn poll_accept(
     Poll::Ready(Some(ready!(listening.socket.poll_accept(cx))))
 }
 
-/// Takes a peer in, or closes its connection where the service or the node has no room.
+/// Takes a peer in, or closes its connection where the policy denies it or the service or the node has no room.
 fn admit(env: &Rc<Env>, listener: u32, stream: TcpStream, remote: SocketAddr) {
     let Ok(local) = stream.local_addr() else { return };
     let mut net = env.net.borrow_mut();
-    let Some(conn) = net.admit(Phase::Open, Some(stream)) else {
+    if !net.may_be(env, remote, Direction::Inbound) {
+        env.figures.connections_denied.add(1);
+        return;
+    }
+    let far = Far { address: remote, inbound: true };
+    let Some(conn) = net.admit(Phase::Open, Some(stream), far) else {
         env.figures.connections_refused.add(1);
         return;
     };
+    net.assign_budgets(env, conn);
     env.figures.connections_accepted.add(1);
     spawn_local(ConnTask { env: Rc::clone(env), id: conn });
     let event = Accepted { conn, listener, remote: to_wit(remote), local: to_wit(local) };

@@ -12,6 +12,7 @@
 pub(crate) mod connect;
 pub(crate) mod connection;
 mod deflate;
+mod enforce;
 mod inflate;
 pub(crate) mod link;
 pub(crate) mod listener;
@@ -19,7 +20,9 @@ pub(crate) mod outbound;
 pub(crate) mod relay;
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::hash_map::Entry;
+use std::collections::{BinaryHeap, HashMap};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -30,7 +33,7 @@ use tokio::net::TcpStream;
 
 pub(crate) use self::link::link;
 
-use self::connection::{Conn, Phase};
+use self::connection::{Conn, Far, Phase};
 use self::deflate::{Compressor, Deflate};
 use self::inflate::Inflate;
 use self::listener::Listeners;
@@ -60,6 +63,10 @@ pub(crate) struct Net {
     pub(crate) takes_over: bool,
     /// Held by each peer that is passed on to elsewhere.
     passed_on: Rc<()>,
+    /// Connections by the address of the peer.
+    from_address: HashMap<IpAddr, u32>,
+    /// Bytes that are not yet counted against budgets, by the budgets' places.
+    metered: Vec<u64>,
 }
 
 /// What happens to a connection when its time has come.
@@ -137,6 +144,8 @@ impl Net {
             batch: 0,
             takes_over: false,
             passed_on: Rc::default(),
+            from_address: HashMap::new(),
+            metered: Vec::new(),
         }
     }
 
@@ -197,7 +206,7 @@ impl Net {
     }
 
     /// Makes a connection, within the limits of service and node.
-    pub(crate) fn admit(&mut self, phase: Phase, stream: Option<TcpStream>) -> Option<u64> {
+    pub(crate) fn admit(&mut self, phase: Phase, stream: Option<TcpStream>, far: Far) -> Option<u64> {
         if self.conns.len() >= self.connections_max {
             return None;
         }
@@ -207,6 +216,9 @@ impl Net {
         place.insert(Conn {
             id,
             phase,
+            far,
+            met: None,
+            budgets: 0,
             stream,
             out: None,
             deflate: None,
@@ -222,6 +234,7 @@ impl Net {
             shelved: false,
             _descriptor: descriptor,
         });
+        *self.from_address.entry(far.address.ip().to_canonical()).or_insert(0) += 1;
         self.publish_len();
         Some(id)
     }
@@ -247,6 +260,12 @@ impl Net {
             return;
         }
         let conn = self.conns.remove(place_of(id));
+        if let Entry::Occupied(mut count) = self.from_address.entry(conn.far.address.ip().to_canonical()) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
         if let Phase::Connecting(task) = &conn.phase {
             task.abort();
         }
@@ -276,6 +295,7 @@ impl Net {
         if waiting > Self::WAITING_BYTES_MAX {
             return Queued::Overrun;
         }
+        meter(&mut self.metered, conn.budgets, run.len());
         if let Some(deflate) = &mut conn.deflate {
             deflate.push(run);
             if deflate.waiting() >= Deflate::FLUSH_BYTES {
@@ -455,6 +475,18 @@ impl Net {
                 }
             }
         }
+    }
+}
+
+/// Counts bytes against budgets.
+#[inline]
+fn meter(metered: &mut Vec<u64>, budgets: u32, len: usize) {
+    if budgets == 0 {
+        return;
+    }
+    metered.resize(metered.len().max(u32::BITS as usize), 0);
+    for (place, bytes) in metered.iter_mut().enumerate() {
+        *bytes += len as u64 * u64::from(budgets >> place & 1);
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `run` | one scenario against one instance after the other |
 //! | `instance` | the proxylet, linked with this host |
 //! | `capabilities` | the contract's interfaces on this host |
+//! | `policy` | the interface of that name, for a service without one |
 //! | `network` | connections, listeners and datagrams that lead to scripted peers |
 //!
 //! It knows no protocol: a Gnutella leaf is a scenario's bytes.
@@ -14,6 +15,7 @@
 mod capabilities;
 mod instance;
 mod network;
+mod policy;
 mod run;
 pub mod scenario;
 
@@ -136,6 +138,7 @@ fn link(linker: &mut Linker<TestHost>) -> wasmtime::Result<()> {
     wit::metrics::add_to_linker::<_, HasSelf<TestHost>>(linker, same)?;
     wit::net::add_to_linker::<_, HasSelf<TestHost>>(linker, same)?;
     wit::datagram::add_to_linker::<_, HasSelf<TestHost>>(linker, same)?;
+    wit::policy::add_to_linker::<_, HasSelf<TestHost>>(linker, same)?;
     wasi::link(linker)
 }
 

@@ -1,0 +1,132 @@
+//! `/v1/services/{name}/policy`: what is in force, what was, and the decisions on record.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body as HttpBody;
+use axum::extract::{Path, Query, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
+
+use crate::api::body::Body;
+use crate::api::services::{NDJSON, line, ndjson, whole};
+use crate::node::Node;
+use crate::node::policy::{Apply, PolicyHistory, RollBack};
+use crate::policy::audit::Record;
+use crate::policy::service::{Applied, PolicyView};
+use crate::problem::Problem;
+
+/// Records that may wait for a slow reader, beside those that the record itself holds for it.
+const RECORDS_WAITING_MAX: usize = 64;
+
+type Answer<T> = Result<Json<T>, Box<Problem>>;
+
+/// The policy of a service and its generations.
+#[utoipa::path(get, path = "/v1/services/{name}/policy", tag = "policies",
+    params(("name" = String, Path, description = "The service's name")),
+    responses((status = 200, body = PolicyHistory), (status = 404, body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn view(State(node): State<Arc<Node>>, Path(name): Path<String>) -> Answer<PolicyHistory> {
+    node.policy_history(&name).map(Json)
+}
+
+/// Apply: read a policy, check it, keep it, put it in force. Where that fails, what was in force still is.
+#[utoipa::path(post, path = "/v1/services/{name}/policy", tag = "policies", request_body = Apply,
+    params(("name" = String, Path, description = "The service's name")),
+    responses(
+        (status = 200, body = Applied, description = "It decides"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused; nothing was changed"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Failed; nothing was changed")))]
+pub(super) async fn apply(
+    State(node): State<Arc<Node>>,
+    Path(name): Path<String>,
+    Body(apply): Body<Apply>,
+) -> Answer<Applied> {
+    whole(async move { node.apply_policy(&name, &apply).await }).await.map(Json)
+}
+
+/// Confirm a policy that goes back by itself otherwise.
+#[utoipa::path(post, path = "/v1/services/{name}/policy/confirm", tag = "policies",
+    params(("name" = String, Path, description = "The service's name")),
+    responses((status = 200, body = PolicyView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn confirm(State(node): State<Arc<Node>>, Path(name): Path<String>) -> Answer<PolicyView> {
+    whole(async move { node.confirm_policy(&name).await }).await.map(Json)
+}
+
+/// Roll back: put an earlier generation in force again.
+#[utoipa::path(post, path = "/v1/services/{name}/policy/rollback", tag = "policies", request_body = RollBack,
+    params(("name" = String, Path, description = "The service's name")),
+    responses((status = 200, body = PolicyView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn roll_back(
+    State(node): State<Arc<Node>>,
+    Path(name): Path<String>,
+    Body(to): Body<RollBack>,
+) -> Answer<PolicyView> {
+    whole(async move { node.roll_back_policy(&name, to).await }).await.map(Json)
+}
+
+/// Which records.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Which {
+    /// How many of the last records to begin with; 100 where it is missing.
+    #[serde(default = "last")]
+    tail: usize,
+    /// Whether to go on with each new record.
+    #[serde(default)]
+    follow: bool,
+}
+
+fn last() -> usize {
+    100
+}
+
+/// Decisions on record, one JSON object a line: refusals and what rules in shadow would have decided first, and some of
+/// the others.
+#[utoipa::path(get, path = "/v1/services/{name}/policy/decisions", tag = "policies",
+    params(("name" = String, Path, description = "The service's name"), Which),
+    responses(
+        (status = 200, body = Record, content_type = "application/x-ndjson"),
+        (status = 404, body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn decisions(
+    State(node): State<Arc<Node>>,
+    Path(name): Path<String>,
+    which: Result<Query<Which>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Box<Problem>> {
+    let Query(which) = which.map_err(|e| {
+        Problem::new("bad-request", 400, e.body_text()).at("query").fix("write ?tail=NUMBER&follow=true")
+    })?;
+    let policy = node.policy(&name)?;
+    let (tail, mut new) = policy.audit().tail_and_follow(which.tail);
+    let first: Vec<u8> = tail.iter().flat_map(line).collect();
+    if !which.follow {
+        return Ok(([(header::CONTENT_TYPE, NDJSON)], HttpBody::from(first)).into_response());
+    }
+    let (lines, stream) = mpsc::channel(RECORDS_WAITING_MAX);
+    let mut ending = node.ending();
+    tokio::spawn(async move {
+        if lines.send(first).await.is_err() {
+            return;
+        }
+        loop {
+            let record = tokio::select! {
+                record = new.recv() => record,
+                () = lines.closed() => return,
+                _ = ending.wait_for(|ending| *ending) => return,
+            };
+            match record {
+                Ok(record) => {
+                    if lines.send(line(&record)).await.is_err() {
+                        return;
+                    }
+                }
+                // The record is a sample: who is slow gets fewer.
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            }
+        }
+    });
+    Ok(([(header::CONTENT_TYPE, NDJSON)], HttpBody::from_stream(ndjson(stream))).into_response())
+}

@@ -1,0 +1,31 @@
+//! The capability `policy` of a service without a policy: everything may pass.
+
+use policies::event::{Direction, Message};
+
+use crate::host::bindings::eep::proxylet::policy::{self, Decisions, Outcome, Peer, Questions};
+use crate::proxylet::harness::capabilities::TestHost;
+
+/// So many times yes, of no generation.
+fn yes(rows: usize) -> Decisions {
+    Decisions { generation: 0, verdicts: vec![0; rows], outcomes: vec![u32::MAX; rows] }
+}
+
+impl policy::Host for TestHost {
+    fn generation(&mut self) -> u64 {
+        0
+    }
+
+    fn meet(&mut self, peers: Vec<Peer>) -> Decisions {
+        yes(peers.len() * Message::ALL.len() * Direction::ALL.len())
+    }
+
+    fn decide(&mut self, questions: Questions) -> Decisions {
+        yes(questions.conns.len())
+    }
+
+    fn used(&mut self, _: u64, _: Vec<u32>, _: Vec<u64>) {}
+
+    fn describe(&mut self, _: u32) -> Option<Outcome> {
+        None
+    }
+}
