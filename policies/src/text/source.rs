@@ -43,6 +43,8 @@ pub struct Source {
     pub text: Arc<str>,
     /// The number of its first line: 1, unless it is one line of many.
     pub first_line: usize,
+    /// The first byte of each line.
+    starts: Vec<usize>,
 }
 
 /// The texts of one policy: the file itself, what it includes, its lists.
@@ -59,7 +61,9 @@ impl Sources {
 
     /// Keeps one line of many, with its number; answers the text's number.
     pub fn add_line(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>, line: usize) -> u32 {
-        self.files.push(Source { name: name.into(), text: text.into(), first_line: line });
+        let text = text.into();
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        self.files.push(Source { name: name.into(), text, first_line: line, starts });
         u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX)
     }
 
@@ -86,11 +90,11 @@ impl Sources {
     /// Line and column of a place's first character, counted from 1, in characters.
     #[must_use]
     pub fn line_column(&self, span: Span) -> (usize, usize) {
-        let (text, first) = self.get(span.file).map_or(("", 1), |f| (&f.text, f.first_line));
-        let before = text.get(..span.start as usize).unwrap_or(text);
-        let line = before.matches('\n').count() + first;
-        let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
-        (line, column)
+        let Some(file) = self.get(span.file) else { return (1, 1) };
+        let at = (span.start as usize).min(file.text.len());
+        let line = file.starts.partition_point(|start| *start <= at).max(1) - 1;
+        let before = file.text.get(file.starts[line]..at).unwrap_or("");
+        (line + file.first_line, before.chars().count() + 1)
     }
 
     /// `FILE:LINE:COLUMN`.
