@@ -1,7 +1,7 @@
 # make run    builds everything and starts a node with a Gnutella peer on it
 # make test   the whole suite: format, lints, dependency rules, unit, property, end-to-end tests
 # make bench  the figures, in one run
-# make scoreboard  published results against the simulator's, into docs/ (some 20 minutes; QUICK=1 a minute)
+# make scoreboard  published results against the simulator's, into docs/ (some 10 minutes; QUICK=1 a minute)
 # make policy-bench  decisions of the policy language, beside those of Cedar and Rego
 # Everything else is a step of these.
 

@@ -160,6 +160,7 @@ pub(super) fn run(scale: &Scale) -> Result<Outcome, String> {
             "{peers} peers in {SYSTEMS} systems, two-state lives, a search in five minutes. Random: ultrapeers from a web cache. \
              Oracle: of one's own system first. A virtual peer each: its operator told the peers of a system of its virtual peer; \
              there are no other ultrapeers. Flat network: as many peers of flood-2001 without searches in {FLAT_SYSTEMS} systems; \
+             its degrees have no long tail, as those of the crawled networks had, so its ways are longer; \
              the exponent is that of {EXPONENT_SYSTEMS} systems."
         ),
         rows,

@@ -17,9 +17,9 @@ pub(super) fn run(scale: &Scale) -> Result<Outcome, String> {
     let peers = scale.peers(PEERS);
     // Fitted: how many relations peers look for, so that they have as many as was measured.
     let fitted = Preset {
-        neighbours: 4,
+        neighbours: 5,
         hubs_percent: 20,
-        neighbours_spare: 8,
+        neighbours_spare: 6,
         searches: Searches::Never,
         ..Preset::flood_2001()
     };
@@ -55,8 +55,8 @@ pub(super) fn run(scale: &Scale) -> Result<Outcome, String> {
         |what: &str, published, source, ours, unit| Row { what: what.into(), published, source, ours, unit };
     Ok(Outcome {
         setup: format!(
-            "{peers} ordinary peers with two-state lives. Without: a flat network, peers look for 4 relations, a \
-             fifth of them for 12, and accept 8 more (fitted to the measured mean). With: the same peers below {VIRTUAL} virtual \
+            "{peers} ordinary peers with two-state lives. Without: a flat network, peers look for 5 relations, a \
+             fifth of them for 15, and accept 6 more (fitted to the measured mean). With: the same peers below {VIRTUAL} virtual \
              peers, each with 3 of them."
         ),
         rows: vec![

@@ -76,7 +76,8 @@ pub(super) fn flood_reach(scale: &Scale) -> Result<Outcome, String> {
     });
     Ok(Outcome {
         setup: format!(
-            "{peers} peers, each with four relations, TTL 7, no churn. The formula counts a tree; a network has circles."
+            "{peers} peers, each with four relations, TTL 7, no churn. The formula counts a tree where all have four; this network has circles, \
+             and not everybody finds a fourth."
         ),
         rows: vec![
             row(

@@ -103,11 +103,18 @@ impl Light {
     pub(super) fn query(&mut self, world: &mut World, n: usize, header: Header, payload: &[u8]) {
         let (serial, what) = (self.links[n].serial, self.links[n].what);
         let mut repeated = false;
-        let ttl = header.ttl.min(TTL_MAX);
+        // Whoever lets searches go farther than we do may repeat one with a TTL that changes nothing for us.
+        let ttl = match self.role {
+            Role::Ultrapeer => header.ttl.min((world.setup.preset.ttl + 1).saturating_sub(header.hops)),
+            Role::Leaf | Role::Flat => header.ttl,
+        };
+        let ttl = ttl.min(TTL_MAX);
         match &self.router {
             None => {
                 let id = u128::from_le_bytes(header.guid.0);
-                if self.answered.again(world.now(), (id as u64, (id >> 64) as u64)) {
+                // Who is flooded answers no more, rather than forget what it has answered.
+                let (now, id) = (world.now(), (id as u64, (id >> 64) as u64));
+                if self.answered.is_full(now) || self.answered.again(now, id) {
                     return;
                 }
             }

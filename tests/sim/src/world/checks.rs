@@ -69,6 +69,9 @@ pub struct Checks {
     seen: Seen,
     one_in: u64,
     byzantine: BTreeSet<NodeId>,
+    /// Searches of those. They do not remember their own, and an answer then goes round in a circle until its TTL is used
+    /// up, through peers that do as they should.
+    tainted: Seen,
     weather_changed: Instant,
     violations: Vec<Violation>,
 }
@@ -81,6 +84,7 @@ impl Checks {
             seen: Seen::new(MEMORY, MEMORY_MAX),
             one_in: if places <= ALL_UP_TO { 1 } else { SAMPLE },
             byzantine: BTreeSet::new(),
+            tainted: Seen::new(MEMORY, MEMORY_MAX),
             weather_changed: Instant(0),
             violations: Vec::new(),
         }
@@ -117,6 +121,9 @@ impl Checks {
     /// A peer sends.
     pub(super) fn sent(&mut self, now: Instant, from: End, sender: NodeId, bytes: &[u8]) {
         if !self.byzantine.is_empty() && self.byzantine.contains(&sender) {
+            if let Some(header) = Header::parse(bytes).filter(|h| h.kind == Kind::QUERY && h.hops == 0) {
+                self.tainted.again(now, (number(&header), 0));
+            }
             return;
         }
         let mut rest = &bytes[text_len(bytes)..];
@@ -135,9 +142,9 @@ impl Checks {
         if header.hops > HOPS_MAX || header.ttl > HOPS_MAX + 1 - header.hops {
             self.violate("no route loop", format!("peer {sender} at {}: {header:?}", now.0));
         }
-        let id = u128::from_le_bytes(header.guid.0);
-        let id = mix(id as u64 ^ mix((id >> 64) as u64));
-        if self.one_in > 1 && !id.is_multiple_of(self.one_in) {
+        let id = number(header);
+        let sampled = self.one_in == 1 || id.is_multiple_of(self.one_in);
+        if !sampled || self.tainted.has((id, 0)) {
             return;
         }
         let way = mix(from.conn_number() << 1 | u64::from(from.side));
@@ -157,6 +164,12 @@ impl Checks {
             self.violate("no route loop", format!("peer {sender} passes {what} on again: {header:?}"));
         }
     }
+}
+
+/// A number for a message's id.
+fn number(header: &Header) -> u64 {
+    let id = u128::from_le_bytes(header.guid.0);
+    mix(id as u64 ^ mix((id >> 64) as u64))
 }
 
 /// A number for a payload.
