@@ -48,9 +48,13 @@ pub(crate) async fn run(runtime: Arc<Runtime>, quick: Code, service: mpsc::WeakS
     let mut pause = RETRY_FIRST;
     loop {
         let (done, told) = oneshot::channel();
-        match service.upgrade().map(|orders| orders.try_send(Order::Optimise { code: code.clone(), done })) {
-            None | Some(Err(mpsc::error::TrySendError::Closed(_))) => return,
-            Some(Ok(()) | Err(mpsc::error::TrySendError::Full(_))) => {}
+        {
+            // Held no longer than that: a service ends with the last who could give it orders.
+            let Some(orders) = service.upgrade() else { return };
+            let order = Order::Optimise { code: code.clone(), done };
+            if let Err(mpsc::error::TrySendError::Closed(_)) = orders.try_send(order) {
+                return;
+            }
         }
         if told.await.is_ok_and(|how| how == Optimised::Over) {
             return;
