@@ -83,7 +83,7 @@ impl Node {
     /// That it is to stop cannot be written down, or it does not take the order. It runs on then.
     pub async fn stop(&self, name: &str) -> Result<ServiceView, Box<Problem>> {
         let name = self.held(name)?.desired.name;
-        let _reserved = self.reserve(&name)?;
+        let _reserved = self.reserve_at_once(&name).await?;
         let mut held = self.held(name.as_str())?;
         let former = held.desired.clone();
         held.desired.wanted = Wanted::Stopped;
@@ -106,7 +106,7 @@ impl Node {
     /// It does not take the order, or it cannot be taken off the disk. It is still there then.
     pub async fn unload(&self, name: &str) -> Result<(), Box<Problem>> {
         let name = self.held(name)?.desired.name;
-        let _reserved = self.reserve(&name)?;
+        let _reserved = self.reserve_at_once(&name).await?;
         let held = self.held(name.as_str())?;
         let (state, key) = (Arc::clone(&self.state), name.clone());
         blocking(move || state.remove(key.as_str())).await??;

@@ -38,7 +38,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::config::ServiceName;
 use crate::host::grant::Grants;
@@ -81,6 +81,10 @@ pub struct Node {
     services: Mutex<BTreeMap<ServiceName, Held>>,
     /// Names that a change is under way for.
     busy: Mutex<BTreeSet<ServiceName>>,
+    /// New versions that are on probation, and how to end that.
+    proving: Mutex<BTreeMap<ServiceName, Arc<Notify>>>,
+    /// Told when a change is over.
+    freed: Notify,
     /// Turns true when the node is about to end.
     ending: watch::Sender<bool>,
 }
@@ -115,6 +119,7 @@ struct Reserved<'a> {
 impl Drop for Reserved<'_> {
     fn drop(&mut self) {
         lock(&self.node.busy).remove(&self.name);
+        self.node.freed.notify_waiters();
     }
 }
 
@@ -157,6 +162,8 @@ impl Node {
             mesh: OnceLock::new(),
             services: Mutex::default(),
             busy: Mutex::default(),
+            proving: Mutex::default(),
+            freed: Notify::new(),
             ending: watch::channel(false).0,
         })
     }
@@ -251,6 +258,24 @@ impl Node {
 
     fn hold(&self, held: Held) {
         lock(&self.services).insert(held.desired.name.clone(), held);
+    }
+
+    /// Takes the right to change a service. A new version that is on probation is taken back for it.
+    async fn reserve_at_once(&self, name: &ServiceName) -> Result<Reserved<'_>, Box<Problem>> {
+        loop {
+            let mut freed = std::pin::pin!(self.freed.notified());
+            freed.as_mut().enable();
+            let refused = match self.reserve(name) {
+                Ok(reserved) => return Ok(reserved),
+                Err(refused) => refused,
+            };
+            let proving = lock(&self.proving).get(name).cloned();
+            match proving {
+                Some(proving) => proving.notify_one(),
+                None => return Err(refused),
+            }
+            freed.await;
+        }
     }
 
     /// Takes the right to change a service, whether it exists or not.

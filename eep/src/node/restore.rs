@@ -188,7 +188,7 @@ impl Node {
         if same {
             return Ok(held.view());
         }
-        let _reserved = self.reserve(&held.desired.name)?;
+        let _reserved = self.reserve_at_once(&held.desired.name).await?;
         let desired = Desired { sha256: code.digest(), ..held.desired.clone() };
         let listed = match &desired.granted {
             Granted::Listed(listed) => Some(listed.clone()),

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use crate::config::health::{Health, Probe};
 use crate::node::load::Brought;
 use crate::node::progress::{OnProgress, Progress};
-use crate::node::{Held, Node, blocking, refusals, view};
+use crate::node::{Held, Node, blocking, lock, refusals, view};
 use crate::problem::Problem;
 use crate::proxylet::error::ControlError;
 use crate::proxylet::service::Service;
@@ -44,10 +45,13 @@ impl Node {
             Err(error) => return Err(refused(error)),
         };
         on(Progress::Proving { window_ms: health.window_ms });
+        let proving = Proving::of(self, held);
         let unwell = tokio::select! {
             failed = probation.failed() => return Err(refused(failed)),
             unwell = prove(engine, health) => unwell,
+            () = proving.ended() => Err("another change of the service was asked for".to_owned()),
         };
+        drop(proving);
         if let Err(why) = unwell {
             return Err(refused(probation.revert(why).await));
         }
@@ -71,6 +75,31 @@ impl Node {
         let (state, desired) = (Arc::clone(&self.state), desired.clone());
         let (bytes, signatures) = (brought.bytes.clone(), brought.signatures.clone());
         blocking(move || state.put_beside(&desired, &bytes, &signatures)).await?.map_err(Into::into)
+    }
+}
+
+/// A probation that other changes of the service may end.
+struct Proving<'a> {
+    node: &'a Node,
+    held: &'a Held,
+    ended: Arc<Notify>,
+}
+
+impl<'a> Proving<'a> {
+    fn of(node: &'a Node, held: &'a Held) -> Self {
+        let ended = Arc::new(Notify::new());
+        lock(&node.proving).insert(held.desired.name.clone(), Arc::clone(&ended));
+        Self { node, held, ended }
+    }
+
+    async fn ended(&self) {
+        self.ended.notified().await;
+    }
+}
+
+impl Drop for Proving<'_> {
+    fn drop(&mut self) {
+        lock(&self.node.proving).remove(&self.held.desired.name);
     }
 }
 

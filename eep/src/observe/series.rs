@@ -32,7 +32,24 @@ pub struct Series {
 
 /// The series of one service. An id is a place in the list.
 #[derive(Debug, Default)]
-pub struct SeriesTable(Mutex<Vec<Series>>);
+pub struct SeriesTable(Mutex<Vec<Entry>>);
+
+#[derive(Debug)]
+struct Entry {
+    series: Series,
+    standing: Standing,
+}
+
+/// Whose a series is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// The present version of the code has defined it.
+    Present,
+    /// An earlier one has.
+    Earlier,
+    /// An earlier one had, and does not come back: it is not shown, and its place is free.
+    Retired,
+}
 
 impl SeriesTable {
     /// Series a service may have.
@@ -44,7 +61,7 @@ impl SeriesTable {
     /// Bounds of a histogram, the infinite one not counted.
     pub const BOUNDS_MAX: usize = 32;
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Series>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -56,28 +73,53 @@ impl SeriesTable {
             return None;
         }
         let mut all = self.lock();
-        for (id, known) in all.iter().enumerate() {
+        let shown = |entry: &Entry| entry.standing != Standing::Retired;
+        for (id, entry) in all.iter_mut().enumerate().filter(|(_, entry)| shown(entry)) {
+            let known = &entry.series;
             if known.name == series.name {
                 if known.kind != series.kind {
                     return None;
                 }
                 if known.labels == series.labels {
+                    entry.standing = Standing::Present;
                     return u32::try_from(id).ok();
                 }
             }
         }
-        if all.len() >= Self::SERIES_MAX {
-            return None;
+        let entry = Entry { series, standing: Standing::Present };
+        let id = match all.iter().position(|entry| !shown(entry)) {
+            Some(free) => {
+                all[free] = entry;
+                free
+            }
+            None if all.len() >= Self::SERIES_MAX => return None,
+            None => {
+                all.push(entry);
+                all.len() - 1
+            }
+        };
+        u32::try_from(id).ok()
+    }
+
+    /// Another version of the code begins: what it does not define again is an earlier one's.
+    pub(crate) fn begin_version(&self) {
+        for entry in self.lock().iter_mut().filter(|entry| entry.standing == Standing::Present) {
+            entry.standing = Standing::Earlier;
         }
-        all.push(series);
-        u32::try_from(all.len() - 1).ok()
+    }
+
+    /// The present version stays: what only earlier ones have defined is shown no longer.
+    pub(crate) fn retire_earlier(&self) {
+        for entry in self.lock().iter_mut().filter(|entry| entry.standing == Standing::Earlier) {
+            entry.standing = Standing::Retired;
+        }
     }
 
     /// Sets present values. Unknown ids are ignored, and so are histograms and a counter that would go down.
     pub fn update(&self, values: &[(u32, f64)]) {
         let mut all = self.lock();
         for (id, value) in values {
-            let Some(series) = all.get_mut(*id as usize) else { continue };
+            let Some(Entry { series, .. }) = all.get_mut(*id as usize) else { continue };
             let fits = match series.kind {
                 SeriesKind::Counter => *value > series.value,
                 SeriesKind::Gauge => true,
@@ -92,7 +134,7 @@ impl SeriesTable {
     /// Sets what a histogram has counted. Ignored where the id is no histogram's or its buckets are not so many.
     pub fn update_histogram(&self, id: u32, counts: &[u64], sum: f64) {
         let mut all = self.lock();
-        if let Some(series) = all.get_mut(id as usize)
+        if let Some(Entry { series, .. }) = all.get_mut(id as usize)
             && series.kind == SeriesKind::Histogram
             && series.buckets.len() == counts.len()
         {
@@ -106,7 +148,9 @@ impl SeriesTable {
     /// All series as they are now.
     #[must_use]
     pub fn snapshot(&self) -> Vec<Series> {
-        self.lock().clone()
+        let all = self.lock();
+        let shown = all.iter().filter(|entry| entry.standing != Standing::Retired);
+        shown.map(|entry| entry.series.clone()).collect()
     }
 
     /// Forgets all series: a new instance defines its own.
@@ -172,6 +216,21 @@ mod tests {
         assert_eq!(table.define(series("a_total", SeriesKind::Counter, &[("y", "2"), ("x", "1")])), first);
         assert_eq!(table.define(series("a_total", SeriesKind::Counter, &[("x", "2")])), Some(1));
         assert_eq!(table.define(series("a_total", SeriesKind::Gauge, &[("x", "3")])), None);
+    }
+
+    #[test]
+    fn what_only_an_earlier_version_has_defined_is_shown_until_the_new_one_stays() {
+        let table = SeriesTable::default();
+        let define = |name: &str| table.define(series(name, SeriesKind::Gauge, &[]));
+        let shown = || table.snapshot().into_iter().map(|series| series.name).collect::<Vec<_>>();
+        assert_eq!((define("old"), define("both")), (Some(0), Some(1)));
+        table.begin_version();
+        assert_eq!((define("both"), define("new")), (Some(1), Some(2)));
+        assert_eq!(shown(), ["old", "both", "new"]);
+        table.retire_earlier();
+        assert_eq!(shown(), ["both", "new"]);
+        assert_eq!(define("later"), Some(0), "its place is free");
+        assert_eq!(shown(), ["later", "both", "new"]);
     }
 
     #[test]

@@ -107,6 +107,7 @@ impl Supervisor<'_> {
     ) -> Result<(Former, Mark, Done), StartError> {
         let mark = env.mark();
         env.shelve();
+        env.series.begin_version();
         if state.is_empty() {
             env.timers.take();
         }
@@ -149,6 +150,7 @@ impl Supervisor<'_> {
     /// The new version stays: what it did not take over is closed, and its state is saved.
     fn keep(&mut self, env: &Rc<Env>, instance: &mut Instance) -> After {
         env.close_shelved();
+        env.series.retire_earlier();
         match self.life.checkpoint(env, instance) {
             Ok(mark) => {
                 self.mark = mark;

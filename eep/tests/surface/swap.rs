@@ -176,6 +176,25 @@ fn a_node_that_ends_on_probation_keeps_the_former_version_with_its_state() {
 }
 
 #[test]
+fn a_service_on_probation_is_stopped_at_once_and_starts_as_it_was() {
+    let node = node();
+    load(&node);
+    let kept = status(&node)["digest"].clone();
+    let sha = digest(&teller(2, ""));
+    let modifying = beside(&node, &modify("2.wasm", &sha, "600000"));
+    shows(&node, |view| view["last_swap"]["outcome"] == "on-probation");
+    let words = node.eep(&modify("2.wasm", &sha, "0")).refused();
+    assert!(words.contains("another change of teller is under way"), "{words}");
+    assert_eq!(node.json(&["stop", "teller"])["state"], "stopped");
+    let ended = modifying.wait_with_output().unwrap();
+    let words = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{words}");
+    assert!(words.contains("another change of the service was asked for"), "{words}");
+    let view = node.json(&["start", "teller"]);
+    assert_eq!((&view["digest"], &view["state"]), (&kept, &json!("running")));
+}
+
+#[test]
 fn wherever_a_swap_is_cut_off_the_node_comes_back_with_one_of_the_versions() {
     let mut node = node();
     load(&node);
