@@ -49,7 +49,7 @@ pub(crate) enum End {
     /// The instance ended.
     Trapped(TrapReport),
     /// Another version is to take over; the instance waits between two batches.
-    Swap(SwapOrder),
+    Swap(Box<SwapOrder>),
     /// The probation is over.
     Judged(Verdict),
     /// Faster code is to take over; the instance waits between two batches.

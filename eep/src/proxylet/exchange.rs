@@ -33,8 +33,13 @@ enum Over {
 
 impl Supervisor<'_> {
     /// Has another version take over, and watches it until it is known what becomes of it.
-    pub(crate) async fn swap(&mut self, env: &Rc<Env>, instance: &mut Instance, order: SwapOrder) -> After {
-        let SwapOrder { spec, told, verdict, ended } = order;
+    pub(crate) async fn swap(
+        &mut self,
+        env: &Rc<Env>,
+        instance: &mut Instance,
+        order: Box<SwapOrder>,
+    ) -> After {
+        let SwapOrder { spec, told, verdict, ended } = *order;
         let paused = Instant::now();
         let mut report = SwapReport::new(self.spec.code.digest(), spec.code.digest());
         let state = match instance.save() {

@@ -124,7 +124,7 @@ pub(crate) enum Order {
         config: String,
         done: oneshot::Sender<Result<(), ControlError>>,
     },
-    Swap(SwapOrder),
+    Swap(Box<SwapOrder>),
     /// The same code, compiled for speed.
     Optimise {
         code: Code,
@@ -227,7 +227,7 @@ impl Service {
         spec.code.check_grants(&spec.grants).map_err(StartError::from)?;
         let quick = Some(spec.code.clone()).filter(Code::is_quick);
         let (order, taken_over, probation) = SwapOrder::new(spec);
-        self.orders.try_send(Order::Swap(order)).map_err(|error| match error {
+        self.orders.try_send(Order::Swap(Box::new(order))).map_err(|error| match error {
             mpsc::error::TrySendError::Closed(_) => ControlError::NotRunning,
             mpsc::error::TrySendError::Full(_) => ControlError::Busy,
         })?;
