@@ -50,6 +50,7 @@ pub(crate) fn run(args: &Args) -> Result<Report, String> {
         })
         .to_string();
         uncompiled.push(load(node.api(), &body, listen.into())?);
+        wait_for_cache(node.api())?;
         unload(node.api())?;
         cached.push(load(node.api(), &body, listen.into())?);
         unload(node.api())?;
@@ -101,6 +102,19 @@ fn dial(listen: SocketAddr, began: Instant) -> Result<Duration, String> {
         return Ok(began.elapsed());
     }
     Err(format!("nobody listens on {listen}"))
+}
+
+/// Waits until the code was compiled for speed and is kept.
+fn wait_for_cache(api: SocketAddr) -> Result<(), String> {
+    let began = Instant::now();
+    while began.elapsed() < LIMIT {
+        let answer = http::get(api, "/v1/services/edge/logs").map_err(|e| format!("logs: {e}"))?;
+        if String::from_utf8_lossy(&answer.body).contains("compiled for speed") {
+            return Ok(());
+        }
+        std::thread::sleep(RETRY);
+    }
+    Err("the code was not compiled for speed".to_owned())
 }
 
 fn unload(api: SocketAddr) -> Result<(), String> {
