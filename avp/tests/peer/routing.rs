@@ -26,6 +26,21 @@ impl Routing for BestOne {
         *self.0.entry(neighbour).or_default() += files;
     }
 
+    fn save(&self) -> Vec<u8> {
+        let bytes = |(link, files): (&LinkId, &u16)| {
+            let [a, b] = files.to_le_bytes();
+            [link.index as u8, link.serial as u8, a, b]
+        };
+        self.0.iter().flat_map(bytes).collect()
+    }
+
+    fn restore(&mut self, state: &[u8]) {
+        self.0.extend(state.as_chunks::<4>().0.iter().map(|[index, serial, a, b]| {
+            let link = LinkId { index: (*index).into(), serial: (*serial).into() };
+            (link, u16::from_le_bytes([*a, *b]))
+        }));
+    }
+
     fn left(&mut self, link: LinkId) {
         self.0.remove(&link);
     }
@@ -74,4 +89,35 @@ fn a_leafs_query_is_put_to_those_whom_the_routing_leaves() {
     let asked: Vec<_> = neighbours.iter().map(|raw| net.of_kind(*raw, Kind::QUERY).len()).collect();
     assert_eq!((asked[0], asked[1], asked[3]), (0, 0, 0), "{asked:?}");
     assert!(asked[2] > 0);
+}
+
+#[test]
+fn what_a_routing_has_learnt_goes_to_the_next_one() {
+    let mut net = Net::new();
+    let up = routed(&mut net);
+    let (asker, good, better) = (net.ultrapeer(1, up), net.ultrapeer(2, up), net.ultrapeer(3, up));
+    let turn = |net: &mut Net, n: u8| {
+        net.query(asker, 3, 1, guid(n), "walrus");
+        [good, better].map(|raw| net.of_kind(raw, Kind::QUERY).len())
+    };
+    turn(&mut net, 1);
+    for (who, hits) in [(good, 1), (better, 2)] {
+        for _ in 0..hits {
+            net.hit(who, 3, 0, guid(1), guid(50), "walrus.mp3");
+        }
+    }
+    assert_eq!(turn(&mut net, 2), [0, 1]);
+    let take_over = |net: &mut Net| {
+        let state = net.virtual_peer(up).save();
+        net.carry_on(up, config(), &state, 9).expect("its own state");
+        net.change(up, |peer| peer.route_with(Box::<BestOne>::default()));
+    };
+    take_over(&mut net);
+    assert_eq!(turn(&mut net, 3), [0, 1]);
+    let state = net.virtual_peer(up).save();
+    net.close(better);
+    net.run();
+    net.carry_on(up, config(), &state, 10).expect("its own state");
+    net.change(up, |peer| peer.route_with(Box::<BestOne>::default()));
+    assert_eq!(turn(&mut net, 4), [1, 0]);
 }

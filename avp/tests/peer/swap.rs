@@ -2,16 +2,13 @@
 
 use crate::net::{Net, PeerId, RawId, address, config};
 use crate::raw::{self, MODERN, guid, hit_payload};
-use avp::application::dynamic_query::Candidate;
+use avp::Config;
 use avp::application::monitoring::Sample;
-use avp::application::routes::LinkId;
-use avp::application::routing::{Routed, Routing};
 use avp::gnutella::push::Push;
 use avp::gnutella::qrp::{Table, sender};
 use avp::gnutella::vendor::{Id, Message, messages_supported};
 use avp::gnutella::{Guid, Header, Kind, query};
 use avp::peer::RestoreError;
-use avp::{Config, VirtualPeer};
 use proptest::prelude::*;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -348,72 +345,6 @@ fn some_connections_may_be_lost_and_strange_ones_are_aborted() {
     let asker = net.leaf(4, up);
     net.query(asker, 4, 0, guid(1), "walrus");
     assert_eq!(net.of_kind(stays, Kind::QUERY).len(), 1);
-}
-
-/// Counts hits of links that live, and asks who had most first.
-#[derive(Debug, Default)]
-struct Best(BTreeMap<LinkId, u16>);
-
-impl Routing for Best {
-    fn choose(&mut self, _: &Routed<'_>, neighbours: &mut Vec<Candidate>) {
-        neighbours.sort_by_key(|n| std::cmp::Reverse(self.0.get(&n.link).copied()));
-        neighbours.truncate(1);
-    }
-
-    fn answered(&mut self, neighbour: LinkId, files: u16) {
-        *self.0.entry(neighbour).or_default() += files;
-    }
-
-    fn save(&self) -> Vec<u8> {
-        let bytes = |(link, files): (&LinkId, &u16)| {
-            let [a, b] = files.to_le_bytes();
-            [link.index as u8, link.serial as u8, a, b]
-        };
-        self.0.iter().flat_map(bytes).collect()
-    }
-
-    fn restore(&mut self, state: &[u8]) {
-        self.0.extend(state.as_chunks::<4>().0.iter().map(|[index, serial, a, b]| {
-            let link = LinkId { index: (*index).into(), serial: (*serial).into() };
-            (link, u16::from_le_bytes([*a, *b]))
-        }));
-    }
-
-    fn left(&mut self, link: LinkId) {
-        self.0.remove(&link);
-    }
-}
-
-#[test]
-fn what_a_routing_has_learnt_goes_to_the_next_one() {
-    let mut net = Net::new();
-    let peer = VirtualPeer::new(Config { listen: address(1), ..config() }, [1; 32], net.now);
-    let up = net.install(peer.route_with(Box::new(Best::default())), address(1));
-    let (asker, good, better) = (net.ultrapeer(1, up), net.ultrapeer(2, up), net.ultrapeer(3, up));
-    let turn = |net: &mut Net, n: u8| {
-        net.query(asker, 3, 1, guid(n), "walrus");
-        [good, better].map(|raw| net.of_kind(raw, Kind::QUERY).len())
-    };
-    turn(&mut net, 1);
-    for (who, hits) in [(good, 1), (better, 2)] {
-        for _ in 0..hits {
-            net.hit(who, 3, 0, guid(1), guid(50), "walrus.mp3");
-        }
-    }
-    assert_eq!(turn(&mut net, 2), [0, 1]);
-    let take_over = |net: &mut Net| {
-        let state = net.virtual_peer(up).save();
-        net.carry_on(up, config(), &state, 9).expect("its own state");
-        net.change(up, |peer| peer.route_with(Box::new(Best::default())));
-    };
-    take_over(&mut net);
-    assert_eq!(turn(&mut net, 3), [0, 1]);
-    let state = net.virtual_peer(up).save();
-    net.close(better);
-    net.run();
-    net.carry_on(up, config(), &state, 10).expect("its own state");
-    net.change(up, |peer| peer.route_with(Box::new(Best::default())));
-    assert_eq!(turn(&mut net, 4), [1, 0]);
 }
 
 #[test]
