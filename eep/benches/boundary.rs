@@ -18,6 +18,7 @@ use eep::proxylet::limits::Limits;
 use eep::proxylet::measure::Measured;
 use eep::proxylet::runtime::{Runtime, RuntimeConfig};
 use eep::proxylet::service::{OnTrap, ServiceSpec, Vouched};
+use eep::record::service::Record;
 use eep::state::State;
 use tempfile::TempDir;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -55,6 +56,7 @@ fn spec(runtime: &Runtime, code: &[u8]) -> ServiceSpec {
         config: serde_json::Map::new(),
         fresh: true,
         policy: Arc::default(),
+        record: Record::Off,
         log: Arc::new(LogRing::new()),
         vouched: Vouched::always(),
     }

@@ -13,6 +13,7 @@
 //! | [`policy`] | policies of this machine |
 //! | [`mesh`] | the mesh of nodes |
 //! | [`host`] | what a proxylet can reach: one file a capability |
+//! | [`record`] | recordings: written, and done again |
 //! | [`state`] | what must survive `kill -9` |
 //! | [`observe`] | figures and logs |
 //! | [`problem`] | the one shape of bad news |
@@ -29,4 +30,5 @@ pub mod observe;
 pub mod policy;
 pub mod problem;
 pub mod proxylet;
+pub mod record;
 pub mod state;

@@ -7,6 +7,7 @@
 //! | `shapes` | what is done to the ultrapeer: relay, fan-out, idle leaves, joins, loading, swaps, idle proxylets |
 //! | `suite` | all of them against a node, and against the virtual peer without one |
 //! | `governed` | the relay path under a policy |
+//! | `record` | what a recording costs |
 //! | `swarm` | many peers in few threads: connections, handshakes, framing |
 //! | `words` | query words that select exactly one leaf |
 //! | `native` | the virtual peer without a node, to compare with |
@@ -18,6 +19,7 @@
 mod governed;
 mod native;
 mod process;
+mod record;
 mod report;
 mod shapes;
 mod suite;
@@ -58,6 +60,8 @@ enum Shape {
     Swap(shapes::swap::Args),
     /// Be the ultrapeer: the virtual peer without a node, to compare a node with
     Native(native::Args),
+    /// Start a node with and without a recording, in turns, and compare what goes through
+    Record(record::Args),
     /// Start a node, run all shapes against it and against the virtual peer without a node, and compare
     Suite(suite::Args),
 }
@@ -94,6 +98,7 @@ fn run(shape: &Shape) -> Result<Report, String> {
         Shape::Proxylets(args) => shapes::proxylets::run(args),
         Shape::Swap(args) => shapes::swap::run(args),
         Shape::Native(args) => native::run(args).map(|never| match never {}),
+        Shape::Record(args) => record::run(args),
         Shape::Suite(_) => Err("a suite has no suites in it".to_owned()),
     }
 }

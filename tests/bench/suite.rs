@@ -26,10 +26,10 @@ const NEIGHBOURS: usize = 33;
 pub(crate) struct Args {
     /// The node's binary
     #[arg(long, value_name = "FILE")]
-    eep: PathBuf,
+    pub(crate) eep: PathBuf,
     /// The Gnutella peer's code
     #[arg(long, value_name = "FILE")]
-    proxylet: PathBuf,
+    pub(crate) proxylet: PathBuf,
     /// Seconds to measure each rate
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
@@ -105,13 +105,13 @@ fn compare(relay: &Report, fanout: &Report, native_relay: &Report, native_fanout
 }
 
 /// A process under test.
-struct Target {
-    address: SocketAddr,
-    pid: u32,
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    pub(crate) pid: u32,
 }
 
 impl Target {
-    fn shape(&self, words: &[&str], args: &Args) -> Result<Report, String> {
+    pub(crate) fn shape(&self, words: &[&str], args: &Args) -> Result<Report, String> {
         let (address, pid) = (self.address.to_string(), self.pid.to_string());
         let mut all = words.to_vec();
         all.extend(["--target", &address, "--pid", &pid]);
@@ -136,6 +136,17 @@ pub(crate) fn start_node(
     net: &Loopback,
     leaves: usize,
 ) -> Result<(Node, SocketAddrV4), String> {
+    start_node_with(eep, proxylet, net, leaves, "off")
+}
+
+/// The same; `record` is whether the peer is recorded, as in a manifest.
+pub(crate) fn start_node_with(
+    eep: &Path,
+    proxylet: &Path,
+    net: &Loopback,
+    leaves: usize,
+    record: &str,
+) -> Result<(Node, SocketAddrV4), String> {
     let node = Node::start_binary(eep, net);
     let listen = SocketAddrV4::new(net.ip(), GNUTELLA_PORT);
     let manifest = json!({
@@ -143,6 +154,7 @@ pub(crate) fn start_node(
         "proxylet": { "url": format!("file://{}", proxylet.canonicalize().map_err(|e| e.to_string())?.display()) },
         "grant": [format!("net.listen:{GNUTELLA_PORT}"), "net.connect", format!("datagram:{GNUTELLA_PORT}"), "policy"],
         "limits": { "connections": leaves + 100, "memory": "1GiB" },
+        "record": record,
         "config": settings(listen, leaves),
     });
     let file = node.path("edge.yaml");
@@ -195,18 +207,18 @@ impl Drop for Native {
 }
 
 /// Who runs where: one processor for the process under test, the others for the generator.
-struct Processors(usize);
+pub(crate) struct Processors(usize);
 
 impl Processors {
-    fn split() -> Self {
+    pub(crate) fn split() -> Self {
         Self(std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
     }
 
-    fn for_the_tested(&self) -> Result<(), String> {
+    pub(crate) fn for_the_tested(&self) -> Result<(), String> {
         self.stay(0..1)
     }
 
-    fn for_the_generator(&self) -> Result<(), String> {
+    pub(crate) fn for_the_generator(&self) -> Result<(), String> {
         self.stay(1..self.0)
     }
 
@@ -218,7 +230,7 @@ impl Processors {
     }
 }
 
-fn say(what: &str) {
+pub(crate) fn say(what: &str) {
     eprintln!("eep-bench: {what} ...");
 }
 

@@ -3,7 +3,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`serve`] | the control socket and the loopback address |
-//! | `services`, `policy`, `logs`, `node`, `topology` | what can be asked |
+//! | `services`, `policy`, `logs`, `record`, `node`, `topology` | what can be asked |
 //! | `guard` | requests that a browser was talked into |
 //! | `body` | bodies in, problems out |
 //! | `bounded` | how many may be connected |
@@ -18,6 +18,7 @@ mod node;
 pub mod openapi;
 mod page;
 mod policy;
+mod record;
 pub mod serve;
 mod services;
 mod topology;
@@ -61,6 +62,7 @@ pub fn router(node: Arc<Node>) -> Router {
         .route("/v1/services/{name}/policy/confirm", post(policy::confirm))
         .route("/v1/services/{name}/policy/rollback", post(policy::roll_back))
         .route("/v1/services/{name}/policy/decisions", get(policy::decisions))
+        .route("/v1/services/{name}/record", post(record::record))
         .fallback(async || no_such_path())
         .method_not_allowed_fallback(async || wrong_method())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

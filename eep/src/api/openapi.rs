@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use crate::api::{logs, node, policy, services, topology};
+use crate::api::{logs, node, policy, record, services, topology};
 use crate::node::progress::Progress;
 use crate::problem::Problem;
 
@@ -13,7 +13,7 @@ use crate::problem::Problem;
     paths(
         node::info, node::metrics, node::healthz, document,
         services::list, services::load, services::view, services::modify, services::unload,
-        services::start, services::stop, logs::logs,
+        services::start, services::stop, logs::logs, record::record,
         policy::view, policy::apply, policy::confirm, policy::roll_back, policy::decisions,
         topology::map, topology::regions, topology::routes, topology::nearest, topology::find, topology::node,
         topology::alto_directory, topology::alto_network_map, topology::alto_cost_map, topology::alto_endpoint_cost

@@ -103,6 +103,11 @@ impl Client {
         Ok(Lines { answer: self.reach(request).await?, buffer: Vec::new() })
     }
 
+    /// An answer in bytes, as they come.
+    pub(super) async fn stream(&self, path: &str) -> Result<Response, Failure> {
+        self.reach(self.request(Method::POST, path)).await
+    }
+
     async fn answer(&self, request: RequestBuilder) -> Result<Value, Failure> {
         let body = self.reach(request).await?.bytes().await.map_err(|e| broken(&e))?;
         if body.is_empty() {

@@ -1,14 +1,20 @@
 //! `eep logs`
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::cli::format::time;
 use crate::cli::output::{BAD, DIM, Outcome, WARN, line, paint, printable};
+use crate::cli::record::record;
 use crate::cli::target::{Target, block_on};
 
-/// Show what a service says.
+/// Show what a service says, or record what it does.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  eep logs edge\n  eep logs edge -f\n  eep logs edge --tail 20 --json")]
+#[command(
+    after_help = "Examples:\n  eep logs edge\n  eep logs edge -f\n  eep logs edge --tail 20 --json\n  eep logs edge --record edge.eeprec --for 30s"
+)]
 pub(super) struct Args {
     /// The service.
     name: String,
@@ -18,11 +24,24 @@ pub(super) struct Args {
     /// How many of the last lines to begin with.
     #[arg(short = 'n', long, value_name = "LINES", default_value_t = 100)]
     tail: usize,
+    /// Write no lines but all that the service sees and does, from now until Ctrl-C, into this new file, for
+    /// `eep proxylet replay`. What its peers sent is in it: keep it as you would keep that.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["follow", "tail"])]
+    record: Option<PathBuf>,
+    /// Record for so long, such as 30s or 5m.
+    #[arg(long = "for", value_name = "TIME", requires = "record", value_parser = humantime::parse_duration)]
+    within: Option<Duration>,
+    /// Begin the recording with a new instance of the same code, as in a swap: it can be replayed to the byte.
+    #[arg(long, requires = "record")]
+    renew: bool,
     #[command(flatten)]
     pub(super) target: Target,
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
+    if let Some(path) = &args.record {
+        return record(&args.name, path, args.renew, args.within, &args.target);
+    }
     let path = format!("/v1/services/{}/logs?tail={}&follow={}", args.name, args.tail, args.follow);
     block_on(async {
         let mut lines = args.target.client()?.lines(reqwest::Method::GET, &path, None).await?;

@@ -7,6 +7,7 @@ mod dev;
 mod format;
 mod output;
 mod progress;
+mod record;
 mod service;
 mod target;
 

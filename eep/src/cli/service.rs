@@ -46,6 +46,14 @@ pub(super) struct Service {
     pub(super) sent_bytes: u64,
     pub(super) batch_us_p50: f64,
     pub(super) batch_us_p99: f64,
+    #[serde(default)]
+    pub(super) recording: Option<Recording>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Recording {
+    pub(super) file: String,
+    pub(super) bytes: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -61,6 +69,8 @@ pub(super) struct Trap {
     pub(super) at_s: f64,
     #[serde(default)]
     pub(super) backtrace: Vec<String>,
+    #[serde(default)]
+    pub(super) recording: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -108,6 +108,9 @@ fn of_service(s: &Service) -> String {
             s.batches, s.events, s.batch_us_p50, s.batch_us_p99
         ),
     );
+    if let Some(recording) = &s.recording {
+        row(rows, "recorded", &format!("{} into {}", bytes(recording.bytes), recording.file));
+    }
     row(rows, "restarts", &s.restarts.to_string());
     if let Some(swap) = &s.last_swap {
         row(rows, "last swap", &format!("{} {}", time(swap.at_s), swap.tell()));
@@ -116,6 +119,9 @@ fn of_service(s: &Service) -> String {
         row(rows, "last trap", &format!("{} in `{}`: {}", time(trap.at_s), trap.during, trap.message));
         for frame in &trap.backtrace {
             row(rows, "", &format!("at {frame}"));
+        }
+        if let Some(file) = &trap.recording {
+            row(rows, "", &format!("again with: eep proxylet replay {file}"));
         }
     }
     if let Some(hint) = &s.hint {

@@ -13,6 +13,7 @@ use crate::host::grant::Grant;
 use crate::proxylet::digest::Digest;
 use crate::proxylet::limits::Limits;
 use crate::proxylet::service::OnTrap;
+use crate::record::service::Record;
 
 /// The most grants that a service may have.
 pub const GRANTS_MAX: usize = 256;
@@ -47,6 +48,11 @@ pub struct ServiceEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, examples("policies/isp-a.yaml"))]
     pub policy: Option<PathBuf>,
+    /// Whether all that it sees and does is recorded: `on`, `off`, or `{budget: 256MiB}`, the bytes of all its recordings
+    /// together. They lie in the node's data directory; the oldest leave.
+    #[serde(default, skip_serializing_if = "Record::is_off")]
+    #[schema(value_type = Object, examples(json!({"budget": "256MiB"})))]
+    pub record: Record,
     /// The proxylet's own settings, over its defaults. Its embedded JSON Schema says which there are.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schema(value_type = Object)]
@@ -85,6 +91,7 @@ impl ServiceEntry {
             on_trap: OnTrap::default(),
             health: Health::default(),
             policy: None,
+            record: Record::Off,
             config: Map::new(),
         }
     }

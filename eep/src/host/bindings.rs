@@ -4,4 +4,6 @@
 wasmtime::component::bindgen!({
     path: "../proxylets/wit",
     world: "service",
+    // For recordings.
+    additional_derives: [serde::Serialize, serde::Deserialize],
 });

@@ -19,13 +19,14 @@ mod metrics;
 pub(crate) mod net;
 mod policy;
 mod random;
+pub(crate) mod recorded;
 pub(crate) mod wasi;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::Linker;
 
 use crate::host::bindings::eep::proxylet as wit;
 use crate::host::bindings::eep::proxylet::types::Event;
@@ -38,11 +39,13 @@ use crate::host::inbox::Inbox;
 use crate::host::kv::Kv;
 use crate::host::log::LogGate;
 use crate::host::net::Net;
+use crate::host::recorded::Recorded;
 use crate::host::wasi::{Stdio, Wasi};
 use crate::observe::figures::Figures;
 use crate::observe::series::SeriesTable;
 use crate::proxylet::limits::Limits;
 use crate::proxylet::memory::MemoryLimit;
+use crate::record::recorder::Recorder;
 
 /// What the host functions of a service's instances and its socket tasks share.
 #[derive(Debug)]
@@ -97,6 +100,7 @@ pub(crate) struct Host {
     pub(crate) env: Rc<Env>,
     pub(crate) memory: MemoryLimit,
     pub(crate) wasi: WasiState,
+    pub(crate) recorder: Rc<Recorder>,
 }
 
 /// What an instance has of WASI.
@@ -104,7 +108,7 @@ pub(crate) struct Host {
 pub(crate) struct WasiState {
     /// The time of the present batch.
     pub(crate) batch_ns: u64,
-    stdio: Stdio,
+    pub(crate) stdio: Stdio,
 }
 
 impl Wasi for Host {
@@ -113,16 +117,16 @@ impl Wasi for Host {
     }
 
     fn wall_ns(&mut self) -> u64 {
-        wit::clock::Host::wall(self)
+        wit::clock::Host::wall(&mut Recorded(self))
     }
 
     fn random(&mut self, len: u32) -> Vec<u8> {
-        wit::random::Host::bytes(self, len)
+        wit::random::Host::bytes(&mut Recorded(self), len)
     }
 
     fn line(&mut self, warn: bool, line: String) {
         let level = if warn { wit::log::Level::Warn } else { wit::log::Level::Info };
-        wit::log::Host::write(self, level, line);
+        wit::log::Host::write(&mut Recorded(self), level, line);
     }
 
     fn refused(&mut self, line: &str) {
@@ -137,16 +141,16 @@ impl Wasi for Host {
 /// Links every capability. Which of them a service may use is decided before an instance is made, by its imports and
 /// grants, and again at each call that names an address.
 pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    fn same(host: &mut Host) -> &mut Host {
-        host
+    fn same(host: &mut Host) -> Recorded<'_> {
+        Recorded(host)
     }
-    wit::log::add_to_linker::<_, HasSelf<Host>>(linker, same)?;
-    wit::clock::add_to_linker::<_, HasSelf<Host>>(linker, same)?;
-    wit::random::add_to_linker::<_, HasSelf<Host>>(linker, same)?;
-    wit::kv::add_to_linker::<_, HasSelf<Host>>(linker, same)?;
-    wit::metrics::add_to_linker::<_, HasSelf<Host>>(linker, same)?;
-    wit::policy::add_to_linker::<_, HasSelf<Host>>(linker, same)?;
-    wit::datagram::add_to_linker::<_, HasSelf<Host>>(linker, same)?;
+    wit::log::add_to_linker::<_, Recorded<'static>>(linker, same)?;
+    wit::clock::add_to_linker::<_, Recorded<'static>>(linker, same)?;
+    wit::random::add_to_linker::<_, Recorded<'static>>(linker, same)?;
+    wit::kv::add_to_linker::<_, Recorded<'static>>(linker, same)?;
+    wit::metrics::add_to_linker::<_, Recorded<'static>>(linker, same)?;
+    wit::policy::add_to_linker::<_, Recorded<'static>>(linker, same)?;
+    wit::datagram::add_to_linker::<_, Recorded<'static>>(linker, same)?;
     net::link(linker)?;
     wasi::link(linker)
 }

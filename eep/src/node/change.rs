@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tokio::sync::mpsc;
 
 use crate::config::health::Health;
 use crate::config::service::GRANTS_MAX;
@@ -18,10 +19,12 @@ use crate::node::{DRAIN, Held, Node, blocking, lock, refusals};
 use crate::problem::Problem;
 use crate::proxylet::code::Code;
 use crate::proxylet::digest::Digest;
+use crate::proxylet::error::ControlError;
 use crate::proxylet::limits::Limits;
 use crate::proxylet::service::{OnTrap, Service};
 use crate::proxylet::state_store::{Checkpoint, StateStore as _};
 use crate::proxylet::status::State as Life;
+use crate::record::service::Record;
 use crate::state::desired::{Desired, Granted, Wanted};
 
 /// What is to be different. What is missing stays as it is.
@@ -47,6 +50,9 @@ pub struct Change {
     pub on_trap: Option<OnTrap>,
     /// How long a new version is on probation, in milliseconds; see `health` in a manifest.
     pub health_window_ms: Option<u32>,
+    /// Whether it is recorded from its start on.
+    #[schema(value_type = Option<Object>)]
+    pub record: Option<Record>,
 }
 
 impl Node {
@@ -98,6 +104,21 @@ impl Node {
         let view = held.view();
         self.hold(held);
         Ok(view)
+    }
+
+    /// Records a service from its state as it is now, or from a renewed instance on ([`Service::record`]): the pieces of a
+    /// file, until the receiver is dropped.
+    ///
+    /// # Errors
+    /// It does not run, is busy, is recorded so already, or cannot be renewed.
+    pub async fn record(&self, name: &str, renew: bool) -> Result<mpsc::Receiver<Vec<u8>>, Box<Problem>> {
+        let held = self.held(name)?;
+        let engine = held.engine.filter(alive).ok_or(ControlError::NotRunning);
+        let recording = match engine {
+            Ok(engine) => engine.record(renew.then_some(&held.config)).await,
+            Err(error) => Err(error),
+        };
+        recording.map_err(|e| refusals::control(&held.desired.name, &e))
     }
 
     /// Stops a service and forgets it, with all that it stored.
@@ -310,6 +331,7 @@ fn only_config_differs(now: &Desired, next: &Held) -> bool {
     now.sha256 == next.sha256
         && now.limits == next.limits
         && now.on_trap == next.on_trap
+        && now.record == next.record
         && next.wanted == Wanted::Running
 }
 
@@ -336,6 +358,7 @@ fn changed(held: &Held, change: &Change, code: &Code) -> Result<Held, Box<Proble
         })?;
     }
     desired.on_trap = change.on_trap.unwrap_or(desired.on_trap);
+    desired.record = change.record.unwrap_or(desired.record);
     if change.grant.as_ref().is_some_and(|grants| grants.len() > GRANTS_MAX) {
         return Err(Problem::new("bad-request", 422, "too many grants")
             .at("grant")

@@ -143,7 +143,9 @@ impl Node {
         let state = Arc::new(state);
         let store: Arc<dyn StateStore> = Arc::<State>::clone(&state);
         let cache = state.directory().path().join("cache");
-        let runtime = Runtime::new(RuntimeConfig::new(cache), store).map_err(|e| {
+        let recordings_dir = Some(state.directory().path().join("recordings"));
+        let config = RuntimeConfig { recordings_dir, ..RuntimeConfig::new(cache) };
+        let runtime = Runtime::new(config, store).map_err(|e| {
             Problem::new("engine", 500, format!("the engine cannot be set up: {e}"))
                 .fix("see what it names, and start again")
         })?;
@@ -343,6 +345,7 @@ impl Held {
             batch_us_p50: 0.0,
             batch_us_p99: 0.0,
             listening: Vec::new(),
+            recording: None,
         }
     }
 }

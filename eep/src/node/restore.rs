@@ -152,6 +152,7 @@ impl Node {
             limits: entry.limits.clone(),
             on_trap: entry.on_trap,
             health: entry.health.clone(),
+            record: entry.record,
             config: entry.config.clone(),
             applied: Some(entry.clone()),
             ..held.desired.clone()

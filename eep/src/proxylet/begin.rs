@@ -69,7 +69,8 @@ pub(crate) fn bring_up(
     state: Option<&[u8]>,
 ) -> Result<(Instance, Done), StartError> {
     let memory = MemoryLimit::new(spec.limits.memory.0, Arc::clone(&life.figures));
-    let host = Host { env: Rc::clone(env), memory, wasi: WasiState::default() };
+    let recorder = life.recordings.recorder(spec);
+    let host = Host { env: Rc::clone(env), memory, wasi: WasiState::default(), recorder };
     let call = spec.limits.call();
     let mut instance =
         Instance::new(life.runtime.engine(), &spec.code, host, call).map_err(StartError::Trapped)?;

@@ -90,6 +90,19 @@ impl Driver<'_> {
                     let _ = done.send(());
                     continue;
                 }
+                Wake::Order(Some(Order::Record { to, done })) => {
+                    self.instance.recorder().attach(to);
+                    // What is on disk while a version is on probation is the former one's: the recording begins after.
+                    if self.journal.is_none() {
+                        match self.life.checkpoint(self.env, self.instance) {
+                            Ok(saved) => *self.mark = saved.or(self.mark.take()),
+                            Err(trap) => return End::Trapped(trap),
+                        }
+                    }
+                    // Whoever asked may have gone.
+                    let _ = done.send(Ok(()));
+                    continue;
+                }
                 Wake::Order(Some(Order::Stop { drain, done })) => {
                     return End::Ordered { drain, done: Some(done) };
                 }
@@ -121,7 +134,9 @@ impl Driver<'_> {
                 // Whoever asked may have gone.
                 let _ = reply.send(Ok(()));
             }
-            if worked && self.journal.is_none() && self.env.clock.now_ns() >= checkpoint_ns {
+            let now_ns = self.env.clock.now_ns();
+            let due = now_ns >= checkpoint_ns || self.instance.recorder().wants_base(now_ns);
+            if worked && self.journal.is_none() && due {
                 match self.life.checkpoint(self.env, self.instance) {
                     Ok(saved) => *self.mark = saved.or(self.mark.take()),
                     Err(trap) => return End::Trapped(trap),

@@ -154,6 +154,15 @@ pub enum ControlError {
     /// It does not run (any more).
     #[error("the service is not running")]
     NotRunning,
+    /// A client records it already.
+    #[error("a recording of it is under way: end that one first")]
+    Recorded,
+    /// It could not go on with a new instance of the same code.
+    #[error("it cannot be renewed: {0}")]
+    NotRenewed(String),
+    /// The system gave no thread.
+    #[error("the system: {0}")]
+    System(#[from] io::Error),
     /// Its queue of orders is full.
     #[error("the service is busy with earlier orders: try again")]
     Busy,

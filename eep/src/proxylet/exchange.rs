@@ -52,7 +52,7 @@ impl Supervisor<'_> {
             }
         };
         let config = config_of(&spec);
-        let (former, mark, begun) = match self.take_over(env, instance, spec, config, &state) {
+        let (former, mark, begun) = match self.take_over(env, instance, *spec, config, &state) {
             Ok(taken_over) => taken_over,
             Err(error) => {
                 report.pause_s = paused.elapsed().as_secs_f64();

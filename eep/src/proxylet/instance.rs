@@ -12,10 +12,12 @@ use crate::proxylet::code::Code;
 use crate::proxylet::epoch::TICK;
 use crate::proxylet::memory::MemoryLimit;
 use crate::proxylet::trap::{TrapKind, TrapReport};
+use crate::record::entry::{Call, Return};
+use crate::record::recorder::Recorder;
 
 /// Bytes that the proxylet may hand over in one call: a `net.send` of more than every connection could hold at once
 /// is a mistake.
-const HOST_CALL_BYTES_MAX: usize = 64 << 20;
+pub(crate) const HOST_CALL_BYTES_MAX: usize = 64 << 20;
 
 /// An instance with its memory. After a [`TrapReport`] it is of no more use.
 pub(crate) struct Instance {
@@ -40,22 +42,40 @@ impl Instance {
         }
     }
 
+    /// What records it.
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.store.data().recorder
+    }
+
     /// Calls an export within the deadline.
     fn call<T>(
         &mut self,
-        during: &'static str,
+        recorded: &Call<'_>,
         call: impl FnOnce(&Guest, &mut Store<Host>) -> wasmtime::Result<T>,
+        told: impl FnOnce(&T) -> Return<'_>,
     ) -> Result<T, TrapReport> {
         self.store.set_epoch_deadline(self.deadline_ticks);
-        self.store.data_mut().memory.forget_refusal();
+        let host = self.store.data_mut();
+        host.memory.forget_refusal();
+        host.wasi.batch_ns = recorded.now().unwrap_or(host.wasi.batch_ns);
+        host.recorder.call(recorded);
         let guest = self.exports.eep_proxylet_lifecycle();
-        call(guest, &mut self.store)
-            .map_err(|error| report(&self.store.data().memory, during, self.call_ms, &error))
+        match call(guest, &mut self.store) {
+            Ok(back) => {
+                self.recorder().returned(&told(&back));
+                Ok(back)
+            }
+            Err(error) => {
+                let mut report = report(&self.store.data().memory, recorded.name(), self.call_ms, &error);
+                report.recording = self.recorder().trapped(&report).map(|path| path.display().to_string());
+                Err(report)
+            }
+        }
     }
 
     pub(crate) fn start(&mut self, now_ns: u64, config: &str) -> Result<Result<(), String>, TrapReport> {
-        self.store.data_mut().wasi.batch_ns = now_ns;
-        self.call("start", |guest, store| guest.call_start(store, now_ns, config))
+        let recorded = Call::Start { now: now_ns, config: config.into() };
+        self.call(&recorded, |guest, store| guest.call_start(store, now_ns, config), begun)
     }
 
     pub(crate) fn restore(
@@ -64,16 +84,23 @@ impl Instance {
         config: &str,
         state: &[u8],
     ) -> Result<Result<(), String>, TrapReport> {
-        self.store.data_mut().wasi.batch_ns = now_ns;
-        self.call("restore", |guest, store| guest.call_restore(store, now_ns, config, state))
+        let recorded = Call::Restore { now: now_ns, config: config.into(), state: state.into() };
+        self.call(&recorded, |guest, store| guest.call_restore(store, now_ns, config, state), begun)
     }
 
     pub(crate) fn handle(&mut self, now_ns: u64, batch: &Batch) -> Result<(), TrapReport> {
         let Batch { events, conns, lens, .. } = batch;
-        self.store.data_mut().wasi.batch_ns = now_ns;
-        self.call("handle", |guest, store| {
+        let recorded = Call::Handle {
+            now: now_ns,
+            events: events.into(),
+            conns: conns.into(),
+            lens: lens.into(),
+            bytes: batch.bytes().into(),
+        };
+        let handle = |guest: &Guest, store: &mut Store<Host>| {
             guest.call_handle(store, now_ns, events, conns, lens, batch.bytes())
-        })
+        };
+        self.call(&recorded, handle, |()| Return::Done)
     }
 
     /// Says again how much memory it has, after another instance has.
@@ -82,15 +109,27 @@ impl Instance {
     }
 
     pub(crate) fn save(&mut self) -> Result<Vec<u8>, TrapReport> {
-        self.call("save", |guest, store| guest.call_save(store))
+        fn saved(state: &Vec<u8>) -> Return<'_> {
+            Return::Saved(state.as_slice().into())
+        }
+        self.call(&Call::Save, |guest, store| guest.call_save(store), saved)
     }
 
     pub(crate) fn stop(&mut self) -> Result<(), TrapReport> {
-        self.call("stop", |guest, store| guest.call_stop(store))
+        self.call(&Call::Stop, |guest, store| guest.call_stop(store), |()| Return::Done)
     }
 }
 
-pub(super) fn report(memory: &MemoryLimit, during: &'static str, call_ms: u128, error: &Error) -> TrapReport {
+/// How `start` or `restore` ended, as it is recorded.
+fn begun(answer: &Result<(), String>) -> Return<'_> {
+    match answer {
+        Ok(()) => Return::Done,
+        Err(reason) => Return::Refused(reason.into()),
+    }
+}
+
+/// What is known of an instance's end, from the error that a call into it gave.
+pub(crate) fn report(memory: &MemoryLimit, during: &'static str, call_ms: u128, error: &Error) -> TrapReport {
     let trap = error.downcast_ref::<Trap>();
     let (kind, message) = if trap == Some(&Trap::Interrupt) {
         (

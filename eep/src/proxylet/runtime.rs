@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::component::{Component, Linker};
 use wasmtime::{
     Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, RegallocAlgorithm,
 };
@@ -23,6 +23,7 @@ use crate::proxylet::error::LoadError;
 use crate::proxylet::inspect::{Inspection, inspect};
 use crate::proxylet::limits::Limits;
 use crate::proxylet::state_store::StateStore;
+use crate::record::service::Place;
 
 /// What a node says of its services as a whole.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub struct RuntimeConfig {
     /// How often a service's state is saved while it works (default 60 s). After a trap, or when the node was killed,
     /// a service goes on from what was saved last.
     pub checkpoint_every: Duration,
+    /// The folder for recordings, made with the first; none where nothing is recorded, not even what leads to a trap.
+    pub recordings_dir: Option<PathBuf>,
     /// The pauses before a service that trapped is started again.
     pub backoff: BackoffConfig,
     /// From how many bytes on a proxylet is compiled quickly first (default 128 KiB); smaller ones are compiled for speed
@@ -57,6 +60,7 @@ impl RuntimeConfig {
             cache_bytes_max: 1 << 30,
             services_max: 1_000,
             checkpoint_every: Duration::from_secs(60),
+            recordings_dir: None,
             backoff: BackoffConfig::default(),
             quick_from_bytes: 128 << 10,
         }
@@ -74,6 +78,7 @@ pub struct Runtime {
     pub(crate) ticker: Ticker,
     pub(crate) descriptors: Arc<Descriptors>,
     pub(crate) store: Arc<dyn StateStore>,
+    pub(crate) recordings: Place,
     pub(crate) config: RuntimeConfig,
 }
 
@@ -109,6 +114,8 @@ impl Runtime {
         let cache = CacheWriter::new(cache);
         let ticker = Ticker::start(&engine)?;
         let linker = LinkerBox(linker);
+        let folder = config.recordings_dir.clone();
+        let recordings = Place { folder, store: Arc::clone(&store), held: Arc::default() };
         Ok(Self {
             engine,
             quick,
@@ -117,6 +124,7 @@ impl Runtime {
             ticker,
             descriptors: Descriptors::of_process(),
             store,
+            recordings,
             config,
         })
     }
@@ -171,19 +179,10 @@ impl Runtime {
         component: &Component,
         origin: Origin,
     ) -> Result<Code, LoadError> {
-        let pre = self.linked(component).and_then(ServicePre::new).map_err(not_compiled)?;
+        let pre = wasi::linked(&self.linker.0, component, &self.engine)
+            .and_then(ServicePre::new)
+            .map_err(not_compiled)?;
         Ok(Code::new(digest, inspection, pre, origin))
-    }
-
-    /// A component with its imports.
-    fn linked(&self, component: &Component) -> wasmtime::Result<InstancePre<Host>> {
-        let linker = &self.linker.0;
-        if !component.component_type().imports(&self.engine).any(|(name, _)| wasi::absent::is_absent(name)) {
-            return linker.instantiate_pre(component);
-        }
-        let mut linker = linker.clone();
-        wasi::absent::link(&mut linker, component, &self.engine)?;
-        linker.instantiate_pre(component)
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -244,9 +243,20 @@ pub(crate) fn engine_config(services_max: u32) -> Config {
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT_MAX)
         .max_tables_per_component(TABLES_PER_COMPONENT_MAX)
         .max_memory_size(Limits::MEMORY_MAX.0 as usize);
+    let mut config = same_everywhere();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+/// What a proxylet can see of the engine, the same in a node and in a replay. A proxylet computes the same from the same
+/// inputs on every machine: the bits of a NaN are made so, and vector instructions whose results may differ are made to
+/// agree. What is left are the depth of the stack, which is that of the machine's architecture, and time itself, where a
+/// call takes longer than it may.
+pub(crate) fn same_everywhere() -> Config {
     let mut config = Config::new();
     config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
         .epoch_interruption(true)
         .concurrency_support(false)
         // Neither is needed for a backtrace of function names, and both make compiled code larger to load.

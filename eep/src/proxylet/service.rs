@@ -28,6 +28,8 @@ use crate::proxylet::status::{Listening, Protocol, State, Status};
 use crate::proxylet::supervisor;
 use crate::proxylet::swap::{Probation, SwapError, SwapOrder, SwapReport};
 use crate::proxylet::trap::TrapReport;
+use crate::record::queue::Inlet;
+use crate::record::service::{Record, Recordings};
 
 /// What follows a trap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -70,6 +72,8 @@ pub struct ServiceSpec {
     pub fresh: bool,
     /// Its policy. Give the same one again so that counts and record outlive a stop.
     pub policy: Arc<ServicePolicy>,
+    /// Whether it is recorded from its start on.
+    pub record: Record,
     /// Where its lines go. Give the same one again so that the log outlives a stop.
     pub log: Arc<LogRing>,
     /// Whether its code may still run, asked before it is started again after a trap.
@@ -133,6 +137,11 @@ pub(crate) enum Order {
     /// Another generation of the policy is in force.
     Policy {
         done: oneshot::Sender<()>,
+    },
+    /// Records it to one more place, from its state as it is now.
+    Record {
+        to: Arc<Inlet>,
+        done: oneshot::Sender<Result<(), ControlError>>,
     },
 }
 
@@ -260,6 +269,38 @@ impl Service {
         &self.life.policy
     }
 
+    /// Records it, from its state as it is now: the pieces of a file, until the receiver is dropped. Only one at a time.
+    ///
+    /// A replay gives the state to a new instance, which may differ from the one that was recorded in what `save` does
+    /// not say. With `renew`, its present configuration, the service itself goes on with such an instance, as in a swap:
+    /// then the replay is exact.
+    ///
+    /// # Errors
+    /// It does not run, it is busy or recorded so already, it trapped in `save`, it cannot be renewed, or the system
+    /// gives no thread. It goes on as it was.
+    pub async fn record(
+        &self,
+        renew: Option<&Map<String, Value>>,
+    ) -> Result<mpsc::Receiver<Vec<u8>>, ControlError> {
+        let (to, pieces) = self.life.recordings.to_client()?.ok_or(ControlError::Recorded)?;
+        if let Some(config) = renew {
+            // The new instance's recorder finds the client.
+            let spec = ServiceSpec { config: config.clone(), ..ServiceSpec::clone(&self.life.spec()) };
+            let renewed = async { self.swap(spec).await?.keep().await };
+            return match renewed.await {
+                Ok(()) => Ok(pieces),
+                Err(error) => Err(ControlError::NotRenewed(error.to_string())),
+            };
+        }
+        let (done, wait) = oneshot::channel();
+        match self.orders.try_send(Order::Record { to, done }) {
+            Ok(()) => wait.await.unwrap_or(Err(ControlError::Trapped))?,
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(ControlError::NotRunning),
+            Err(mpsc::error::TrySendError::Full(_)) => return Err(ControlError::Busy),
+        }
+        Ok(pieces)
+    }
+
     /// What can be known of it now. Takes some microseconds and disturbs nothing.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -306,6 +347,7 @@ pub(crate) struct Life {
     pub(crate) policy: Arc<ServicePolicy>,
     pub(crate) figures: Arc<Figures>,
     pub(crate) series: Arc<SeriesTable>,
+    pub(crate) recordings: Arc<Recordings>,
     now: Mutex<Now>,
     changes: watch::Sender<State>,
 }
@@ -333,6 +375,8 @@ impl Life {
             last_swap: None,
             listening: Vec::new(),
         };
+        let place = runtime.recordings.clone();
+        let recordings = Recordings::new(&name, place, Arc::clone(&log));
         Self {
             runtime,
             name,
@@ -340,6 +384,7 @@ impl Life {
             policy,
             figures: Arc::default(),
             series: Arc::default(),
+            recordings,
             now: Mutex::new(now),
             changes: watch::channel(State::Starting).0,
         }
@@ -397,6 +442,7 @@ impl Life {
     /// log; the last checkpoint stays.
     pub(crate) fn checkpoint(&self, env: &Env, instance: &mut Instance) -> Result<Option<Mark>, TrapReport> {
         let state = instance.save()?;
+        instance.recorder().rebase(&state, &env.net.borrow().known(&env.inbox.borrow()));
         let checkpoint = Checkpoint { now_ns: env.clock.now_ns(), state };
         Ok(match self.runtime.store.put_checkpoint(&self.name, &checkpoint) {
             Ok(()) => Some(env.mark()),
@@ -435,6 +481,7 @@ impl Life {
             batch_us_p50: f.batch_durations.quantile_us(0.50),
             batch_us_p99: f.batch_durations.quantile_us(0.99),
             listening: now.listening.clone(),
+            recording: self.recordings.view(),
         }
     }
 }

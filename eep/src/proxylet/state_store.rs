@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::proxylet::digest::Digest;
+
 /// Why the store did not do what was asked; nothing was changed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -69,4 +71,7 @@ pub trait StateStore: Send + Sync + fmt::Debug {
     /// # Errors
     /// The former one is still there.
     fn put_checkpoint(&self, service: &str, checkpoint: &Checkpoint) -> Result<(), StoreError>;
+
+    /// The code of this digest, for a recording that is to be replayed elsewhere; none where it is not kept.
+    fn code(&self, digest: &Digest) -> Option<Vec<u8>>;
 }

@@ -9,6 +9,7 @@ use crate::proxylet::digest::Digest;
 use crate::proxylet::limits::Limits;
 use crate::proxylet::swap::SwapReport;
 use crate::proxylet::trap::TrapReport;
+use crate::record::service::Recording;
 
 /// Where a service is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -98,4 +99,6 @@ pub struct Status {
     pub batch_us_p99: f64,
     /// The sockets on which it waits for peers.
     pub listening: Vec<Listening>,
+    /// The recording of it that is written to files.
+    pub recording: Option<Recording>,
 }

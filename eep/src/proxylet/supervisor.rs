@@ -66,6 +66,7 @@ impl Drop for EndGuard<'_> {
         if thread::panicking() {
             self.0.enter(State::Failed, Some("a fault of the node ended the service's thread".to_owned()));
         }
+        self.0.recordings.end();
     }
 }
 
@@ -266,6 +267,10 @@ impl Supervisor<'_> {
                         env.change_policy();
                         let _ = done.send(());
                     }
+                    // Its next instance is recorded from its beginning on.
+                    Some(Order::Record { done, .. }) => {
+                        let _ = done.send(Ok(()));
+                    }
                     Some(Order::Stop { done, .. }) => {
                         env.close();
                         self.life.enter(State::Stopped, None);
@@ -289,7 +294,7 @@ impl Supervisor<'_> {
         self.life.enter(State::Failed, Some(why));
         loop {
             match self.orders.recv().await {
-                Some(Order::Configure { done, .. }) => {
+                Some(Order::Configure { done, .. } | Order::Record { done, .. }) => {
                     let _ = done.send(Err(ControlError::NotRunning));
                 }
                 Some(Order::Optimise { done, .. }) => {
@@ -350,6 +355,8 @@ impl Supervisor<'_> {
         }
         env.close();
         env.log.report_dropped();
+        drop(instance);
+        self.life.recordings.end();
         env.log.node_info("stopped");
         self.life.enter(State::Stopped, None);
         if let Some(done) = how.done {

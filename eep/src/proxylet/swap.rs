@@ -101,7 +101,7 @@ pub(crate) enum Verdict {
 
 /// The order to swap, and how it is followed.
 pub(crate) struct SwapOrder {
-    pub(crate) spec: ServiceSpec,
+    pub(crate) spec: Box<ServiceSpec>,
     /// Told when the new version has taken over, or has not.
     pub(crate) told: oneshot::Sender<Result<(), SwapError>>,
     pub(crate) verdict: oneshot::Receiver<Verdict>,
@@ -124,7 +124,7 @@ impl SwapOrder {
         let (judge, verdict) = oneshot::channel();
         let (ended, end) = oneshot::channel();
         let probation = Probation { verdict: Some(judge), ended: end };
-        (Self { spec, told, verdict, ended }, taken_over, probation)
+        (Self { spec: Box::new(spec), told, verdict, ended }, taken_over, probation)
     }
 }
 

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What ended an instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TrapKind {
     /// The code trapped: a panic, a division by zero, an access outside its memory.
@@ -30,6 +30,8 @@ pub struct TrapReport {
     pub backtrace: Vec<String>,
     /// When, in seconds since 1970-01-01T00:00:00Z.
     pub at_s: f64,
+    /// The file in which all that led to it is kept, for `eep proxylet replay`; none where it is not.
+    pub recording: Option<String>,
 }
 
 impl TrapReport {
@@ -40,7 +42,7 @@ impl TrapReport {
     #[must_use]
     pub fn new(kind: TrapKind, during: &'static str, message: String, backtrace: Vec<String>) -> Self {
         let at_s = SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |d| d.as_secs_f64());
-        Self { kind, during, message, backtrace, at_s }
+        Self { kind, during, message, backtrace, at_s, recording: None }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::host::grant::Grant;
 use crate::proxylet::digest::Digest;
 use crate::proxylet::limits::Limits;
 use crate::proxylet::service::OnTrap;
+use crate::record::service::Record;
 
 /// Name to [`Desired`] as JSON.
 pub(crate) const SERVICES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("services");
@@ -35,6 +36,9 @@ pub struct Desired {
     /// How a new version of its code shows that it is well.
     #[serde(default)]
     pub health: Health,
+    /// Whether it is recorded from its start on.
+    #[serde(default)]
+    pub record: Record,
     /// The operator's settings, over the proxylet's defaults.
     pub config: Map<String, Value>,
     /// Whether it is to run.

@@ -2,6 +2,7 @@
 
 use redb::{ReadTransaction, ReadableTable as _, TableDefinition, WriteTransaction};
 
+use crate::proxylet::digest::Digest;
 use crate::proxylet::state_store::{Checkpoint, StateStore, StoreError};
 use crate::state::State;
 use crate::state::error::StateError;
@@ -134,6 +135,10 @@ impl StateStore for State {
                 Ok(())
             })
             .map_err(told)
+    }
+
+    fn code(&self, digest: &Digest) -> Option<Vec<u8>> {
+        State::code(self, digest).ok().flatten()
     }
 }
 

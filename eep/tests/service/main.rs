@@ -9,6 +9,7 @@ mod faults;
 mod limits;
 mod load;
 mod node;
+mod record;
 mod state;
 mod streams;
 mod swap;

@@ -16,6 +16,7 @@ use eep::proxylet::runtime::{Runtime, RuntimeConfig};
 use eep::proxylet::service::{OnTrap, Service, ServiceSpec, Vouched};
 use eep::proxylet::state_store::StateStore;
 use eep::proxylet::status::{Protocol, State as Life};
+use eep::record::service::Record;
 use eep::state::State;
 use serde_json::Map;
 use tempfile::TempDir;
@@ -69,6 +70,7 @@ impl Node {
             longest: Duration::from_millis(100),
             healthy_after: Duration::from_secs(3_600),
         };
+        config.recordings_dir = Some(dir.path().join("recordings"));
         change(&mut config);
         let store = Arc::new(State::open(&dir.path().join("data")).unwrap());
         let runtime = Arc::new(Runtime::new(config, Arc::clone(&store) as Arc<dyn StateStore>).unwrap());
@@ -96,6 +98,7 @@ impl Node {
             config: Map::new(),
             fresh: false,
             policy: Arc::default(),
+            record: Record::Off,
             log: Arc::new(LogRing::new()),
             vouched: Vouched::always(),
         }

@@ -18,6 +18,7 @@ use eep::proxylet::limits::Limits;
 use eep::proxylet::measure::Measured;
 use eep::proxylet::runtime::{Runtime, RuntimeConfig};
 use eep::proxylet::service::{OnTrap, ServiceSpec, Vouched};
+use eep::record::service::Record;
 use eep::state::State;
 use eep_relay::{Round, Scenario};
 
@@ -41,6 +42,7 @@ fn main() {
         config: serde_json::Map::new(),
         fresh: true,
         policy: std::sync::Arc::default(),
+        record: Record::Off,
         log: Arc::new(LogRing::new()),
         vouched: Vouched::always(),
     };

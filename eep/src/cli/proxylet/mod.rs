@@ -1,4 +1,4 @@
-//! `eep proxylet`: make proxylets, look into them, sign and publish them. Needs no node.
+//! `eep proxylet`: make proxylets, look into them, sign and publish them, replay what they did. Needs no node.
 
 mod build;
 mod inspect;
@@ -6,6 +6,7 @@ mod key_file;
 mod keygen;
 mod new;
 mod publish;
+mod replay;
 mod sign;
 mod test;
 mod verify;
@@ -14,7 +15,7 @@ use clap::Subcommand;
 
 use crate::cli::output::Outcome;
 
-/// Make proxylets, look into them, sign and publish them.
+/// Make proxylets, look into them, sign and publish them, replay what they did.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -27,6 +28,7 @@ enum Verb {
     Build(build::Args),
     Test(test::Args),
     Inspect(inspect::Args),
+    Replay(replay::Args),
     Keygen(keygen::Args),
     Sign(sign::Args),
     Verify(verify::Args),
@@ -40,6 +42,7 @@ impl Args {
             Verb::Build(args) => args.json,
             Verb::Test(args) => args.json,
             Verb::Inspect(args) => args.json,
+            Verb::Replay(args) => args.json,
             Verb::Keygen(args) => args.json,
             Verb::Sign(args) => args.json,
             Verb::Verify(args) => args.json,
@@ -54,6 +57,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         Verb::Build(args) => build::run(args),
         Verb::Test(args) => test::run(args),
         Verb::Inspect(args) => inspect::run(args),
+        Verb::Replay(args) => replay::run(args),
         Verb::Keygen(args) => keygen::run(args),
         Verb::Sign(args) => sign::run(args),
         Verb::Verify(args) => verify::run(args),

@@ -16,13 +16,14 @@ use crate::host::effects::Ask;
 use crate::host::net::connect::connect;
 use crate::host::net::listener::listen;
 use crate::host::net::{Net, Queued};
+use crate::host::recorded::Tapped;
 use crate::host::{Env, Host};
 use crate::proxylet::inspect::{PACKAGE, VERSION};
 
 type Store<'a> = StoreContextMut<'a, Host>;
 
 pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    let mut net = linker.instance(&format!("{PACKAGE}/net@{VERSION}"))?;
+    let mut net = Tapped::new(linker.instance(&format!("{PACKAGE}/net@{VERSION}"))?, "net");
     net.func_wrap("listen", |store: Store<'_>, (address,): (SocketAddress,)| {
         let listening = listen(&store.data().env, from_wit(address));
         Ok((listening.map(|(id, bound)| (id, to_wit(bound))),))

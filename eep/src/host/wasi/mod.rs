@@ -22,8 +22,8 @@ mod random;
 mod stdio;
 mod streams;
 
-use wasmtime::component::Linker;
-use wasmtime::{Error, Result};
+use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::{Engine, Error, Result};
 
 pub(crate) use stdio::Stdio;
 
@@ -74,6 +74,20 @@ pub(crate) fn link<T: Wasi>(linker: &mut Linker<T>) -> Result<()> {
     clocks::link(linker)?;
     random::link(linker)?;
     stdio::link(linker)
+}
+
+/// A component with its imports; those of what a proxylet does not have are refusals.
+pub(crate) fn linked<T: Wasi>(
+    linker: &Linker<T>,
+    component: &Component,
+    engine: &Engine,
+) -> Result<InstancePre<T>> {
+    if !component.component_type().imports(engine).any(|(name, _)| absent::is_absent(name)) {
+        return linker.instantiate_pre(component);
+    }
+    let mut linker = linker.clone();
+    absent::link(&mut linker, component, engine)?;
+    linker.instantiate_pre(component)
 }
 
 /// An interface's name as a linker wants it.

@@ -1,0 +1,150 @@
+//! The files of a service's recordings, within their budget.
+//!
+//! A recording is written to one file until that has a quarter of the budget; then, at a checkpoint, to the next, and
+//! the oldest files go. So what is kept is the latest, and each file can be replayed by itself.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use crate::record::writer::{Sink, Stopped};
+
+/// How a recording's file name ends.
+const SUFFIX: &str = ".eeprec";
+/// How that of a trap ends.
+const TRAP_SUFFIX: &str = "-trap.eeprec";
+/// Traps of one service that are kept; the oldest goes.
+const TRAPS_MAX: usize = 4;
+/// What of the budget is kept for saying that it is used up.
+const LAST_WORD_BYTES: u64 = 1 << 10;
+
+/// A folder for recordings, made where it is missing, readable by its user alone.
+fn folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// A new file for a service.
+fn create(folder_path: &Path, service: &str, suffix: &str) -> io::Result<(PathBuf, File)> {
+    folder(folder_path)?;
+    let now = humantime::format_rfc3339_micros(SystemTime::now()).to_string().replace([':', '-'], "");
+    let path = folder_path.join(format!("{service}-{now}{suffix}"));
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    Ok((path, file))
+}
+
+/// A service's files, oldest first, with their bytes: those of traps, or the others.
+fn list(folder: &Path, service: &str, traps: bool) -> Vec<(PathBuf, u64)> {
+    let is_ours = |name: &str| {
+        // What follows the service's name is the time: another service's name may begin with this one's.
+        let rest = name.strip_prefix(service).and_then(|rest| rest.strip_prefix('-'));
+        rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()) && rest.ends_with(SUFFIX))
+            && name.ends_with(TRAP_SUFFIX) == traps
+    };
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_ours))
+        .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?.len())))
+        .collect();
+    // The time in the name sorts as text.
+    files.sort();
+    files
+}
+
+/// Writes what led to a trap; where it lies.
+pub(crate) fn keep_trap(folder: &Path, service: &str, content: &[u8]) -> io::Result<PathBuf> {
+    let (path, mut file) = create(folder, service, TRAP_SUFFIX)?;
+    if let Err(error) = file.write_all(content) {
+        // Half of it is of no use to anybody.
+        let _ = fs::remove_file(&path);
+        return Err(error);
+    }
+    let files = list(folder, service, true);
+    for (old, _) in &files[..files.len().saturating_sub(TRAPS_MAX)] {
+        fs::remove_file(old)?;
+    }
+    Ok(path)
+}
+
+/// The present file of a recording.
+pub(crate) type Present = Arc<Mutex<Option<PathBuf>>>;
+
+/// Writes files one after the other.
+#[derive(Debug)]
+pub(crate) struct Files {
+    folder: PathBuf,
+    service: String,
+    budget: u64,
+    file: File,
+    len: u64,
+    present: Present,
+}
+
+impl Files {
+    /// The first file.
+    pub(crate) fn open(folder: &Path, service: &str, budget: u64) -> io::Result<(Self, Present)> {
+        let (path, file) = create(folder, service, SUFFIX)?;
+        let present = Present::default();
+        let mut files = Self {
+            folder: folder.to_owned(),
+            service: service.to_owned(),
+            budget,
+            file,
+            len: 0,
+            present: Arc::clone(&present),
+        };
+        files.is(path);
+        Ok((files, present))
+    }
+
+    fn is(&mut self, path: PathBuf) {
+        *self.present.lock().unwrap_or_else(PoisonError::into_inner) = Some(path);
+    }
+
+    /// Removes the oldest of the other files until there is room for so many bytes in the present one; whether there is.
+    fn make_room(&self, bytes: u64) -> io::Result<bool> {
+        let present = self.present.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut others: Vec<_> = list(&self.folder, &self.service, false)
+            .into_iter()
+            .filter(|(path, _)| Some(path) != present.as_ref())
+            .collect();
+        let mut held: u64 = others.iter().map(|(_, len)| len).sum();
+        others.reverse();
+        while self.len + bytes + held > self.budget {
+            let Some((oldest, len)) = others.pop() else { return Ok(false) };
+            fs::remove_file(oldest)?;
+            held -= len;
+        }
+        Ok(true)
+    }
+}
+
+impl Sink for Files {
+    fn write(&mut self, chunks: &[u8]) -> Result<(), Stopped> {
+        if !self.make_room(chunks.len() as u64 + LAST_WORD_BYTES)? {
+            return Err(Stopped::Full);
+        }
+        self.last(chunks)
+    }
+
+    fn last(&mut self, chunk: &[u8]) -> Result<(), Stopped> {
+        self.file.write_all(chunk)?;
+        self.len += chunk.len() as u64;
+        Ok(())
+    }
+
+    fn is_large(&self) -> bool {
+        self.len > self.budget / 4
+    }
+
+    fn renew(&mut self) -> Result<(), Stopped> {
+        let (path, file) = create(&self.folder, &self.service, SUFFIX)?;
+        (self.file, self.len) = (file, 0);
+        self.is(path);
+        Ok(())
+    }
+}
