@@ -41,7 +41,7 @@ fn main() {
         on_trap: OnTrap::Stop,
         config: serde_json::Map::new(),
         fresh: true,
-        policy: std::sync::Arc::default(),
+        policy: Arc::default(),
         record: Record::Off,
         log: Arc::new(LogRing::new()),
         vouched: Vouched::always(),
