@@ -269,3 +269,20 @@ fn two_nodes_route_a_search_across() {
     let hit = wire::Hit::decode(&hit.payload).expect("a well-formed hit");
     assert_eq!((hit.address, hit.files[0].name.as_str()), (sharing.address(), file.name.as_str()));
 }
+
+#[test]
+fn two_virtual_peers_are_neighbours_over_the_mesh() {
+    let net = Loopback::claim();
+    let b = Node::start_in_mesh(&net, None, "edge-b", &json!({ "serve": ["edge"] }));
+    let link = net.at(GNUTELLA_PORT).to_string();
+    let mesh = json!({
+        "seeds": [b.mesh_address()],
+        "links": [{ "listen": link, "node": "edge-b", "service": "edge" }],
+    });
+    let a = Node::start_in_mesh(&net, Some(&b), "edge-a", &mesh);
+    let _ = b.load_peer("edge", net.ip(), &json!({}));
+    let _ = a.load_peer("edge", net.ip(), &json!({ "connect": [link] }));
+    let neighbours = |node: &Node| node.metrics().sum("avp_links", &[("role", "ultrapeer")]);
+    until_true("a relation over the mesh", || neighbours(&a) == 1.0 && neighbours(&b) == 1.0);
+    assert!(b.metrics().sum("eep_mesh_streams_accepted_total", &[]) >= 1.0);
+}

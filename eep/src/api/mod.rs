@@ -3,7 +3,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`serve`] | the control socket and the loopback address |
-//! | `services`, `policy`, `logs`, `record`, `node`, `topology` | what can be asked |
+//! | `services`, `placements`, `policy`, `logs`, `record`, `node`, `topology` | what can be asked |
 //! | `guard` | requests that a browser was talked into |
 //! | `body` | bodies in, problems out |
 //! | `bounded` | how many may be connected |
@@ -17,6 +17,7 @@ mod logs;
 mod node;
 pub mod openapi;
 mod page;
+mod placements;
 mod policy;
 mod record;
 pub mod serve;
@@ -48,6 +49,8 @@ pub fn router(node: Arc<Node>) -> Router {
         .route("/v1/services/{name}/start", post(services::start))
         .route("/v1/services/{name}/stop", post(services::stop))
         .route("/v1/services/{name}/logs", get(logs::logs))
+        .route("/v1/placements", get(placements::list).post(placements::place))
+        .route("/v1/placements/{name}", axum::routing::delete(placements::withdraw))
         .route("/v1/topology/map", get(topology::map))
         .route("/v1/topology/regions", get(topology::regions))
         .route("/v1/topology/routes", get(topology::routes))

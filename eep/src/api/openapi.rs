@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use crate::api::{logs, node, policy, record, services, topology};
+use crate::api::{logs, node, placements, policy, record, services, topology};
 use crate::node::progress::Progress;
 use crate::problem::Problem;
 
@@ -15,12 +15,14 @@ use crate::problem::Problem;
         services::list, services::load, services::view, services::modify, services::unload,
         services::start, services::stop, logs::logs, record::record,
         policy::view, policy::apply, policy::confirm, policy::roll_back, policy::decisions,
+        placements::list, placements::place, placements::withdraw,
         topology::map, topology::regions, topology::routes, topology::nearest, topology::find, topology::node,
         topology::alto_directory, topology::alto_network_map, topology::alto_cost_map, topology::alto_endpoint_cost
     ),
     components(schemas(Problem, Progress)),
     tags((name = "services", description = "Proxylets that run here"), (name = "node", description = "The node itself"),
         (name = "policies", description = "What the operator lets them do"),
+        (name = "placements", description = "Proxylets that this node has placed on others"),
         (name = "topology", description = "The mesh that it is in"), (name = "alto", description = "The same for other software (RFC 7285)"))
 )]
 struct Api;

@@ -90,7 +90,7 @@ pub(super) async fn stop(State(node): State<Arc<Node>>, Path(name): Path<String>
     whole(async move { node.stop(&name).await }).await.map(Json)
 }
 
-/// Unload: stop a service and forget it, with all that it stored.
+/// Unload: stop a service and forget it, with all that it stored; one that this node has placed, where it runs.
 #[utoipa::path(delete, path = "/v1/services/{name}", tag = "services",
     params(("name" = String, Path, description = "The service's name")),
     responses((status = 204, description = "It is gone"), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
@@ -98,7 +98,7 @@ pub(super) async fn unload(
     State(node): State<Arc<Node>>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Box<Problem>> {
-    whole(async move { node.unload(&name).await }).await.map(|()| StatusCode::NO_CONTENT)
+    whole(async move { node.unload_anywhere(&name).await }).await.map(|()| StatusCode::NO_CONTENT)
 }
 
 /// Does a change to its end, also where the client goes away in the middle of it.
@@ -111,12 +111,17 @@ pub(super) async fn whole<T: Send + 'static>(
 }
 
 /// Passes steps on to a client.
-type OnStep = Box<dyn Fn(Progress) + Send + Sync>;
+pub(super) type OnStep = Box<dyn Fn(Progress) + Send + Sync>;
 
 /// Answers with the end alone, or with the steps before it.
-async fn answer<F>(headers: &HeaderMap, done: StatusCode, work: impl FnOnce(OnStep) -> F) -> Response
+pub(super) async fn answer<F, T>(
+    headers: &HeaderMap,
+    done: StatusCode,
+    work: impl FnOnce(OnStep) -> F,
+) -> Response
 where
-    F: Future<Output = Result<ServiceView, Box<Problem>>> + Send + 'static,
+    F: Future<Output = Result<T, Box<Problem>>> + Send + 'static,
+    T: serde::Serialize + Send + 'static,
 {
     let accepts = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
     if !accepts.contains(NDJSON) {
@@ -134,7 +139,7 @@ where
     let (lines, stream) = mpsc::channel::<Vec<u8>>(1);
     tokio::spawn(async move {
         while let Some(progress) = told.recv().await {
-            if lines.send(line(&Step::<ServiceView>::Progress(progress))).await.is_err() {
+            if lines.send(line(&Step::<T>::Progress(progress))).await.is_err() {
                 return;
             }
         }

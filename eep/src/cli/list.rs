@@ -1,9 +1,12 @@
 //! `eep list`
 
 use crate::cli::format::{bytes, span};
+use serde::Deserialize;
+
 use crate::cli::output::{Outcome, json, note, print, table};
 use crate::cli::service::{Service, read};
 use crate::cli::target::{Target, block_on};
+use crate::mesh::views::NodeRef;
 
 /// Show the services of a node.
 #[derive(clap::Args, Debug)]
@@ -19,15 +22,56 @@ pub(super) fn run(args: &Args) -> Outcome {
         json(&answer["services"]);
         return Ok(());
     }
+    let placements = block_on(async { args.target.client()?.get("/v1/placements").await })?;
+    let placements: Vec<Placed> = read(&placements["placements"])?;
     let services: Vec<Service> = read(&answer["services"])?;
-    if services.is_empty() {
+    if services.is_empty() && placements.is_empty() {
         note("no services; load one with `eep load URL --sha256 HEX`");
         return Ok(());
     }
     let head = ["NAME", "STATE", "LISTENING", "MEMORY", "CONNECTIONS", "RESTARTS", "UP", "DIGEST"];
     let rows: Vec<_> = services.iter().map(row).collect();
-    print(&table(&head, &rows));
+    if !rows.is_empty() {
+        print(&table(&head, &rows));
+    }
+    if !placements.is_empty() {
+        let rows: Vec<_> = placements.iter().map(Placed::row).collect();
+        print(&table(&["PLACED", "RUNS ON", "MOVED", "DIGEST"], &rows));
+    }
     Ok(())
+}
+
+/// A service that the node has placed on another.
+#[derive(Debug, Deserialize)]
+pub(super) struct Placed {
+    pub(super) name: String,
+    sha256: String,
+    node: Option<NodeRef>,
+    alive: bool,
+    moves: u64,
+}
+
+impl Placed {
+    /// Where it runs.
+    pub(super) fn called(&self) -> String {
+        match &self.node {
+            None => "nowhere now".to_owned(),
+            Some(node) => {
+                let name = node
+                    .name
+                    .clone()
+                    .zip(node.domain.clone())
+                    .map(|(name, domain)| format!("{name}@{domain}"));
+                let name = name.unwrap_or_else(|| node.id.chars().take(12).collect());
+                if self.alive { name } else { format!("{name} (not heard of)") }
+            }
+        }
+    }
+
+    fn row(&self) -> Vec<String> {
+        let digest = self.sha256.get(..12).unwrap_or(&self.sha256).to_owned();
+        vec![self.name.clone(), self.called(), self.moves.to_string(), digest]
+    }
 }
 
 fn row(service: &Service) -> Vec<String> {

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::cli::output::{Outcome, json, print};
+use crate::cli::list::Placed;
+use crate::cli::output::{BOLD, Outcome, json, paint, print};
 use crate::cli::progress::follow;
 use crate::cli::service::{Service, read};
 use crate::cli::target::{Target, block_on};
@@ -12,8 +13,10 @@ use crate::config::node_file::read_manifest;
 use crate::config::settings::parse_set;
 use crate::config::{ServiceEntry, ServiceName, Source};
 use crate::host::grant::Grant;
+use crate::node::placement::PlaceRequest;
 use crate::problem::Problem;
 use crate::proxylet::digest::Digest;
+use crate::state::placements::Where;
 
 /// Fetch a proxylet, verify it and run it.
 ///
@@ -26,6 +29,7 @@ Examples:
   eep load https://repo.example/gnutella-peer.wasm --name edge --sha256 HEX --set leaves=5000
   eep load ./echo.wasm --grant net.listen:7007
   eep load --manifest edge.yaml
+  eep load ./echo.wasm --sha256 HEX --near 192.0.2.0/24     on another node of the mesh
 
 Grants:
   net.listen:PORT  net.listen:ADDR:PORT   listen for TCP
@@ -54,6 +58,15 @@ pub(super) struct Args {
     /// Set a key of the proxylet's configuration. May be given more than once.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_set)]
     sets: Vec<(String, Value)>,
+    /// Have this node of the mesh run it: NAME, NAME@DOMAIN, or an id or its first digits.
+    #[arg(long, value_name = "NODE", group = "where", help_heading = "Placement")]
+    at: Option<String>,
+    /// Have the node for the users of this address or prefix run it.
+    #[arg(long, value_name = "CIDR", group = "where", help_heading = "Placement")]
+    near: Option<String>,
+    /// Have the nearest node of this region run it; see `eep topology regions`.
+    #[arg(long, value_name = "REGION", group = "where", help_heading = "Placement")]
+    region: Option<String>,
     #[command(flatten)]
     pub(super) target: Target,
 }
@@ -71,6 +84,15 @@ pub(super) fn one_line<T: std::str::FromStr<Err = String>>(text: &str) -> Result
 
 pub(super) fn run(args: &Args) -> Outcome {
     let entry = entry(args)?;
+    let at = match (&args.at, &args.near, &args.region) {
+        (Some(node), ..) => Some(Where::At(node.clone())),
+        (_, Some(prefix), _) => Some(Where::Near(prefix.clone())),
+        (.., Some(region)) => Some(Where::Region(region.clone())),
+        _ => None,
+    };
+    if let Some(at) = at {
+        return place(args, PlaceRequest { service: entry, at });
+    }
     let body = serde_json::to_value(&entry).map_err(|e| Problem::new("bad-request", 400, e.to_string()))?;
     let answer = block_on(async {
         let lines = args.target.client()?.lines(reqwest::Method::POST, "/v1/services", Some(&body)).await?;
@@ -83,6 +105,27 @@ pub(super) fn run(args: &Args) -> Outcome {
         print(&service.introduce());
         let name = &service.name;
         print(&format!("  next       eep status {name}   eep logs {name} -f   eep stop {name}\n"));
+    }
+    Ok(())
+}
+
+/// Has another node run it.
+fn place(args: &Args, request: PlaceRequest) -> Outcome {
+    let body = serde_json::to_value(&request).map_err(|e| Problem::new("bad-request", 400, e.to_string()))?;
+    let answer = block_on(async {
+        let lines = args.target.client()?.lines(reqwest::Method::POST, "/v1/placements", Some(&body)).await?;
+        follow(lines, args.target.json).await
+    })?;
+    if args.target.json {
+        json(&answer);
+    } else {
+        let placed: Placed = read(&answer)?;
+        let name = &placed.name;
+        print(&format!(
+            "{} runs on {}\n  next       eep list   eep unload {name}\n",
+            paint(BOLD, name),
+            placed.called()
+        ));
     }
     Ok(())
 }

@@ -119,6 +119,12 @@ async fn serve(args: &Args, file: &NodeFile) -> Outcome {
     let socket = listening.socket().display().to_string();
     if let Some(settings) = MeshSettings::of(file, &data) {
         node.joins(Mesh::start(settings, node.ending())?);
+        node.mesh()?.open_links(&node.ending()).await?;
+        let server = Arc::clone(&node);
+        tokio::spawn(async move { server.serve_streams().await });
+        let (owner, holder) = (Arc::clone(&node), Arc::clone(&node));
+        tokio::spawn(async move { owner.look_after_placements().await });
+        tokio::spawn(async move { holder.keep_leases().await });
     }
     let serving = tokio::spawn(listening.serve(Arc::clone(&node)));
     let keeper = Arc::clone(&node);

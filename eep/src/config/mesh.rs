@@ -21,6 +21,10 @@ pub const MESH_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Ad
 pub const SEEDS_MAX: usize = 64;
 /// The most domains that a node trusts beside its own.
 pub const DOMAINS_MAX: usize = 64;
+/// The most addresses that stand for services on other nodes.
+pub const LINKS_MAX: usize = 64;
+/// The most services that take streams by name.
+pub const SERVED_MAX: usize = 256;
 /// The most prefixes that a node serves.
 pub const PREFIXES_MAX: usize = 256;
 
@@ -43,10 +47,14 @@ pub struct MeshSection {
     pub advertise: Option<SocketAddr>,
     /// The prefixes whose users this node is to serve: for `eep load --near` and for ALTO.
     pub(super) prefixes: Vec<Spanned<Prefix>>,
+    /// Addresses of this machine that stand for services on other nodes.
+    pub(super) links: Vec<Spanned<MeshLink>>,
+    /// Services of this node that take streams from the mesh; `*` for all.
+    pub serve: Vec<String>,
     /// The round trip under which two nodes belong to one region, in milliseconds; default 10.
     #[serde(default, deserialize_with = "millis")]
     pub near_ms: Option<Duration>,
-    /// How long a placed service goes on without hearing from the node that placed it, in seconds, 2 to 600; default 15.
+    /// How long a placed service goes on without hearing from the node that placed it, in seconds, 4 to 600; default 15.
     #[serde(default, deserialize_with = "lease")]
     pub lease_s: Option<Duration>,
 }
@@ -81,6 +89,31 @@ impl TryFrom<String> for Prefix {
 
     fn try_from(text: String) -> Result<Self, String> {
         parse_prefix(&text).map(Self)
+    }
+}
+
+/// An address of this machine that stands for a service on another node.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeshLink {
+    /// Where connections are taken: a loopback address.
+    #[serde(deserialize_with = "loopback")]
+    pub listen: SocketAddr,
+    /// The node: NAME, NAME@DOMAIN, or its id.
+    pub node: String,
+    /// The service there.
+    pub service: String,
+}
+
+fn loopback<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let shown: String = text.chars().take(80).collect();
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(address),
+        _ => Err(de::Error::custom(format!(
+            "{shown:?} is not a loopback address with a port: others could use this node's way into the mesh\n\
+             write one such as \"127.0.0.1:7346\""
+        ))),
     }
 }
 
@@ -134,10 +167,10 @@ fn millis<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>
 
 fn lease<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let s = u64::deserialize(deserializer)?;
-    if (2..=600).contains(&s) {
+    if (4..=600).contains(&s) {
         return Ok(Some(Duration::from_secs(s)));
     }
-    Err(de::Error::custom(format!("a lease of {s} seconds does not work\nwrite 2 to 600")))
+    Err(de::Error::custom(format!("a lease of {s} seconds does not work\nwrite 4 to 600")))
 }
 
 impl MeshSection {
@@ -157,6 +190,12 @@ impl MeshSection {
     #[must_use]
     pub fn prefixes(&self) -> Vec<IpNet> {
         self.prefixes.iter().map(|prefix| prefix.value.0).collect()
+    }
+
+    /// Addresses that stand for services on other nodes.
+    #[must_use]
+    pub fn links(&self) -> Vec<MeshLink> {
+        self.links.iter().map(|link| link.value.clone()).collect()
     }
 
     /// Takes relative paths from the node file's directory.
@@ -182,6 +221,18 @@ impl MeshSection {
         if let Some(extra) = self.trust.get(DOMAINS_MAX) {
             let words = format!("this is one domain too many\nlist at most {DOMAINS_MAX}");
             return wrong(extra.referenced, &words);
+        }
+        if let Some(extra) = self.links.get(LINKS_MAX) {
+            let words = format!("this is one link too many\nlist at most {LINKS_MAX}");
+            return wrong(extra.referenced, &words);
+        }
+        if let Some(extra) = self.serve.get(SERVED_MAX) {
+            let words = format!("`serve` names one service too many: {extra}");
+            return Err(FileError::whole(
+                file,
+                words,
+                format!("name at most {SERVED_MAX}, or write [\"*\"] for all"),
+            ));
         }
         // The message names the file as the operator wrote it.
         let directory = std::path::absolute(file).ok().and_then(|file| file.parent().map(Path::to_owned));

@@ -4,13 +4,16 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use topology::NodeId;
 
+use crate::mesh::find::parse_id;
+use crate::proxylet::digest::Digest;
 use crate::proxylet::registry::address::ImageAddress;
 
 /// The longest address, in bytes; what HTTP servers commonly take.
 pub const URL_BYTES_MAX: usize = 8 * 1024;
 
-/// A place that a proxylet is fetched from: `https://…`, `http://…`, `oci://…`, or a file.
+/// A place that a proxylet is fetched from: `https://…`, `http://…`, `oci://…`, `eep:SHA256` (over the mesh), or a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Source {
@@ -20,6 +23,8 @@ pub enum Source {
     Oci(ImageAddress),
     /// Read from this machine.
     File(PathBuf),
+    /// Fetched by its digest from the nearest node of the mesh that holds it; where none is found, from this one.
+    Mesh(Digest, Option<NodeId>),
 }
 
 impl Source {
@@ -61,6 +66,18 @@ impl TryFrom<String> for Source {
         }
         if text.contains(char::is_control) {
             return Err(format!("the address {text:?} has control characters in it\n{fix}"));
+        }
+        if let Some(rest) = text.strip_prefix("eep:") {
+            let (digest, holder) =
+                rest.split_once('@').map_or((rest, None), |(digest, holder)| (digest, Some(holder)));
+            let wrong = || {
+                format!(
+                    "{text:?} is not the address of code in the mesh\nwrite eep:SHA256 or eep:SHA256@NODE-ID"
+                )
+            };
+            let digest = digest.parse().map_err(|_| wrong())?;
+            let holder = holder.map(|holder| parse_id(holder).ok_or_else(wrong)).transpose()?;
+            return Ok(Self::Mesh(digest, holder));
         }
         let Some((scheme, rest)) = text.split_once("://") else {
             return Ok(Self::File(PathBuf::from(text)));
@@ -105,6 +122,8 @@ impl fmt::Display for Source {
             Self::Http(url) => f.write_str(url),
             Self::Oci(image) => write!(f, "{image}"),
             Self::File(path) => write!(f, "{}", path.display()),
+            Self::Mesh(digest, None) => write!(f, "eep:{digest}"),
+            Self::Mesh(digest, Some(holder)) => write!(f, "eep:{digest}@{holder}"),
         }
     }
 }
@@ -127,6 +146,11 @@ mod tests {
         assert!(read("ftp://h/x").unwrap_err().starts_with("ftp:// is not supported"));
         assert!(read("http:///x").unwrap_err().contains("names no host"));
         assert!(read("file://host/x").unwrap_err().contains("not the address of a file"));
+        let sha = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        for mesh in [format!("eep:{sha}"), format!("eep:{sha}@{sha}")] {
+            assert_eq!(read(&mesh).map(|s| s.to_string()), Ok(mesh));
+        }
+        assert!(read("eep:12").unwrap_err().contains("write eep:SHA256"));
         assert!(read("").is_err() && read("a\0b").is_err());
     }
 

@@ -12,6 +12,7 @@ use topology::{Contact, Instant, NodeId};
 
 use crate::mesh::core::Core;
 use crate::mesh::link::{self, Close, Failed, Greeted, Greeting, Heard};
+use crate::mesh::memory::{self, Memory};
 use crate::mesh::streams::Streams;
 use crate::mesh::tend::{EVERY, load_milli};
 use crate::mesh::{MeshSettings, key_of_name};
@@ -24,6 +25,8 @@ pub(super) const HEARD_MAX: usize = 1024;
 const UP_MAX: usize = 64;
 /// Questions of the node itself that wait for the core.
 pub(super) const ASKS_MAX: usize = 256;
+/// How often a node that was known before the last start is dialled.
+const REMEMBERED_TIMES: u32 = 8;
 /// The longest pause before a seed is dialled again.
 const SEED_PAUSE_MAX: Duration = Duration::from_secs(10);
 
@@ -63,14 +66,19 @@ impl Driver {
             tell.clone(),
         ));
         let (seeds_tell, mut seeds) = mpsc::channel::<Contact>(UP_MAX);
-        for seed in self.settings.seeds.clone() {
+        let mut memory = Memory::of(self.settings.remembered.clone());
+        let remembered = memory::read(&self.settings.remembered);
+        let remembered = remembered.into_iter().map(|address| (address.to_string(), REMEMBERED_TIMES));
+        let seeds_named = self.settings.seeds.iter().cloned().map(|seed| (seed, u32::MAX));
+        for (seed, times) in seeds_named.chain(remembered).collect::<Vec<_>>() {
             tokio::spawn(join_through(
-                seed,
+                (seed, times),
                 self.endpoint.clone(),
                 greeting,
                 Arc::clone(&self.core.domains),
                 tell.clone(),
                 seeds_tell.clone(),
+                self.core.alive.subscribe(),
             ));
         }
         drop(seeds_tell);
@@ -94,7 +102,10 @@ impl Driver {
                     None => break,
                 },
                 () = sleep_until(due) => self.core.timeout(since(self.origin)),
-                _ = tick.tick() => self.tend(),
+                _ = tick.tick() => {
+                    self.tend();
+                    memory.keep(&self.core);
+                }
                 _ = ending.wait_for(|ending| *ending) => break,
             }
             self.core.drain(since(self.origin));
@@ -188,17 +199,18 @@ async fn accept(
     }
 }
 
-/// Dials a seed until it has answered, however long that takes, and tells who it is.
+/// Dials a seed until it has answered, at most so many times, and tells who it is.
 async fn join_through(
-    seed: String,
+    (seed, times): (String, u32),
     endpoint: Endpoint,
     greeting: Greeting,
     domains: crate::mesh::trust::SharedDomains,
     tell: mpsc::Sender<Up>,
     found: mpsc::Sender<Contact>,
+    alive: watch::Receiver<BTreeSet<NodeId>>,
 ) {
     let mut pause = EVERY;
-    loop {
+    for _ in 0..times {
         let ours = endpoint.local_addr().ok();
         let addresses =
             tokio::net::lookup_host(&seed).await.map(Iterator::collect::<Vec<_>>).unwrap_or_default();
@@ -209,7 +221,17 @@ async fn join_through(
                     if tell.send((None, Ok(greeted))).await.is_ok() {
                         let _ = found.send(contact).await;
                     }
-                    return;
+                    // A node that is alone later on joins again through its seeds.
+                    loop {
+                        tokio::select! {
+                            () = tokio::time::sleep(SEED_PAUSE_MAX) => {}
+                            () = tell.closed() => return,
+                        }
+                        if alive.borrow().is_empty() {
+                            break;
+                        }
+                    }
+                    pause = EVERY;
                 }
                 Err(why) => {
                     tracing::info!(seed, %address, %why, "a seed was not reached");

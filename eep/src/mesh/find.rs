@@ -207,6 +207,19 @@ impl Mesh {
         Ok(FoundView { what: what.to_owned(), nodes, took_ms: began.elapsed().as_secs_f64() * 1000.0 })
     }
 
+    /// Who holds code, the nearest first; those to whom no way is on the map come last.
+    pub(crate) async fn nearest_holders(&self, sha256: [u8; 32]) -> Result<Vec<NodeId>, Box<Problem>> {
+        let holders =
+            self.holders(Key::digest(&sha256)).await?.into_iter().map(|contact| contact.id).collect();
+        Ok(self.by_cost(holders, Metric::RoundTrip).await.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// A node as it is shown.
+    #[must_use]
+    pub fn node_ref(&self, id: NodeId) -> NodeRef {
+        NodeRef::of(&self.domains, id)
+    }
+
     fn with_contacts(&self, holders: Vec<Contact>) -> Vec<(NodeId, Option<Contact>)> {
         holders.into_iter().map(|contact| (contact.id, Some(contact))).collect()
     }
@@ -287,7 +300,7 @@ impl Mesh {
         });
         let known = known.await.unwrap_or_default().into_iter().take(FACTS_MAX);
         let facts = stream::iter(known).map(|id| async move { Some((id, self.facts(id).await.ok()?)) });
-        facts.buffer_unordered(FACTS_AT_A_TIME).filter_map(|found| async { found }).collect().await
+        facts.buffered(FACTS_AT_A_TIME).filter_map(|found| async { found }).collect().await
     }
 
     /// Nodes for the users of a prefix: those that serve the longest prefix around it, the nearest by metric first. Where

@@ -18,7 +18,9 @@
 //! | `core` | what is known, and what is done when something is heard |
 //! | `driver` | the task that owns it |
 //! | `tend` | what is done without being asked |
+//! | `memory` | nodes that are remembered for the next start |
 //! | [`streams`] | streams to other nodes, and through this one |
+//! | [`forward`] | services' streams, for programs that know TCP alone |
 //! | [`requests`] | questions between nodes |
 //! | `renewal` | the certificate, renewed and taken up again |
 //! | [`views`], [`find`] | what operators and the API see |
@@ -32,8 +34,10 @@ mod driver;
 mod endpoint;
 pub mod figures;
 pub mod find;
+pub mod forward;
 pub mod identity;
 mod link;
+mod memory;
 mod renewal;
 pub mod requests;
 mod seal;
@@ -57,7 +61,7 @@ use topology::dht::{self, Dht, Key};
 use topology::soar::{self, Soar};
 use topology::{Contact, Instant, NodeId};
 
-use crate::config::mesh::TrustedDomain;
+use crate::config::mesh::{MeshLink, TrustedDomain};
 use crate::mesh::core::Core;
 use crate::mesh::driver::{ASKS_MAX, Ask, Driver, HEARD_MAX, since};
 use crate::mesh::endpoint::Tls;
@@ -93,6 +97,12 @@ pub struct MeshSettings {
     pub near: Option<Duration>,
     /// How long a placed service goes on without hearing from who placed it.
     pub lease: Duration,
+    /// Addresses of this machine that stand for services on other nodes.
+    pub links: Vec<MeshLink>,
+    /// Services that take streams; `*` for all.
+    pub serve: Vec<String>,
+    /// The file in which nodes are remembered for the next start.
+    pub remembered: PathBuf,
 }
 
 /// How long a placed service goes on without hearing from who placed it, unless told otherwise.
@@ -121,6 +131,9 @@ impl MeshSettings {
             prefixes: section.prefixes(),
             near: section.near_ms,
             lease: section.lease_s.unwrap_or(LEASE),
+            links: section.links(),
+            serve: section.serve.clone(),
+            remembered: data.join("mesh").join("remembered"),
         })
     }
 }

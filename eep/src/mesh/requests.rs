@@ -55,6 +55,12 @@ pub enum Question {
     Facts,
     /// The code with this SHA-256, and its signatures.
     Code([u8; 32]),
+    /// Run this service; an order as JSON.
+    Place(Vec<u8>),
+    /// May I go on running this service? A lease as JSON.
+    Lease(Vec<u8>),
+    /// Run this service no longer; a lease as JSON.
+    Withdraw(Vec<u8>),
 }
 
 impl Question {
@@ -62,6 +68,9 @@ impl Question {
         match self {
             Self::Facts => "facts",
             Self::Code(_) => "code",
+            Self::Place(_) => "place",
+            Self::Lease(_) => "lease",
+            Self::Withdraw(_) => "withdraw",
         }
     }
 
@@ -69,6 +78,9 @@ impl Question {
         Some(match name {
             "facts" => Self::Facts,
             "code" => Self::Code(body.try_into().ok()?),
+            "place" => Self::Place(body),
+            "lease" => Self::Lease(body),
+            "withdraw" => Self::Withdraw(body),
             _ => return None,
         })
     }
@@ -77,13 +89,16 @@ impl Question {
         match self {
             Self::Facts => &[],
             Self::Code(digest) => digest,
+            Self::Place(body) | Self::Lease(body) | Self::Withdraw(body) => body,
         }
     }
 
     /// What the asker's domain must be allowed.
     fn needs(&self) -> Option<May> {
         match self {
-            Self::Facts => None,
+            // Whoever asks for a lease was given the service by this node.
+            Self::Facts | Self::Lease(_) => None,
+            Self::Place(_) | Self::Withdraw(_) => Some(May::Place),
             Self::Code(_) => Some(May::Fetch),
         }
     }

@@ -381,7 +381,7 @@ impl Streams {
     }
 
     /// Comes back when one of these neighbours, alive before, does not answer any more.
-    async fn has_died(&self, neighbours: &[NodeId]) {
+    pub(super) async fn has_died(&self, neighbours: &[NodeId]) {
         let mut alive = self.alive.clone();
         let watched: Vec<NodeId> = {
             let alive = alive.borrow();

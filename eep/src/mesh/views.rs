@@ -345,6 +345,8 @@ impl Mesh {
         let locator = self.ask.core(|core, _| core.soar.locator()).await.unwrap_or_default();
         let mut services = self.streams.requests.offers().services;
         services.extend(self.streams.services());
+        services.sort();
+        services.dedup();
         NodeFacts {
             name: me.name,
             domain: me.domain,

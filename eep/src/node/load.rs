@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::config::settings;
 use crate::config::{ServiceEntry, ServiceName, Source};
 use crate::host::grant::{Grant, Grants};
+use crate::node::placed::PlacedBy;
 use crate::node::progress::{OnProgress, Progress};
 use crate::node::rights::{self, Asked, Trust};
 use crate::node::verify::Verified;
@@ -48,6 +49,18 @@ impl Node {
         applied: Option<ServiceEntry>,
         on: OnProgress<'_>,
     ) -> Result<ServiceView, Box<Problem>> {
+        self.load_with(entry, trust, applied, None, on).await
+    }
+
+    /// As [`Self::load_as`], with who has placed it here.
+    pub(super) async fn load_with(
+        &self,
+        entry: &ServiceEntry,
+        trust: Trust,
+        applied: Option<ServiceEntry>,
+        placed: Option<PlacedBy>,
+        on: OnProgress<'_>,
+    ) -> Result<ServiceView, Box<Problem>> {
         entry.check().map_err(|words| Problem::words("bad-request", 422, &words))?;
         // A name that is taken is told before anything is fetched.
         let early = entry.name.as_ref().map(|name| self.reserve_new(name)).transpose()?;
@@ -73,6 +86,7 @@ impl Node {
             config: entry.config.clone(),
             wanted: Wanted::Running,
             applied,
+            placed,
         };
         let command = match &entry.name {
             Some(name) => format!("eep load {} --name {name}", desired.url),
@@ -128,7 +142,7 @@ impl Node {
         Ok(view)
     }
 
-    fn reserve_new(&self, name: &ServiceName) -> Result<Reserved<'_>, Box<Problem>> {
+    pub(super) fn reserve_new(&self, name: &ServiceName) -> Result<Reserved<'_>, Box<Problem>> {
         if lock(&self.services).contains_key(name) {
             return Err(refusals::name_in_use(name));
         }
@@ -148,7 +162,22 @@ impl Node {
             return Ok(brought);
         }
         let told = |bytes, total| on(Progress::Fetching { bytes, total });
-        let bytes = self.fetcher.fetch(url, &told).await.map_err(|e| refusals::fetch(url, &e))?;
+        if let Source::Mesh(digest, holder) = url {
+            let bytes = self.fetch_over_mesh(*digest, *holder).await?;
+            on(Progress::Preparing);
+            return self.prepare(url, bytes, Some(*digest), true).await;
+        }
+        let bytes = match (self.fetcher.fetch(url, &told).await, wanted) {
+            (Ok(bytes), _) => bytes,
+            // Somebody in the mesh may hold what the address does not give.
+            (Err(error), Some(digest)) if self.mesh().is_ok() => {
+                match self.fetch_over_mesh(digest, None).await {
+                    Ok(bytes) => return self.prepare(url, bytes, Some(digest), true).await,
+                    Err(_) => return Err(refusals::fetch(url, &error)),
+                }
+            }
+            (Err(error), _) => return Err(refusals::fetch(url, &error)),
+        };
         on(Progress::Preparing);
         self.prepare(url, bytes, wanted, false).await
     }
@@ -206,6 +235,7 @@ impl Node {
         code: &Code,
         fresh: bool,
     ) -> Result<Service, Box<Problem>> {
+        self.lease_before_start(&held.desired).await?;
         let (name, url) = (&held.desired.name, &held.desired.url);
         Service::start(&self.runtime, self.spec(held, code, fresh))
             .await
@@ -255,7 +285,7 @@ pub(super) fn configured(code: &Code, set: &Map<String, Value>) -> Result<Map<St
     Ok(config)
 }
 
-fn embedded_name(code: &Code, url: &Source) -> Result<ServiceName, Box<Problem>> {
+pub(super) fn embedded_name(code: &Code, url: &Source) -> Result<ServiceName, Box<Problem>> {
     let name = &code.manifest().name;
     name.parse().map_err(|_| {
         Problem::new("no-name", 422, "the proxylet does not say what it is called")

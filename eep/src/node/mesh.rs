@@ -1,6 +1,9 @@
 //! What the node tells other nodes.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -11,7 +14,11 @@ use crate::mesh::trust::Peer;
 use crate::node::{Node, blocking, lock};
 use crate::problem::Problem;
 use crate::proxylet::digest::Digest;
-use crate::proxylet::status::State as Life;
+use crate::proxylet::status::{Protocol, State as Life};
+use topology::NodeId;
+
+/// How often it is looked for new services that take streams.
+const SERVE_LOOK_EVERY: Duration = Duration::from_millis(500);
 
 impl Node {
     /// Is a part of this mesh from now on. The first call counts.
@@ -33,6 +40,78 @@ impl Node {
         })
     }
 
+    /// Takes streams from the mesh for the services that are to be served, until the node ends.
+    pub async fn serve_streams(self: &Arc<Self>) {
+        let Ok(mesh) = self.mesh().cloned() else { return };
+        let mut served = BTreeSet::new();
+        let mut ending = self.ending();
+        loop {
+            let wanted = &mesh.settings().serve;
+            let all = wanted.iter().any(|name| name == "*");
+            let names: Vec<String> = {
+                let services = lock(&self.services);
+                let fits = |name: &str| all || wanted.iter().any(|w| w == name);
+                services.keys().map(ToString::to_string).filter(|name| fits(name)).collect()
+            };
+            for name in names {
+                if served.insert(name.clone()) {
+                    let (node, service) = (Arc::downgrade(self), name.clone());
+                    let address = move || node.upgrade()?.listener_of(&service);
+                    let (mesh, ending) = (mesh.clone(), self.ending());
+                    tokio::spawn(async move { mesh.serve_service(name, address, ending).await });
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(SERVE_LOOK_EVERY) => {}
+                _ = ending.wait_for(|ending| *ending) => return,
+            }
+        }
+    }
+
+    /// Where a service takes TCP connections now.
+    fn listener_of(&self, name: &str) -> Option<SocketAddr> {
+        let status = self.held(name).ok()?.engine?.status();
+        let tcp = status.listening.iter().find(|l| l.protocol == Protocol::Tcp);
+        tcp.map(|l| l.address)
+    }
+
+    /// Code by its digest, from the nearest node that holds it; its signatures are kept, to be judged with it.
+    pub(super) async fn fetch_over_mesh(
+        &self,
+        digest: Digest,
+        holder: Option<NodeId>,
+    ) -> Result<Vec<u8>, Box<Problem>> {
+        let mesh = self.mesh()?;
+        let mut holders = mesh.nearest_holders(*digest.bytes()).await?;
+        holders.extend(holder.filter(|id| !holders.contains(id)));
+        holders.retain(|id| *id != mesh.me().id);
+        let mut last =
+            Problem::new("no-such-code", 404, format!("nobody in the mesh holds the code {digest}"))
+                .fix("check the digest; see who holds it with `eep topology find sha256:HEX`");
+        for holder in holders {
+            let answer = match mesh.ask(holder, &Question::Code(*digest.bytes())).await {
+                Ok(answer) => answer,
+                Err(problem) => {
+                    last = problem;
+                    continue;
+                }
+            };
+            let parts = answer.split_first_chunk::<8>().and_then(|(len, rest)| {
+                rest.split_at_checked(usize::try_from(u64::from_be_bytes(*len)).ok()?)
+            });
+            // Who gives other bytes than were asked for is passed over.
+            let Some((code, signatures)) = parts.filter(|(code, _)| Digest::of(code) == digest) else {
+                continue;
+            };
+            if !signatures.is_empty() {
+                let (state, signatures) = (Arc::clone(&self.state), signatures.to_vec());
+                blocking(move || state.put_signatures(&digest, &signatures)).await??;
+            }
+            return Ok(code.to_vec());
+        }
+        Err(last)
+    }
+
     /// Kept code for another node: its length, the code, its signatures.
     async fn code_for(&self, digest: [u8; 32]) -> Result<Vec<u8>, Box<Problem>> {
         let state = Arc::clone(&self.state);
@@ -50,8 +129,16 @@ impl Node {
     }
 }
 
+fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Box<Problem>> {
+    serde_json::from_slice(body).map_err(|e| Problem::new("bad-request", 400, e.to_string()))
+}
+
 impl Local for Node {
-    fn answer<'a>(&'a self, _: &'a Peer, question: Question) -> BoxFuture<'a, Result<Vec<u8>, Box<Problem>>> {
+    fn answer<'a>(
+        &'a self,
+        peer: &'a Peer,
+        question: Question,
+    ) -> BoxFuture<'a, Result<Vec<u8>, Box<Problem>>> {
         async move {
             match question {
                 Question::Facts => {
@@ -59,6 +146,15 @@ impl Local for Node {
                     serde_json::to_vec(&facts).map_err(|e| Problem::new("internal", 500, e.to_string()))
                 }
                 Question::Code(digest) => self.code_for(digest).await,
+                Question::Place(body) => {
+                    self.run_placed(peer.id, read(&body)?).await?;
+                    Ok(Vec::new())
+                }
+                Question::Lease(body) => self.renew(peer.id, &read(&body)?).map(|()| Vec::new()),
+                Question::Withdraw(body) => {
+                    self.give_up_placed(peer.id, &read(&body)?).await;
+                    Ok(Vec::new())
+                }
             }
         }
         .boxed()
@@ -69,9 +165,10 @@ impl Local for Node {
         let running = services
             .values()
             .filter(|held| held.engine.as_ref().is_some_and(|engine| engine.status().state == Life::Running));
-        Offers {
-            services: running.map(|held| held.desired.name.to_string()).collect(),
-            digests: services.values().map(|held| *held.desired.sha256.bytes()).collect(),
-        }
+        let placements = self.state.placements().unwrap_or_default();
+        let kept =
+            services.values().map(|held| held.desired.sha256).chain(placements.iter().map(|p| p.sha256));
+        let digests = kept.map(|digest| *digest.bytes()).collect();
+        Offers { services: running.map(|held| held.desired.name.to_string()).collect(), digests }
     }
 }

@@ -11,6 +11,8 @@
 //! | `policy` | policies applied, confirmed, rolled back, reloaded |
 //! | `restore` | what was wanted before, after the node starts |
 //! | `mesh` | what other nodes are told |
+//! | [`placement`] | services that this node has placed on others |
+//! | [`placed`] | services that others have placed here |
 //! | `verify` | whether enough trusted keys vouch for code |
 //! | `distrust` | whether they still do while it runs |
 //! | `rights` | what a service is granted |
@@ -23,6 +25,8 @@ mod change;
 mod distrust;
 mod load;
 mod mesh;
+pub mod placed;
+pub mod placement;
 pub mod policy;
 pub mod progress;
 pub(crate) mod refusals;
@@ -78,6 +82,10 @@ pub struct Node {
     api: OnceLock<SocketAddr>,
     /// The mesh that it is in, where it is in one.
     mesh: OnceLock<Mesh>,
+    /// Leases that were given to nodes that run this node's placed services.
+    leases: Mutex<placement::Leases>,
+    /// Leases of services that others have placed here.
+    held_leases: Mutex<BTreeMap<String, placed::HeldLease>>,
     services: Mutex<BTreeMap<ServiceName, Held>>,
     /// Names that a change is under way for.
     busy: Mutex<BTreeSet<ServiceName>>,
@@ -162,6 +170,8 @@ impl Node {
             trust: None,
             api: OnceLock::new(),
             mesh: OnceLock::new(),
+            leases: Mutex::default(),
+            held_leases: Mutex::default(),
             services: Mutex::default(),
             busy: Mutex::default(),
             proving: Mutex::default(),

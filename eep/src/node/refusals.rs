@@ -34,7 +34,7 @@ pub(crate) fn trust(source: &Source, error: &TrustError) -> Box<Problem> {
             "let a trusted key sign it and publish it again: eep proxylet sign FILE --key SECRET.key\n\
              and then eep proxylet publish FILE {image}"
         ),
-        Source::Http(_) | Source::File(_) => {
+        Source::Http(_) | Source::File(_) | Source::Mesh(..) => {
             let name = file.rsplit('/').next().unwrap_or("FILE");
             format!(
                 "let a trusted key sign it: eep proxylet sign {name} --key SECRET.key\n\

@@ -66,6 +66,9 @@ pub enum FetchError {
     /// The registry did not give it.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// Code by its digest, on a node without a mesh.
+    #[error("code by its digest alone is fetched from other nodes, and this one is in no mesh")]
+    NoMesh,
     /// Something else than a file.
     #[error("this is not a file")]
     NoFile,
@@ -88,6 +91,7 @@ impl FetchError {
             }
             Self::Registry(error) => error.fix(),
             Self::File(_) | Self::NoFile => "check the path",
+            Self::NoMesh => "give its https:// address, or put the node into a mesh with `eep init`",
         }
     }
 
@@ -156,6 +160,7 @@ impl Fetcher {
         match source {
             Source::Http(url) => self.http(url, CODE_BYTES_MAX, on_bytes).await,
             Source::File(path) => file(path, CODE_BYTES_MAX, on_bytes).await,
+            Source::Mesh(..) => Err(FetchError::NoMesh),
             Source::Oci(image) => {
                 let registry = Registry::of(image)?;
                 Ok(in_time(registry.code(on_bytes)).await??)
@@ -175,6 +180,8 @@ impl Fetcher {
                 beside.push(SIGNATURE_SUFFIX);
                 file(Path::new(&beside), SIGNATURES_BYTES_MAX, &|_, _| {}).await
             }
+            // They come with the code.
+            Source::Mesh(..) => Ok(Vec::new()),
             Source::Oci(image) => {
                 let registry = Registry::of(image)?;
                 Ok(in_time(registry.signatures()).await??)

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::config::health::Health;
 use crate::config::{ServiceEntry, ServiceName, Source};
 use crate::host::grant::Grant;
+use crate::node::placed::PlacedBy;
 use crate::proxylet::digest::Digest;
 use crate::proxylet::limits::Limits;
 use crate::proxylet::service::OnTrap;
@@ -46,6 +47,9 @@ pub struct Desired {
     /// What the node file said of it when it was last applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<ServiceEntry>,
+    /// Which other node has placed it here, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placed: Option<PlacedBy>,
 }
 
 /// Where a service's rights come from.

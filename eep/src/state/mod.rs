@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`directory`] | the data directory: its mode, its lock, whole files |
 //! | [`desired`] | the services that are wanted |
+//! | [`placements`] | services that run on other nodes |
 //! | `code` | their code, by digest |
 //! | `policy` | the generations of their policies, and the texts |
 //! | `kv` | what they stored, as [`crate::proxylet::state_store::StateStore`] |
@@ -18,6 +19,7 @@ pub mod desired;
 pub mod directory;
 pub mod error;
 mod kv;
+pub mod placements;
 mod policy;
 
 use std::collections::BTreeSet;
@@ -30,6 +32,7 @@ use crate::state::database::Store;
 use crate::state::desired::{Desired, SERVICES, Unreadable};
 use crate::state::directory::Directory;
 use crate::state::error::StateError;
+use crate::state::placements::{PLACEMENTS, Placement};
 
 /// All that a node keeps.
 #[derive(Debug)]
@@ -52,6 +55,7 @@ impl State {
         store.write(|txn| {
             txn.open_table(SERVICES)?;
             policy::create(txn)?;
+            txn.open_table(PLACEMENTS)?;
             kv::create(txn)
         })?;
         let code = CodeStore::new(directory.sub("store")?);
@@ -146,6 +150,54 @@ impl State {
         Ok(())
     }
 
+    /// Services that this node has placed on others, by name.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn placements(&self) -> Result<Vec<Placement>, StateError> {
+        self.store.read(placements::all)
+    }
+
+    /// Writes down who may run a placed service, in place of what was said of it; with its code and the code's signatures
+    /// where it is new.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    pub fn put_placement(
+        &self,
+        placement: &Placement,
+        code: Option<(&[u8], &[u8])>,
+    ) -> Result<(), StateError> {
+        let _changes = self.lock();
+        if let Some((code, signatures)) = code {
+            self.code.put(&placement.sha256, code)?;
+            if !signatures.is_empty() {
+                self.code.put_signatures(&placement.sha256, signatures)?;
+            }
+        }
+        let json = serde_json::to_vec(placement).map_err(|e| {
+            StateError::new("cannot write", self.store.path(), error::Cause::Database(e.to_string()))
+        })?;
+        self.store.write(|txn| {
+            txn.open_table(PLACEMENTS)?.insert(placement.name.as_str(), json.as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// Forgets a placed service.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    pub fn remove_placement(&self, name: &str) -> Result<(), StateError> {
+        let _changes = self.lock();
+        self.store.write(|txn| {
+            txn.open_table(PLACEMENTS)?.remove(name)?;
+            Ok(())
+        })?;
+        self.forget_code();
+        Ok(())
+    }
+
     /// Forgets what a service stored, and not that it is wanted.
     ///
     /// # Errors
@@ -189,8 +241,9 @@ impl State {
 
     /// Removes code that no wanted service has. Where the services cannot be read, all code is kept.
     fn forget_code(&self) {
-        if let Ok(services) = self.services() {
-            self.code.keep_only(&services.iter().map(|s| s.sha256).collect::<BTreeSet<_>>());
+        if let (Ok(services), Ok(placements)) = (self.services(), self.placements()) {
+            let wanted = services.iter().map(|s| s.sha256).chain(placements.iter().map(|p| p.sha256));
+            self.code.keep_only(&wanted.collect::<BTreeSet<_>>());
         }
     }
 }

@@ -2,8 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod forward;
+#[path = "../surface/guest.rs"]
+#[allow(dead_code)]
+mod guest;
 mod hostile;
 mod identity;
+mod live;
 mod map;
 mod node;
+mod placement;
 mod raw;

@@ -80,15 +80,20 @@ impl Domain {
 
     /// A node of the domain with this `mesh` in its node file.
     pub(crate) fn node_with(&self, name: &str, mesh: Value) -> Node {
+        self.node_in(name, mesh, "127.0.0.1:0", None)
+    }
+
+    /// The same, listening there, in a network namespace.
+    pub(crate) fn node_in(&self, name: &str, mesh: Value, listen: &str, namespace: Option<&str>) -> Node {
         let dir = tempfile::tempdir().unwrap();
         self.certify(name, &dir.path().join("data"));
         let file = json!({
             "node": {"name": name, "domain": self.name, "data": "data"},
-            "listen": {"api": "127.0.0.1:0", "mesh": "127.0.0.1:0"},
+            "listen": {"api": "127.0.0.1:0", "mesh": listen},
             "mesh": mesh,
         });
         std::fs::write(dir.path().join("eep.yaml"), file.to_string()).unwrap();
-        Node::over(dir)
+        Node::over_in(dir, namespace)
     }
 }
 
@@ -102,7 +107,16 @@ pub(crate) struct Node {
 impl Node {
     /// The node of this folder's node file.
     pub(crate) fn over(dir: TempDir) -> Self {
+        Self::over_in(dir, None)
+    }
+
+    /// The same in a network namespace.
+    pub(crate) fn over_in(dir: TempDir, namespace: Option<&str>) -> Self {
         let mut command = eep();
+        if let Some(namespace) = namespace {
+            command = Command::new("ip");
+            command.args(["netns", "exec", namespace, env!("CARGO_BIN_EXE_eep")]).stdin(Stdio::null());
+        }
         command.args(["run", "--json", "--config", "eep.yaml"]).current_dir(dir.path());
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
@@ -144,6 +158,11 @@ impl Node {
     /// Runs a command with `--json` that has to succeed.
     pub(crate) fn json(&self, args: &[&str]) -> Value {
         serde_json::from_str(&done(&self.eep(&[args, &["--json"]].concat()))).unwrap()
+    }
+
+    /// What its API answers to a GET.
+    pub(crate) fn json_of(&self, path: &str) -> Value {
+        serde_json::from_str(&curl(&format!("{}{path}", self.api()), None)).unwrap()
     }
 
     /// The names of the nodes on its map, sorted, and how many links there are between them.

@@ -1,6 +1,7 @@
 //! A node as its operator sees it: the `eep` binary in a process of its own, driven by its command line.
 
 mod files;
+mod mesh;
 mod metrics;
 
 pub use files::{eep_binary, other_version, proxylet, sha256};

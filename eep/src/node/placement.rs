@@ -1,0 +1,402 @@
+//! Services that this node places on others, and starts again elsewhere when their node has died.
+//!
+//! The node that places a service is its owner and alone decides who may run it: the record on its disk names one node and
+//! an epoch. The node that runs it asks for its lease again and again, and counts the lease from when it asked; the owner
+//! counts it from when it answered, which is later. So when the owner holds a lease for over, the service has stopped, and
+//! it may name another node. A node that comes back after that is told that its epoch is void.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use topology::NodeId;
+
+use crate::config::{ServiceEntry, ServiceName, Source};
+use crate::mesh::Mesh;
+use crate::mesh::find::{parse_id, parse_prefix};
+use crate::mesh::requests::Question;
+use crate::mesh::views::{By, NodeRef};
+use crate::node::load::Brought;
+use crate::node::progress::{OnProgress, Progress};
+use crate::node::{Node, blocking, lock, refusals};
+use crate::problem::Problem;
+use crate::proxylet::digest::Digest;
+use crate::state::placements::{Placement, Where};
+
+/// Services that one node may place.
+const PLACEMENTS_MAX: usize = 1_000;
+/// Nodes that are asked to run a service, one after the other.
+const CANDIDATES_MAX: usize = 8;
+/// How often it is looked for placed services whose node has died.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long a node may take to run a service: it fetches and compiles it.
+const PLACE: Duration = Duration::from_secs(120);
+/// The pause before another attempt where nobody would run a service.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// A service, and where it is to run.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlaceRequest {
+    /// What is to run.
+    pub service: ServiceEntry,
+    /// Where.
+    pub at: Where,
+}
+
+/// A placed service.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct PlacementView {
+    /// What it is called.
+    pub name: String,
+    /// Its code.
+    pub sha256: String,
+    /// Where it is to run.
+    pub at: Where,
+    /// Who may run it now; none while one is looked for.
+    pub node: Option<NodeRef>,
+    /// Whether that node has asked for its lease in time.
+    pub alive: bool,
+    /// How often it was started again since its node was not heard of.
+    pub moves: u64,
+}
+
+/// All placed services.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct PlacementList {
+    /// By name.
+    pub placements: Vec<PlacementView>,
+}
+
+/// What a node is asked to run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Order {
+    pub(super) name: ServiceName,
+    pub(super) service: ServiceEntry,
+    pub(super) epoch: u64,
+    pub(super) lease_ms: u64,
+}
+
+/// What a node that runs a service asks about, or is told to give up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Lease {
+    pub(super) name: String,
+    pub(super) epoch: u64,
+}
+
+/// What the owner knows beside what is on disk.
+#[derive(Clone, Copy, Debug)]
+struct Watched {
+    /// No lease that was given out before holds after this time.
+    void_at: Instant,
+    /// When to look for another node.
+    next: Instant,
+    /// Whether the node is being asked to run it: it is not yet missed.
+    placing: bool,
+}
+
+/// Leases that were given out.
+#[derive(Debug, Default)]
+pub(super) struct Leases(BTreeMap<String, Watched>);
+
+fn no_such(name: &str) -> Box<Problem> {
+    Problem::new("no-such-placement", 404, format!("this node has placed no service called {name}"))
+        .fix("see with `eep list` what there is")
+}
+
+impl Node {
+    /// Has another node run a service. When this returns, it runs there, and it is on disk who runs it.
+    ///
+    /// # Errors
+    /// What is wrong with the service, or why nobody would run it. Nothing was changed.
+    pub async fn place(
+        &self,
+        request: &PlaceRequest,
+        on: OnProgress<'_>,
+    ) -> Result<PlacementView, Box<Problem>> {
+        let mesh = self.mesh()?.clone();
+        let PlaceRequest { service, at } = request;
+        service.check().map_err(|words| Problem::words("bad-request", 422, &words))?;
+        let Brought { code, bytes, signatures, .. } =
+            self.bring(&service.proxylet.url, service.proxylet.sha256, on).await?;
+        let name = match &service.name {
+            Some(name) => name.clone(),
+            None => super::load::embedded_name(&code, &service.proxylet.url)?,
+        };
+        // The name is free here; when the service is to run here, it is taken by running it.
+        drop(self.reserve_new(&name)?);
+        let known = self.state.placements()?;
+        if known.iter().any(|p| p.name == name) {
+            return Err(refusals::name_in_use(&name));
+        }
+        if known.len() >= PLACEMENTS_MAX {
+            return Err(Problem::new(
+                "too-many",
+                409,
+                format!("this node has placed {PLACEMENTS_MAX} services"),
+            )
+            .fix("unload one first, or place from another node"));
+        }
+        let candidates = self.candidates(&mesh, at).await?;
+        let mut placement = Placement {
+            name,
+            service: ordered(service, code.digest(), mesh.me().id),
+            sha256: code.digest(),
+            at: at.clone(),
+            node: None,
+            epoch: 0,
+            moves: 0,
+        };
+        let (state, kept) = (Arc::clone(&self.state), placement.clone());
+        blocking(move || state.put_placement(&kept, Some((&bytes, &signatures)))).await??;
+        on(Progress::Starting);
+        match self.settle(&mesh, &mut placement, candidates).await {
+            Ok(()) => Ok(self.placement_view(&placement)),
+            Err(problem) => {
+                // Whoever was asked in vain finds its epoch void.
+                self.forget_placement(placement.name.as_str()).await?;
+                Err(problem)
+            }
+        }
+    }
+
+    /// Who could run a service, the best first.
+    async fn candidates(&self, mesh: &Mesh, at: &Where) -> Result<Vec<NodeId>, Box<Problem>> {
+        let found: Vec<(NodeId, Option<f64>)> = match at {
+            Where::At(node) => vec![(mesh.resolve(node).await?, None)],
+            Where::Near(prefix) => {
+                let prefix = parse_prefix(prefix)
+                    .map_err(|words| Problem::words("bad-request", 400, &words).at("near"))?;
+                mesh.near_prefix(prefix, By::Rtt).await
+            }
+            Where::Region(region) => mesh.in_region(region, By::Rtt).await,
+        };
+        if found.is_empty() {
+            return Err(Problem::new("no-such-node", 404, "no node fits")
+                .fix("see with `eep topology regions` who is there"));
+        }
+        Ok(found.into_iter().map(|(id, _)| id).take(CANDIDATES_MAX).collect())
+    }
+
+    /// Asks one candidate after the other, each under an epoch of its own that is on disk before it is asked.
+    async fn settle(
+        &self,
+        mesh: &Mesh,
+        placement: &mut Placement,
+        candidates: Vec<NodeId>,
+    ) -> Result<(), Box<Problem>> {
+        let mut last =
+            Problem::new("no-such-node", 404, "no node fits").fix("see with `eep topology map` who is there");
+        for node in candidates {
+            // What the one before may have been given must be over.
+            let void_at = lock(&self.leases).0.get(placement.name.as_str()).map(|w| w.void_at);
+            if let Some(void_at) = void_at {
+                tokio::time::sleep_until(void_at.into()).await;
+            }
+            placement.epoch += 1;
+            placement.node = Some(node.to_string());
+            self.write_down(placement, true).await?;
+            let order = Order {
+                name: placement.name.clone(),
+                service: placement.service.clone(),
+                epoch: placement.epoch,
+                lease_ms: u64::try_from(mesh.settings().lease.as_millis()).unwrap_or(u64::MAX),
+            };
+            let asked = self.order(mesh, node, &order).await;
+            match asked {
+                Ok(()) => {
+                    self.watch(placement.name.as_str(), false);
+                    return Ok(());
+                }
+                Err(problem) => last = problem,
+            }
+        }
+        placement.epoch += 1;
+        placement.node = None;
+        self.write_down(placement, false).await?;
+        Err(last)
+    }
+
+    async fn order(&self, mesh: &Mesh, node: NodeId, order: &Order) -> Result<(), Box<Problem>> {
+        let body = serde_json::to_vec(order).map_err(|e| Problem::new("internal", 500, e.to_string()))?;
+        if node == mesh.me().id {
+            return self.run_placed(mesh.me().id, order.clone()).await;
+        }
+        let question = Question::Place(body);
+        match tokio::time::timeout(PLACE, mesh.ask(node, &question)).await {
+            Ok(answer) => answer.map(|_| ()),
+            Err(_) => {
+                Err(Problem::new("node-unreachable", 504, format!("the node {node} did not run it in time"))
+                    .fix("try again, or name another with --at"))
+            }
+        }
+    }
+
+    /// Writes down who may run a service from now on.
+    async fn write_down(&self, placement: &Placement, placing: bool) -> Result<(), Box<Problem>> {
+        let (state, kept) = (Arc::clone(&self.state), placement.clone());
+        blocking(move || state.put_placement(&kept, None)).await??;
+        self.watch(placement.name.as_str(), placing);
+        Ok(())
+    }
+
+    fn watch(&self, name: &str, placing: bool) {
+        let now = Instant::now();
+        let mut leases = lock(&self.leases);
+        let watched = leases.0.entry(name.to_owned()).or_insert(Watched { void_at: now, next: now, placing });
+        watched.placing = placing;
+    }
+
+    /// Answers a node that asks whether it may go on running a service.
+    pub(super) fn renew(&self, peer: NodeId, lease: &Lease) -> Result<(), Box<Problem>> {
+        let ttl = self.mesh()?.settings().lease;
+        // Held while the record is read: nobody else is named between the reading and the lease.
+        let mut leases = lock(&self.leases);
+        let placements = self.state.placements()?;
+        let holds = placements.iter().any(|p| {
+            p.name.as_str() == lease.name
+                && p.epoch == lease.epoch
+                && p.node.as_deref() == Some(&peer.to_string())
+        });
+        if !holds {
+            return Err(Problem::new("lease-void", 410, format!("another node may run {}", lease.name)));
+        }
+        let now = Instant::now();
+        let watched =
+            leases.0.entry(lease.name.clone()).or_insert(Watched { void_at: now, next: now, placing: false });
+        watched.void_at = now + ttl;
+        Ok(())
+    }
+
+    /// Looks after placed services until the node ends: one whose node does not ask any more is run elsewhere.
+    pub async fn look_after_placements(self: &Arc<Self>) {
+        let Ok(mesh) = self.mesh().cloned() else { return };
+        let mut ending = self.ending();
+        // What was given out before this node was started again holds at most so long.
+        let begun = Instant::now() + mesh.settings().lease;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                _ = ending.wait_for(|ending| *ending) => return,
+            }
+            let Ok(placements) = self.state.placements() else { continue };
+            let now = Instant::now();
+            for placement in placements {
+                let name = placement.name.as_str();
+                let missed = {
+                    let mut leases = lock(&self.leases);
+                    let watched = leases.0.entry(name.to_owned()).or_insert(Watched {
+                        void_at: begun,
+                        next: begun,
+                        placing: false,
+                    });
+                    let missed = !watched.placing && watched.void_at.max(watched.next) <= now;
+                    if missed {
+                        watched.placing = true;
+                        watched.next = now + AGAIN;
+                    }
+                    missed
+                };
+                if missed {
+                    let (node, mesh) = (Arc::clone(self), mesh.clone());
+                    tokio::spawn(async move { node.run_elsewhere(&mesh, placement).await });
+                }
+            }
+        }
+    }
+
+    async fn run_elsewhere(&self, mesh: &Mesh, mut placement: Placement) {
+        let name = placement.name.clone();
+        tracing::warn!(service = %name, node = placement.node.as_deref().unwrap_or("-"), "a placed service is not heard of");
+        let dead = placement.node.as_deref().and_then(parse_id);
+        let done = async {
+            // From here on the node that had it is refused.
+            placement.epoch += 1;
+            placement.node = None;
+            self.write_down(&placement, true).await?;
+            let mut candidates = self.candidates(mesh, &placement.at).await?;
+            // The one that is not heard of comes last: it may be back, and it may be the only one.
+            candidates.sort_by_key(|id| Some(*id) == dead);
+            self.settle(mesh, &mut placement, candidates).await?;
+            placement.moves += 1;
+            self.write_down(&placement, false).await
+        };
+        if let Err(problem) = done.await {
+            tracing::warn!(service = %name, %problem, "a placed service runs nowhere");
+        }
+        if let Some(watched) = lock(&self.leases).0.get_mut(name.as_str()) {
+            watched.placing = false;
+            watched.next = watched.next.max(Instant::now() + AGAIN);
+        }
+    }
+
+    /// Has a placed service stopped and forgotten.
+    ///
+    /// # Errors
+    /// There is none of this name, or it cannot be taken off the disk.
+    pub async fn withdraw(&self, name: &str) -> Result<(), Box<Problem>> {
+        let placement = self.state.placements()?.into_iter().find(|p| p.name.as_str() == name);
+        let placement = placement.ok_or_else(|| no_such(name))?;
+        self.forget_placement(name).await?;
+        if let (Ok(mesh), Some(node)) = (self.mesh(), placement.node.as_deref().and_then(parse_id)) {
+            let lease = Lease { name: name.to_owned(), epoch: placement.epoch };
+            if node == mesh.me().id {
+                self.give_up_placed(node, &lease).await;
+            } else if let Ok(body) = serde_json::to_vec(&lease) {
+                // Where it cannot be told now, it is told when it asks for its lease.
+                let _ =
+                    tokio::time::timeout(Duration::from_secs(5), mesh.ask(node, &Question::Withdraw(body)))
+                        .await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Unloads a service that runs here, or one that this node has placed elsewhere.
+    ///
+    /// # Errors
+    /// See [`Self::unload`] and [`Self::withdraw`].
+    pub async fn unload_anywhere(&self, name: &str) -> Result<(), Box<Problem>> {
+        let placed = self.state.placements()?.iter().any(|p| p.name.as_str() == name);
+        if placed { self.withdraw(name).await } else { self.unload(name).await }
+    }
+
+    async fn forget_placement(&self, name: &str) -> Result<(), Box<Problem>> {
+        let (state, key) = (Arc::clone(&self.state), name.to_owned());
+        blocking(move || state.remove_placement(&key)).await??;
+        lock(&self.leases).0.remove(name);
+        Ok(())
+    }
+
+    /// All placed services.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn placements(&self) -> Result<PlacementList, Box<Problem>> {
+        let placements = self.state.placements()?;
+        Ok(PlacementList { placements: placements.iter().map(|p| self.placement_view(p)).collect() })
+    }
+
+    fn placement_view(&self, placement: &Placement) -> PlacementView {
+        let node = placement.node.as_deref().and_then(parse_id);
+        let leases = lock(&self.leases);
+        let alive = leases.0.get(placement.name.as_str()).is_some_and(|w| w.void_at > Instant::now());
+        PlacementView {
+            name: placement.name.to_string(),
+            sha256: placement.sha256.to_string(),
+            at: placement.at.clone(),
+            node: node.and_then(|id| Some(self.mesh().ok()?.node_ref(id))),
+            alive: alive && node.is_some(),
+            moves: placement.moves,
+        }
+    }
+}
+
+/// The service as another node gets it: its code by digest, from whoever holds it.
+fn ordered(service: &ServiceEntry, digest: Digest, owner: NodeId) -> ServiceEntry {
+    let mut service = service.clone();
+    service.proxylet.url = Source::Mesh(digest, Some(owner));
+    service.proxylet.sha256 = Some(digest);
+    service
+}

@@ -1,0 +1,127 @@
+//! Services that one node places on another: code by digest, one place at a time, elsewhere when a node dies.
+
+use std::net::{SocketAddr, TcpStream};
+
+use serde_json::{Value, json};
+
+use crate::guest::probe;
+use crate::node::{Domain, Node, done, until};
+
+/// The state of a service on a node; none where there is none of this name.
+fn state(node: &Node, name: &str) -> Option<String> {
+    let services = node.json(&["list"]);
+    let service = services.as_array().unwrap().iter().find(|s| s["name"] == name)?;
+    Some(service["state"].as_str().unwrap().to_owned())
+}
+
+fn runs(node: &Node, name: &str) -> bool {
+    state(node, name).as_deref() == Some("running")
+}
+
+fn load(node: &Node, more: &[&str]) -> std::process::Output {
+    std::fs::write(node.dir.path().join("probe.wasm"), probe()).unwrap();
+    let digest = eep::proxylet::digest::Digest::of(&probe()).to_string();
+    node.eep(&[&["load", "probe.wasm", "--sha256", &digest], more].concat())
+}
+
+/// The owner, and two nodes that serve the same users.
+fn three() -> (Node, Node, Node) {
+    let domain = Domain::new("isp-a");
+    let a = domain.node_with("edge-a", json!({ "lease-s": 4 }));
+    let mesh = json!({ "seeds": [a.mesh().to_string()], "prefixes": ["10.0.0.0/8"] });
+    let b = domain.node_with("edge-b", mesh.clone());
+    let c = domain.node_with("edge-c", mesh);
+    for node in [&a, &b, &c] {
+        until("one map", || {
+            (node.map() == (["edge-a", "edge-b", "edge-c"].map(str::to_owned).to_vec(), 3)).then_some(())
+        });
+    }
+    (a, b, c)
+}
+
+#[test]
+fn a_service_runs_where_it_is_placed_with_code_by_its_digest() {
+    let (a, b, c) = three();
+    let told = done(&load(&a, &["--name", "probe", "--at", "edge-b"]));
+    assert!(told.starts_with("probe runs on edge-b@isp-a\n"), "{told}");
+    assert!(runs(&b, "probe") && state(&a, "probe").is_none() && state(&c, "probe").is_none());
+    let status = b.json(&["status", "probe"]);
+    let address: SocketAddr = status["listening"][0]["address"].as_str().unwrap().parse().unwrap();
+    TcpStream::connect(address).unwrap();
+    assert!(status["url"].as_str().unwrap().starts_with("eep:"), "{status}");
+    until("its record", || {
+        let found = c.json(&["topology", "find", "service:probe"]);
+        (found["nodes"][0]["name"] == "edge-b").then_some(())
+    });
+    let listed = done(&a.eep(&["list"]));
+    assert!(listed.contains("PLACED") && listed.contains("edge-b@isp-a"), "{listed}");
+
+    let again = load(&a, &["--name", "probe", "--at", "edge-c"]);
+    assert_eq!(again.status.code(), Some(1), "its name is taken");
+    let nobody = load(&a, &["--name", "other", "--at", "edge-z"]);
+    assert!(String::from_utf8_lossy(&nobody.stderr).contains("no node \"edge-z\" was found"));
+    // What is refused over there is refused here, with its words, and leaves nothing behind.
+    let refused = load(&a, &["--name", "other", "--at", "edge-c", "--set", "port=no"]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert_eq!(a.json(&["list"]), json!([]));
+    assert_eq!(state(&c, "other"), None);
+
+    // Anybody may run what somebody holds.
+    let digest = eep::proxylet::digest::Digest::of(&probe()).to_string();
+    until("the code is found", || {
+        let out = c.eep(&["load", &format!("eep:{digest}"), "--sha256", &digest, "--name", "copy"]);
+        out.status.success().then_some(())
+    });
+    assert!(runs(&c, "copy"));
+
+    done(&a.eep(&["unload", "probe"]));
+    until("it is gone", || state(&b, "probe").is_none().then_some(()));
+}
+
+#[test]
+fn another_domain_places_services_only_where_it_may() {
+    let (isp_a, isp_b) = (Domain::new("isp-a"), Domain::new("isp-b"));
+    let closed = isp_a.node_with("closed", json!({ "trust": [isp_b.ca()] }));
+    let seeds = [closed.mesh().to_string()];
+    let open =
+        isp_a.node_with("open", json!({ "seeds": seeds, "trust": [{"ca": isp_b.ca(), "may": ["place"]}] }));
+    let guest =
+        isp_b.node_with("guest", json!({ "seeds": seeds, "trust": [{"ca": isp_a.ca(), "may": ["fetch"]}] }));
+    until("one map", || (guest.map().1 == 3).then_some(()));
+    let refused = load(&guest, &["--name", "probe", "--at", "closed@isp-a"]);
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(words.contains("the domain isp-b may not ask this node to place"), "{words}");
+    done(&load(&guest, &["--name", "probe", "--at", "open@isp-a"]));
+    assert!(runs(&open, "probe") && state(&closed, "probe").is_none());
+}
+
+#[test]
+fn a_service_whose_node_dies_runs_elsewhere_and_never_twice() {
+    let (a, b, c) = three();
+    done(&load(&a, &["--name", "probe", "--near", "10.1.0.0/16"]));
+    let (first, second) = if runs(&b, "probe") { (b, c) } else { (c, b) };
+    assert!(runs(&first, "probe") && state(&second, "probe").is_none());
+    let left = first.kill();
+    until("it runs elsewhere", || runs(&second, "probe").then_some(()));
+    // The node comes back with the service on its disk: it finds that another one runs it now, and lets go.
+    let back = Node::over(left);
+    until("it lets go", || {
+        let state = state(&back, "probe");
+        assert_ne!(state.as_deref(), Some("running"), "the service runs twice");
+        state.is_none().then_some(())
+    });
+    assert!(runs(&second, "probe"));
+    let placed: Value = a.json_of("/v1/placements");
+    assert_eq!(placed["placements"][0]["moves"], 1, "{placed}");
+
+    // Without its owner nobody could say that it does not run elsewhere: it stops, and goes on when the owner is back.
+    let left = a.kill();
+    until("it stops", || (!runs(&second, "probe")).then_some(()));
+    let a = Node::over(left);
+    until("it goes on", || {
+        let running = usize::from(runs(&second, "probe")) + usize::from(runs(&back, "probe"));
+        assert!(running <= 1, "the service runs twice");
+        (running == 1).then_some(())
+    });
+    drop(a);
+}
