@@ -280,6 +280,10 @@ fn two_virtual_peers_are_neighbours_over_the_mesh() {
         "links": [{ "listen": link, "node": "edge-b", "service": "edge" }],
     });
     let a = Node::start_in_mesh(&net, Some(&b), "edge-a", &mesh);
+    // A peer that finds nobody at first waits for a while before it dials again.
+    until_true("a link between the nodes", || {
+        [&a, &b].iter().all(|node| node.metrics().sum("eep_mesh_links", &[]) >= 1.0)
+    });
     let _ = b.load_peer("edge", net.ip(), &json!({}));
     let _ = a.load_peer("edge", net.ip(), &json!({ "connect": [link] }));
     let neighbours = |node: &Node| node.metrics().sum("avp_links", &[("role", "ultrapeer")]);
