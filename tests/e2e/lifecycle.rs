@@ -287,6 +287,7 @@ fn two_virtual_peers_are_neighbours_over_the_mesh() {
     let _ = b.load_peer("edge", net.ip(), &json!({}));
     let _ = a.load_peer("edge", net.ip(), &json!({ "connect": [link] }));
     let neighbours = |node: &Node| node.metrics().sum("avp_links", &[("role", "ultrapeer")]);
-    until_true("a relation over the mesh", || neighbours(&a) == 1.0 && neighbours(&b) == 1.0);
+    // Each may have dialled the other, as above.
+    until_true("a relation over the mesh", || neighbours(&a) >= 1.0 && neighbours(&b) >= 1.0);
     assert!(b.metrics().sum("eep_mesh_streams_accepted_total", &[]) >= 1.0);
 }
