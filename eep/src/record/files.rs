@@ -55,6 +55,14 @@ fn list(folder: &Path, service: &str, traps: bool) -> Vec<(PathBuf, u64)> {
     files
 }
 
+/// Removes a file that may be gone already: an operator tidies too.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Writes what led to a trap; where it lies.
 pub(crate) fn keep_trap(folder: &Path, service: &str, content: &[u8]) -> io::Result<PathBuf> {
     let (path, mut file) = create(folder, service, TRAP_SUFFIX)?;
@@ -65,7 +73,7 @@ pub(crate) fn keep_trap(folder: &Path, service: &str, content: &[u8]) -> io::Res
     }
     let files = list(folder, service, true);
     for (old, _) in &files[..files.len().saturating_sub(TRAPS_MAX)] {
-        fs::remove_file(old)?;
+        remove(old)?;
     }
     Ok(path)
 }
@@ -116,7 +124,7 @@ impl Files {
         others.reverse();
         while self.len + bytes + held > self.budget {
             let Some((oldest, len)) = others.pop() else { return Ok(false) };
-            fs::remove_file(oldest)?;
+            remove(&oldest)?;
             held -= len;
         }
         Ok(true)
