@@ -35,7 +35,8 @@ Grants:
   net.listen:PORT  net.listen:ADDR:PORT   listen for TCP
   net.connect  net.connect:CIDR           connect by TCP
   datagram:PORT  datagram:ADDR:PORT       send and receive UDP
-  policy                                  ask for decisions of the service's policy")]
+  policy                                  ask for decisions of the service's policy
+  deploy  deploy:N                        launch services, at most 16 or N at one time")]
 pub(super) struct Args {
     /// Where the proxylet is: an https://, http:// or oci:// address, or a file.
     #[arg(value_name = "URL", required_unless_present = "manifest", value_parser = one_line::<Source>)]

@@ -113,6 +113,7 @@ async fn serve(args: &Args, file: &NodeFile) -> Outcome {
         None => {}
     }
     let node = Arc::new(node);
+    node.serves_requests();
     if let Some(address) = listening.address() {
         node.serves_api_at(address);
     }

@@ -12,8 +12,10 @@ use serde::{Deserialize, Deserializer};
 use serde_yaml::Spanned;
 
 use crate::config::diagnostic::FileError;
+use crate::host::grant::Grant;
 use crate::mesh::find::parse_prefix;
 use crate::mesh::trust::{May, read_authorities};
+use crate::proxylet::limits::ByteSize;
 
 /// Where the mesh listens where the node file asks for a mesh and names no address.
 pub const MESH_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 6340);
@@ -51,12 +53,32 @@ pub struct MeshSection {
     pub(super) links: Vec<Spanned<MeshLink>>,
     /// Services of this node that take streams from the mesh; `*` for all.
     pub serve: Vec<String>,
+    /// How much other nodes may place on this one.
+    pub placed: Quota,
     /// The round trip under which two nodes belong to one region, in milliseconds; default 10.
     #[serde(default, deserialize_with = "millis")]
     pub near_ms: Option<Duration>,
     /// How long a placed service goes on without hearing from the node that placed it, in seconds, 4 to 600; default 15.
     #[serde(default, deserialize_with = "lease")]
     pub lease_s: Option<Duration>,
+}
+
+/// How much other nodes may place on a node, all of them together.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Quota {
+    /// Services; default 64.
+    pub services: usize,
+    /// The sum of their limits of memory; no limit where it is missing.
+    pub memory: Option<ByteSize>,
+    /// Grants that they may have: each of theirs has to be allowed by one of these. Any where it is missing.
+    pub grant: Option<Vec<Grant>>,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self { services: 64, memory: None, grant: None }
+    }
 }
 
 /// A node to join through.

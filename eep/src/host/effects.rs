@@ -17,6 +17,8 @@ use crate::host::clock::Timers;
 use crate::host::datagram;
 use crate::host::net::Net;
 use crate::host::net::link::send_now;
+use crate::host::outside::Request;
+use crate::host::requests::key;
 
 /// Something asked of the network whose answer does not wait for it.
 #[derive(Debug)]
@@ -30,6 +32,7 @@ pub(crate) enum Ask {
     Receive(u64, bool),
     Unlisten(u32),
     Unbind(u32),
+    Request(u64, Request),
 }
 
 /// What becomes of it.
@@ -56,6 +59,7 @@ pub(crate) struct Held {
     connects: Vec<(SocketAddr, u64)>,
     listeners: Vec<u32>,
     sockets: Vec<u32>,
+    requests: Vec<(Vec<u8>, u64)>,
     /// The timers before the call.
     timers: Timers,
 }
@@ -65,6 +69,8 @@ pub(crate) struct Held {
 pub(crate) struct Done {
     /// Connections that were asked for, in that order.
     pub(crate) connects: Vec<(SocketAddr, u64)>,
+    /// Requests that were made, in that order.
+    pub(crate) requests: Vec<(Vec<u8>, u64)>,
     /// Connections that were closed.
     pub(crate) closed: BTreeSet<u64>,
 }
@@ -73,7 +79,14 @@ impl Done {
     /// Adds what was done later.
     pub(crate) fn extend(&mut self, later: Self) {
         self.connects.extend(later.connects);
+        self.requests.extend(later.requests);
         self.closed.extend(later.closed);
+    }
+
+    /// The first such request.
+    fn take_request(&mut self, key: &[u8]) -> Option<u64> {
+        let first = self.requests.iter().position(|(made, _)| made == key)?;
+        Some(self.requests.remove(first).1)
     }
 
     /// The connection to this address that was asked for first.
@@ -158,6 +171,10 @@ impl Env {
                 self.datagrams.borrow_mut().remove(id);
                 self.listening_changed.set(true);
             }
+            Ask::Request(id, request) => {
+                drop(net);
+                self.begin_request(id, request);
+            }
         }
         Ok(())
     }
@@ -206,6 +223,23 @@ impl Env {
         }
     }
 
+    /// The request that another instance has made with the same batch, as [`Self::past_connect`] has its connections.
+    pub(crate) fn past_request(&self, key: &[u8]) -> Option<Option<u64>> {
+        match &mut *self.effects.borrow_mut() {
+            Effects::Past(done) => Some(done.take_request(key)),
+            _ => None,
+        }
+    }
+
+    /// Keeps a request for later, where requests are kept.
+    pub(crate) fn hold_request(&self, id: u64, request: &Request) -> Option<()> {
+        let mut held = self.held()?;
+        held.requests.push((key(request), id));
+        // What it carries was counted when it crossed the boundary.
+        held.asked.push(Ask::Request(id, request.clone()));
+        Some(())
+    }
+
     /// Notes what could not wait for the end of the call.
     pub(crate) fn connected(&self, to: SocketAddr, id: u64) {
         if let Some(mut held) = self.held() {
@@ -237,6 +271,7 @@ impl Env {
             connects: Vec::new(),
             listeners: Vec::new(),
             sockets: Vec::new(),
+            requests: Vec::new(),
             timers: self.timers.borrow().clone(),
         };
         *self.effects.borrow_mut() = Effects::Held(Box::new(held));
@@ -246,7 +281,7 @@ impl Env {
     /// need them again.
     pub(crate) fn commit(&self) -> Done {
         let Effects::Held(held) = mem::take(&mut *self.effects.borrow_mut()) else { return Done::default() };
-        let mut done = Done { connects: held.connects, closed: BTreeSet::new() };
+        let mut done = Done { connects: held.connects, requests: held.requests, closed: BTreeSet::new() };
         for ask in held.asked {
             match ask {
                 Ask::Close(id) | Ask::Abort(id) => {
@@ -284,6 +319,9 @@ impl Env {
         }
         for id in held.sockets {
             self.datagrams.borrow_mut().remove(id);
+        }
+        for (_, id) in held.requests {
+            self.requests.borrow_mut().take_back(id);
         }
         *self.timers.borrow_mut() = held.timers;
         self.listening_changed.set(true);

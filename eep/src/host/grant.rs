@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// | `net.connect`, `net.connect:CIDR`, `net.connect:CIDR:PORT` | connecting anywhere, or only there |
 /// | `datagram:PORT`, `datagram:ADDR:PORT`, `datagram:*` | binding a UDP socket there, and sending from it |
 /// | `policy` | asking for decisions of the service's policy |
+/// | `deploy`, `deploy:N` | launching services, at most N at one time, or [`LAUNCHED`] |
 ///
 /// Port 0 is a port that the system chooses. An IPv6 address or prefix stands in brackets: `net.listen:[::1]:6346`,
 /// `net.connect:[2001:db8::]/32:80`; without a port the brackets of a prefix may be left out.
@@ -28,7 +29,14 @@ pub enum Grant {
     Datagram(Bind),
     /// Asking for decisions.
     Policy,
+    /// Launching services, so many at one time.
+    Deploy(u16),
 }
+
+/// Services that a service may have launched, where its grant does not say how many.
+pub const LAUNCHED: u16 = 16;
+/// The most that a grant may say.
+pub const LAUNCHED_MAX: u16 = 256;
 
 /// Where a socket may be bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,7 +79,10 @@ impl Grant {
                 prefix && (all.port.is_none() || all.port == some.port)
             }
             (Self::Policy, Self::Policy) => true,
-            (Self::Listen(_) | Self::Connect(_) | Self::Datagram(_) | Self::Policy, _) => false,
+            (Self::Deploy(all), Self::Deploy(some)) => all >= some,
+            (Self::Listen(_) | Self::Connect(_) | Self::Datagram(_) | Self::Policy | Self::Deploy(_), _) => {
+                false
+            }
         }
     }
 }
@@ -116,6 +127,8 @@ impl fmt::Display for Grant {
             Self::Listen(bind) => write!(f, "net.listen:{bind}"),
             Self::Datagram(bind) => write!(f, "datagram:{bind}"),
             Self::Policy => f.write_str("policy"),
+            Self::Deploy(LAUNCHED) => f.write_str("deploy"),
+            Self::Deploy(services) => write!(f, "deploy:{services}"),
             Self::Connect(Reach { prefix: None, .. }) => f.write_str("net.connect"),
             Self::Connect(Reach { prefix: Some(prefix), port: None }) => write!(f, "net.connect:{prefix}"),
             Self::Connect(Reach { prefix: Some(IpNet::V4(prefix)), port: Some(port) }) => {
@@ -137,7 +150,7 @@ pub struct GrantError {
 }
 
 const KINDS: &str = "write net.listen:PORT, net.listen:ADDR:PORT, net.listen:*, net.connect, net.connect:CIDR, \
-                     net.connect:CIDR:PORT, datagram:PORT or policy";
+                     net.connect:CIDR:PORT, datagram:PORT, policy, deploy or deploy:N";
 
 impl FromStr for Grant {
     type Err = GrantError;
@@ -160,6 +173,13 @@ impl FromStr for Grant {
                 }),
             },
             "policy" if rest.is_none() => Ok(Self::Policy),
+            "deploy" => match rest {
+                None => Ok(Self::Deploy(LAUNCHED)),
+                Some(rest) => match rest.parse() {
+                    Ok(services @ 1..=LAUNCHED_MAX) => Ok(Self::Deploy(services)),
+                    _ => Err(refuse("what follows the colon is not a number of services from 1 to 256")),
+                },
+            },
             _ => Err(refuse(KINDS)),
         }
     }
@@ -261,6 +281,16 @@ impl Grants {
         self.0.iter().any(|g| matches!(g, Grant::Listen(_) | Grant::Connect(_)))
     }
 
+    /// How many services may be launched; none where that is not granted.
+    #[must_use]
+    pub fn deploy(&self) -> u16 {
+        let services = self.0.iter().filter_map(|g| match g {
+            Grant::Deploy(services) => Some(*services),
+            _ => None,
+        });
+        services.max().unwrap_or(0)
+    }
+
     /// Whether decisions may be asked for.
     #[must_use]
     pub fn policy(&self) -> bool {
@@ -308,6 +338,8 @@ mod tests {
             "datagram:6346",
             "datagram:0.0.0.0:6346",
             "policy",
+            "deploy",
+            "deploy:3",
         ] {
             assert_eq!(text.parse::<Grant>().unwrap().to_string(), text);
             assert!(grants(&[text]).cover(&grants(&[text])), "{text}");
@@ -327,10 +359,20 @@ mod tests {
             ("net.connect:2001:db8::/32:80", "not a prefix"),
             ("datagram:", "not PORT"),
             ("policy:x", "write net.listen:PORT"),
+            ("deploy:0", "from 1 to 256"),
+            ("deploy:257", "from 1 to 256"),
         ] {
             let error = text.parse::<Grant>().unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn fewer_services_are_covered_and_more_are_not() {
+        assert!(grants(&["deploy"]).cover(&grants(&["deploy:16"])));
+        assert!(!grants(&["deploy"]).cover(&grants(&["deploy:17"])));
+        assert!(!grants(&["policy", "net.connect"]).cover(&grants(&["deploy:1"])));
+        assert_eq!((grants(&["deploy:3", "deploy:7"]).deploy(), grants(&["policy"]).deploy()), (7, 0));
     }
 
     #[test]

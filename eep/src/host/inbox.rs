@@ -137,6 +137,12 @@ impl Inbox {
         self.push(event);
     }
 
+    /// Adds an event with these bytes, at most [`Self::READ_MAX`]. Never refused: such events are as few as requests.
+    pub(crate) fn push_carrying(&mut self, event: Event, bytes: &[u8]) {
+        self.put(bytes);
+        self.push_with_bytes(event, bytes.len());
+    }
+
     /// Adds an event without bytes. Never refused: such events are as few as connections, timers and orders.
     pub(crate) fn push(&mut self, event: Event) {
         self.pending.events.push(event);

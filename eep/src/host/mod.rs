@@ -7,6 +7,7 @@ pub(crate) mod address;
 pub(crate) mod bindings;
 pub(crate) mod clock;
 pub(crate) mod datagram;
+mod deploy;
 pub(crate) mod descriptors;
 pub(crate) mod effects;
 pub(crate) mod enforce;
@@ -17,13 +18,15 @@ pub(crate) mod legacy;
 pub(crate) mod log;
 mod metrics;
 pub(crate) mod net;
+pub(crate) mod outside;
 mod policy;
 mod random;
 pub(crate) mod recorded;
+pub(crate) mod requests;
 pub(crate) mod wasi;
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use wasmtime::component::Linker;
@@ -39,7 +42,9 @@ use crate::host::inbox::Inbox;
 use crate::host::kv::Kv;
 use crate::host::log::LogGate;
 use crate::host::net::Net;
+use crate::host::outside::Door;
 use crate::host::recorded::Recorded;
+use crate::host::requests::Requests;
 use crate::host::wasi::{Stdio, Wasi};
 use crate::observe::figures::Figures;
 use crate::observe::series::SeriesTable;
@@ -50,6 +55,10 @@ use crate::record::recorder::Recorder;
 /// What the host functions of a service's instances and its socket tasks share.
 #[derive(Debug)]
 pub(crate) struct Env {
+    /// Itself, for tasks that outlive a call.
+    pub(crate) this: Weak<Self>,
+    pub(crate) door: Door,
+    pub(crate) requests: RefCell<Requests>,
     pub(crate) grants: RefCell<Grants>,
     pub(crate) clock: ServiceClock,
     pub(crate) inbox: RefCell<Inbox>,
@@ -86,8 +95,9 @@ impl Env {
         }
     }
 
-    /// Closes every socket and forgets every timer.
+    /// Closes every socket and forgets every timer and request.
     pub(crate) fn close(&self) {
+        self.requests.borrow_mut().clear();
         self.net.borrow_mut().clear();
         self.datagrams.borrow_mut().clear();
         *self.timers.borrow_mut() = Timers::default();
@@ -150,6 +160,7 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     wit::kv::add_to_linker::<_, Recorded<'static>>(linker, same)?;
     wit::metrics::add_to_linker::<_, Recorded<'static>>(linker, same)?;
     wit::policy::add_to_linker::<_, Recorded<'static>>(linker, same)?;
+    wit::deploy::add_to_linker::<_, Recorded<'static>>(linker, same)?;
     wit::datagram::add_to_linker::<_, Recorded<'static>>(linker, same)?;
     net::link(linker)?;
     wasi::link(linker)

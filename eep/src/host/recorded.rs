@@ -11,6 +11,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentNamedList, HasData, Lift, LinkerInstance, Lower, WasmList};
 
 use crate::host::Host;
+use crate::host::bindings::eep::proxylet::deploy::{self, DeployError, Launched, Order};
 use crate::host::bindings::eep::proxylet::net::{NetError, Segment};
 use crate::host::bindings::eep::proxylet::types::SocketAddress;
 use crate::host::bindings::eep::proxylet::{clock, datagram, kv, log, metrics, policy, random};
@@ -130,6 +131,23 @@ impl policy::Host for Recorded<'_> {
     fn describe(&mut self, number: u32) -> Option<policy::Outcome> {
         let outcome = policy::Host::describe(self.0, number);
         self.tell("policy.describe", &(number,), outcome)
+    }
+}
+
+impl deploy::Host for Recorded<'_> {
+    fn launch(&mut self, order: Order) -> Result<u64, DeployError> {
+        let request = deploy::Host::launch(self.0, order.clone());
+        self.tell("deploy.launch", &(order,), request)
+    }
+
+    fn stop(&mut self, name: String) -> Result<u64, DeployError> {
+        let request = deploy::Host::stop(self.0, name.clone());
+        self.tell("deploy.stop", &(name,), request)
+    }
+
+    fn list(&mut self) -> Vec<Launched> {
+        let launched = deploy::Host::list(self.0);
+        self.tell("deploy.list", &(), launched)
     }
 }
 

@@ -61,7 +61,7 @@ use topology::dht::{self, Dht, Key};
 use topology::soar::{self, Soar};
 use topology::{Contact, Instant, NodeId};
 
-use crate::config::mesh::{MeshLink, TrustedDomain};
+use crate::config::mesh::{MeshLink, Quota, TrustedDomain};
 use crate::mesh::core::Core;
 use crate::mesh::driver::{ASKS_MAX, Ask, Driver, HEARD_MAX, since};
 use crate::mesh::endpoint::Tls;
@@ -101,6 +101,8 @@ pub struct MeshSettings {
     pub links: Vec<MeshLink>,
     /// Services that take streams; `*` for all.
     pub serve: Vec<String>,
+    /// How much others may place here.
+    pub placed: Quota,
     /// The file in which nodes are remembered for the next start.
     pub remembered: PathBuf,
 }
@@ -133,6 +135,7 @@ impl MeshSettings {
             lease: section.lease_s.unwrap_or(LEASE),
             links: section.links(),
             serve: section.serve.clone(),
+            placed: section.placed.clone(),
             remembered: data.join("mesh").join("remembered"),
         })
     }

@@ -138,7 +138,10 @@ impl Node {
         lock(&self.services).remove(&name);
         // What it saved when it was stopped. Where that fails, the next service of this name passes it over.
         let state = Arc::clone(&self.state);
-        let _ = blocking(move || state.forget(name.as_str())).await;
+        let key = name.clone();
+        let _ = blocking(move || state.forget(key.as_str())).await;
+        self.forget_carried(&name).await;
+        self.unload_launched(&name).await;
         Ok(())
     }
 
@@ -162,7 +165,9 @@ impl Node {
         let brought = self.bring_changed(&held.desired, change, on).await?;
         let next = changed(&held, change, &brought.code)?;
         let health = next.desired.health.clone();
-        self.exchange(held, next, brought, &health, on).await
+        let view = self.exchange(held, next, brought, &health, on).await?;
+        self.unload_exceeding(&name).await;
+        Ok(view)
     }
 
     /// The code that a change asks for; what is kept where it asks for none.

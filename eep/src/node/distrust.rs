@@ -58,14 +58,18 @@ impl Node {
         self.hold(held);
     }
 
-    /// What is asked before code runs again after a trap.
+    /// What is asked before code runs again after a trap and, of a placed service, all the time.
     pub(super) fn vouched(&self, held: &Held) -> Vouched {
-        match &self.trust {
+        let signed = match &self.trust {
             None => Vouched::always(),
             Some(trust) => {
                 let (trust, signers) = (trust.clone(), Arc::clone(&held.signers));
                 Vouched::by(move || trust.still(&signers, SystemTime::now()).map_err(|e| e.to_string()))
             }
+        };
+        match &held.desired.placed {
+            Some(by) => signed.within(self.permit_of(held.desired.name.as_str(), by)),
+            None => signed,
         }
     }
 }

@@ -22,6 +22,15 @@ use crate::proxylet::service::{Service, ServiceSpec};
 use crate::proxylet::trust::Signer;
 use crate::state::desired::{Desired, Granted, Wanted};
 
+/// Who wants a service, where that is not this node's operator.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Origin {
+    /// The node that places it here.
+    pub(super) placed: Option<PlacedBy>,
+    /// The service of this node that launches it.
+    pub(super) launched_by: Option<ServiceName>,
+}
+
 /// Code, its bytes, and the file of signatures that vouched for it; empty where none were asked for.
 pub(super) struct Brought {
     pub(super) code: Code,
@@ -49,16 +58,16 @@ impl Node {
         applied: Option<ServiceEntry>,
         on: OnProgress<'_>,
     ) -> Result<ServiceView, Box<Problem>> {
-        self.load_with(entry, trust, applied, None, on).await
+        self.load_with(entry, trust, applied, Origin::default(), on).await
     }
 
-    /// As [`Self::load_as`], with who has placed it here.
+    /// As [`Self::load_as`], with who else than the operator wants it.
     pub(super) async fn load_with(
         &self,
         entry: &ServiceEntry,
         trust: Trust,
         applied: Option<ServiceEntry>,
-        placed: Option<PlacedBy>,
+        origin: Origin,
         on: OnProgress<'_>,
     ) -> Result<ServiceView, Box<Problem>> {
         entry.check().map_err(|words| Problem::words("bad-request", 422, &words))?;
@@ -86,13 +95,17 @@ impl Node {
             config: entry.config.clone(),
             wanted: Wanted::Running,
             applied,
-            placed,
+            placed: origin.placed,
+            launched_by: origin.launched_by,
         };
         let command = match &entry.name {
             Some(name) => format!("eep load {} --name {name}", desired.url),
             None => format!("eep load {}", desired.url),
         };
         let held = Held::plan(desired, &brought.code, entry.grant.as_deref(), trust, &command)?;
+        if held.desired.placed.is_some() {
+            self.may_be_granted_here(&held.grants)?;
+        }
         self.begin(held, brought, entry.policy.as_deref(), on).await
     }
 

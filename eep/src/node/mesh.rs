@@ -152,8 +152,7 @@ impl Local for Node {
                 }
                 Question::Lease(body) => self.renew(peer.id, &read(&body)?).map(|()| Vec::new()),
                 Question::Withdraw(body) => {
-                    self.give_up_placed(peer.id, &read(&body)?).await;
-                    Ok(Vec::new())
+                    self.give_up_placed(peer.id, &read(&body)?).await.map(|()| Vec::new())
                 }
             }
         }

@@ -10,6 +10,7 @@
 //! | `swap` | other code for a service that serves |
 //! | `policy` | policies applied, confirmed, rolled back, reloaded |
 //! | `restore` | what was wanted before, after the node starts |
+//! | `launch` | what services launch |
 //! | `mesh` | what other nodes are told |
 //! | [`placement`] | services that this node has placed on others |
 //! | [`placed`] | services that others have placed here |
@@ -23,6 +24,7 @@
 
 mod change;
 mod distrust;
+mod launch;
 mod load;
 mod mesh;
 pub mod placed;
@@ -42,6 +44,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use crate::config::ServiceName;
@@ -85,7 +88,11 @@ pub struct Node {
     /// Leases that were given to nodes that run this node's placed services.
     leases: Mutex<placement::Leases>,
     /// Leases of services that others have placed here.
-    held_leases: Mutex<BTreeMap<String, placed::HeldLease>>,
+    held_leases: Mutex<BTreeMap<(String, u64), placed::HeldLease>>,
+    /// Services that are being launched, by launcher.
+    launching: Mutex<BTreeSet<(String, String)>>,
+    /// The threads on which services' requests are fulfilled.
+    workers: OnceLock<Handle>,
     services: Mutex<BTreeMap<ServiceName, Held>>,
     /// Names that a change is under way for.
     busy: Mutex<BTreeSet<ServiceName>>,
@@ -172,6 +179,8 @@ impl Node {
             mesh: OnceLock::new(),
             leases: Mutex::default(),
             held_leases: Mutex::default(),
+            launching: Mutex::default(),
+            workers: OnceLock::new(),
             services: Mutex::default(),
             busy: Mutex::default(),
             proving: Mutex::default(),

@@ -6,20 +6,25 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use topology::NodeId;
 
+use crate::config::{ServiceEntry, Source};
+use crate::host::grant::Grants;
 use crate::mesh::Mesh;
 use crate::mesh::find::parse_id;
 use crate::mesh::requests::Question;
+use crate::node::load::Origin;
 use crate::node::placement::{Lease, Order};
 use crate::node::rights::Trust;
 use crate::node::{Node, lock};
 use crate::problem::Problem;
+use crate::proxylet::limits::ByteSize;
+use crate::proxylet::permit::{Moment, Permit};
 use crate::proxylet::status::State as Life;
 use crate::state::desired::Desired;
 
-/// Services that others may have placed here.
-const PLACED_MAX: usize = 64;
 /// The shortest and the longest lease that is taken.
 const LEASE_RANGE_MS: std::ops::RangeInclusive<u64> = 4_000..=600_000;
+/// How long a service may take from its order until it is seen to be here.
+const ON_ITS_WAY: Duration = Duration::from_secs(600);
 /// How often leases are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -55,24 +60,83 @@ impl Node {
                 format!("a lease of {} ms does not work", order.lease_ms),
             ));
         }
-        if self.placed().len() >= PLACED_MAX {
-            return Err(Problem::new(
-                "too-many",
-                409,
-                format!("{PLACED_MAX} services are placed on this node already"),
-            )
-            .fix("name another node"));
-        }
         let by = PlacedBy { owner: owner.to_string(), epoch: order.epoch, lease_ms: order.lease_ms };
         let mut entry = order.service;
         entry.name = Some(order.name.clone());
+        // Nobody else says which files are read here.
+        if !matches!(entry.proxylet.url, Source::Mesh(..)) || order.policy.is_some() != entry.policy.is_some()
+        {
+            return Err(Problem::new(
+                "bad-request",
+                422,
+                "a placed service's code and policy come over the mesh",
+            ));
+        }
         // A former epoch of the same service gives way.
         let former =
             self.placed().into_iter().find(|(name, p)| *name == order.name.as_str() && p.owner == by.owner);
-        if let Some((name, _)) = former {
+        if let Some((name, former)) = former {
+            if former.epoch > by.epoch {
+                return Err(Problem::new(
+                    "lease-void",
+                    410,
+                    format!("a later order to run {name} was followed"),
+                ));
+            }
             self.unload(&name).await?;
         }
-        self.load_with(&entry, Trust::AsWanted, None, Some(by), &|_| {}).await.map(|_| ())
+        self.may_be_placed(&entry)?;
+        if let Some(policy) = order.policy {
+            entry.policy = Some(self.lay_down(&order.name, policy).await?);
+        }
+        let by = Origin { placed: Some(by), launched_by: None };
+        self.load_with(&entry, Trust::AsWanted, None, by, &|_| {}).await.map(|_| ())
+    }
+
+    /// Whether there is room for one more placed service of this size.
+    fn may_be_placed(&self, entry: &ServiceEntry) -> Result<(), Box<Problem>> {
+        let quota = &self.mesh()?.settings().placed;
+        let memory: Vec<u64> = {
+            let services = lock(&self.services);
+            let placed = services.values().filter(|held| held.desired.placed.is_some());
+            placed.map(|held| held.desired.limits.memory.0).collect()
+        };
+        let refuse = |title: String| {
+            Problem::new("quota", 409, title)
+                .fix("name another node, or have its operator allow more under `mesh.placed`")
+        };
+        if memory.len() >= quota.services {
+            return Err(refuse(format!(
+                "{} services are placed on this node, as many as it takes",
+                memory.len()
+            )));
+        }
+        let wanted = memory.iter().sum::<u64>().saturating_add(entry.limits.memory.0);
+        match quota.memory.filter(|most| wanted > most.0) {
+            None => Ok(()),
+            Some(most) => Err(refuse(format!(
+                "with this one, placed services might take {}, and this node gives them {most}",
+                ByteSize(wanted)
+            ))),
+        }
+    }
+
+    /// Whether this node lets placed services have these rights.
+    ///
+    /// # Errors
+    /// The first right that it does not.
+    pub(super) fn may_be_granted_here(&self, grants: &Grants) -> Result<(), Box<Problem>> {
+        let Some(most) = &self.mesh()?.settings().placed.grant else { return Ok(()) };
+        let most: Grants = most.iter().copied().collect();
+        match grants.iter().find(|grant| !most.cover(&Grants::new([**grant]))) {
+            None => Ok(()),
+            Some(grant) => Err(Problem::new(
+                "not-granted-here",
+                403,
+                format!("this node grants no placed service {grant}"),
+            )
+            .fix("name another node, or have its operator list it under `mesh.placed`")),
+        }
     }
 
     /// Asks for the lease of a placed service right before it is started, whatever it is started for.
@@ -82,11 +146,21 @@ impl Node {
     pub(super) async fn lease_before_start(&self, desired: &Desired) -> Result<(), Box<Problem>> {
         let Some(by) = &desired.placed else { return Ok(()) };
         let Some(owner) = parse_id(&by.owner) else { return Ok(()) };
-        let (mesh, asked) = (self.mesh()?, Instant::now());
+        let (mesh, asked) = (self.mesh()?, Moment::now());
         let lease = Lease { name: desired.name.to_string(), epoch: by.epoch };
         self.ask_lease(mesh, owner, &lease, by.lease()).await?;
-        self.took_lease(desired.name.as_str(), asked);
+        self.permit_of(desired.name.as_str(), by).give(asked);
         Ok(())
+    }
+
+    /// The permit of a placed service, as its engine has it.
+    pub(super) fn permit_of(&self, name: &str, by: &PlacedBy) -> Permit {
+        self.with_lease(name, by, |held| held.permit.clone())
+    }
+
+    fn with_lease<T>(&self, name: &str, by: &PlacedBy, act: impl FnOnce(&mut HeldLease) -> T) -> T {
+        let mut held = lock(&self.held_leases);
+        act(held.entry((name.to_owned(), by.epoch)).or_insert_with(|| HeldLease::new(by)))
     }
 
     /// Services that others have placed here, with who did.
@@ -125,19 +199,17 @@ impl Node {
                 _ = ending.wait_for(|ending| *ending) => return,
             }
             let placed = self.placed();
-            lock(&self.held_leases).retain(|name, _| placed.iter().any(|(n, _)| n == name));
+            // What is on its way to be run has been given its permit already.
+            lock(&self.held_leases).retain(|(name, epoch), held| {
+                let known = placed.iter().any(|(n, by)| n == name && by.epoch == *epoch);
+                known || held.made.elapsed() < ON_ITS_WAY
+            });
             for (name, by) in placed {
-                let free = {
-                    let mut held = lock(&self.held_leases);
-                    let lease = held.entry(name.clone()).or_insert(HeldLease {
-                        asked: None,
-                        busy: false,
-                        next: Instant::now(),
-                    });
+                let free = self.with_lease(&name, &by, |lease| {
                     let free = !lease.busy && lease.next <= Instant::now();
                     lease.busy |= free;
                     free
-                };
+                });
                 self.stop_if_over(&name, &by);
                 if free {
                     let (node, mesh) = (Arc::clone(self), mesh.clone());
@@ -149,12 +221,12 @@ impl Node {
 
     async fn keep_lease(&self, mesh: &Mesh, name: &str, by: &PlacedBy) {
         let Some(owner) = parse_id(&by.owner) else { return };
-        let asked = Instant::now();
+        let asked = Moment::now();
         let lease = Lease { name: name.to_owned(), epoch: by.epoch };
         let answer = self.ask_lease(mesh, owner, &lease, by.lease()).await;
         match answer {
             Ok(()) => {
-                self.took_lease(name, asked);
+                self.permit_of(name, by).give(asked);
                 if !self.runs(name)
                     && let Err(problem) = self.start(name).await
                 {
@@ -163,21 +235,16 @@ impl Node {
             }
             Err(problem) if problem.code == "lease-void" => {
                 tracing::info!(service = name, "a placed service runs elsewhere now");
-                self.give_up_placed(owner, &lease).await;
+                if let Err(problem) = self.give_up_placed(owner, &lease).await {
+                    tracing::warn!(service = name, %problem, "a placed service is not unloaded");
+                }
             }
             Err(problem) => tracing::debug!(service = name, %problem, "no word from the owner"),
         }
-        if let Some(held) = lock(&self.held_leases).get_mut(name) {
+        self.with_lease(name, by, |held| {
             held.busy = false;
             held.next = Instant::now() + by.lease() / 8;
-        }
-    }
-
-    fn took_lease(&self, name: &str, asked: Instant) {
-        let mut held = lock(&self.held_leases);
-        let lease =
-            held.entry(name.to_owned()).or_insert(HeldLease { asked: None, busy: false, next: asked });
-        lease.asked = lease.asked.max(Some(asked));
+        });
     }
 
     fn runs(&self, name: &str) -> bool {
@@ -186,10 +253,11 @@ impl Node {
         })
     }
 
-    /// Stops a service whose owner has not answered for half of the lease; the other half is for stopping it.
+    /// Stops a service whose owner has not answered for half of the lease. There is time for it to stop well; where that
+    /// does not come about, its permit ends it.
     fn stop_if_over(&self, name: &str, by: &PlacedBy) {
-        let asked = lock(&self.held_leases).get(name).and_then(|lease| lease.asked);
-        if asked.is_some_and(|asked| asked.elapsed() < by.lease() / 2) || !self.runs(name) {
+        let age = self.permit_of(name, by).age();
+        if age.is_some_and(|age| age < by.lease() / 2) || !self.runs(name) {
             return;
         }
         tracing::warn!(service = name, "a placed service stops: its owner does not answer");
@@ -202,24 +270,32 @@ impl Node {
     }
 
     /// Stops a placed service and forgets it, where this peer has placed it and under no later epoch.
-    pub(super) async fn give_up_placed(&self, owner: NodeId, lease: &Lease) {
+    ///
+    /// # Errors
+    /// It could not be stopped now; without its lease it ends all the same.
+    pub(super) async fn give_up_placed(&self, owner: NodeId, lease: &Lease) -> Result<(), Box<Problem>> {
         let owner = owner.to_string();
         let fits = |(name, by): &(String, PlacedBy)| {
             *name == lease.name && by.owner == owner && by.epoch <= lease.epoch
         };
-        if self.placed().iter().any(fits)
-            && let Err(problem) = self.unload(&lease.name).await
-        {
-            tracing::warn!(service = lease.name, %problem, "a placed service is not unloaded");
-        }
+        if self.placed().iter().any(fits) { self.unload(&lease.name).await } else { Ok(()) }
     }
 }
 
 /// A lease as its holder has it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct HeldLease {
-    /// When the last one that was given was asked for: it holds from then on.
-    asked: Option<Instant>,
+    /// Given as of when it was asked for. It holds for less than the lease, so that it is over before the owner holds it
+    /// for over, however the two clocks drift.
+    permit: Permit,
+    made: Instant,
     busy: bool,
     next: Instant,
+}
+
+impl HeldLease {
+    fn new(by: &PlacedBy) -> Self {
+        let now = Instant::now();
+        Self { permit: Permit::new(by.lease() * 3 / 4), made: now, busy: false, next: now }
+    }
 }

@@ -6,8 +6,9 @@
 //! it may name another node. A node that comes back after that is told that its epoch is void.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use topology::NodeId;
@@ -20,6 +21,7 @@ use crate::mesh::views::{By, NodeRef};
 use crate::node::load::Brought;
 use crate::node::progress::{OnProgress, Progress};
 use crate::node::{Node, blocking, lock, refusals};
+use crate::policy::carried::Carried;
 use crate::problem::Problem;
 use crate::proxylet::digest::Digest;
 use crate::state::placements::{Placement, Where};
@@ -32,6 +34,8 @@ const CANDIDATES_MAX: usize = 8;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long a node may take to run a service: it fetches and compiles it.
 const PLACE: Duration = Duration::from_secs(120);
+/// How long a node may take to say that it has let go of a service.
+const WITHDRAW: Duration = Duration::from_secs(5);
 /// The pause before another attempt where nobody would run a service.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -54,6 +58,9 @@ pub struct PlacementView {
     pub sha256: String,
     /// Where it is to run.
     pub at: Where,
+    /// The service of this node that has launched it, if one has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub launched_by: Option<String>,
     /// Who may run it now; none while one is looked for.
     pub node: Option<NodeRef>,
     /// Whether that node has asked for its lease in time.
@@ -74,6 +81,9 @@ pub struct PlacementList {
 pub(super) struct Order {
     pub(super) name: ServiceName,
     pub(super) service: ServiceEntry,
+    /// Its policy, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) policy: Option<Carried>,
     pub(super) epoch: u64,
     pub(super) lease_ms: u64,
 }
@@ -100,6 +110,10 @@ struct Watched {
 #[derive(Debug, Default)]
 pub(super) struct Leases(BTreeMap<String, Watched>);
 
+fn withdrawn(name: &str) -> Box<Problem> {
+    Problem::new("withdrawn", 409, format!("{name} was unloaded meanwhile"))
+}
+
 fn no_such(name: &str) -> Box<Problem> {
     Problem::new("no-such-placement", 404, format!("this node has placed no service called {name}"))
         .fix("see with `eep list` what there is")
@@ -113,6 +127,21 @@ impl Node {
     pub async fn place(
         &self,
         request: &PlaceRequest,
+        on: OnProgress<'_>,
+    ) -> Result<PlacementView, Box<Problem>> {
+        let policy = match request.service.policy.clone() {
+            Some(file) => Some(blocking(move || Carried::of_file(&file)).await??),
+            None => None,
+        };
+        self.place_for(request, policy, None, on).await
+    }
+
+    /// As [`Self::place`], for a service that has launched another.
+    pub(super) async fn place_for(
+        &self,
+        request: &PlaceRequest,
+        policy: Option<Carried>,
+        launched_by: Option<ServiceName>,
         on: OnProgress<'_>,
     ) -> Result<PlacementView, Box<Problem>> {
         let mesh = self.mesh()?.clone();
@@ -144,21 +173,42 @@ impl Node {
             service: ordered(service, code.digest(), mesh.me().id),
             sha256: code.digest(),
             at: at.clone(),
+            policy,
+            launched_by,
             node: None,
-            epoch: 0,
+            epoch: first_epoch(),
+            lease_ms: lease_ms(&mesh),
             moves: 0,
         };
-        let (state, kept) = (Arc::clone(&self.state), placement.clone());
-        blocking(move || state.put_placement(&kept, Some((&bytes, &signatures)))).await??;
-        on(Progress::Starting);
-        match self.settle(&mesh, &mut placement, candidates).await {
-            Ok(()) => Ok(self.placement_view(&placement)),
-            Err(problem) => {
-                // Whoever was asked in vain finds its epoch void.
-                self.forget_placement(placement.name.as_str()).await?;
-                Err(problem)
-            }
+        // Looked after by this task alone, from before it can be seen on disk.
+        if !self.watch_new(placement.name.as_str()) {
+            return Err(refusals::under_way(&placement.name));
         }
+        on(Progress::Starting);
+        let placed = self.settle_new(&mesh, &mut placement, candidates, (bytes, signatures)).await;
+        if let Some(watched) = lock(&self.leases).0.get_mut(placement.name.as_str()) {
+            watched.placing = false;
+        }
+        placed.map(|()| self.placement_view(&placement))
+    }
+
+    async fn settle_new(
+        &self,
+        mesh: &Mesh,
+        placement: &mut Placement,
+        candidates: Vec<NodeId>,
+        (bytes, signatures): (Vec<u8>, Vec<u8>),
+    ) -> Result<(), Box<Problem>> {
+        let (state, kept) = (Arc::clone(&self.state), placement.clone());
+        if !blocking(move || state.add_placement(&kept, &bytes, &signatures)).await?? {
+            return Err(refusals::name_in_use(&placement.name));
+        }
+        let settled = self.settle(mesh, placement, candidates).await;
+        if settled.is_err() {
+            // Whoever was asked in vain finds its epoch void.
+            self.forget_placement(placement.name.as_str()).await?;
+        }
+        settled
     }
 
     /// Who could run a service, the best first.
@@ -179,7 +229,8 @@ impl Node {
         Ok(found.into_iter().map(|(id, _)| id).take(CANDIDATES_MAX).collect())
     }
 
-    /// Asks one candidate after the other, each under an epoch of its own that is on disk before it is asked.
+    /// Asks one candidate after the other, each under an epoch of its own that is on disk before it is asked. Before that,
+    /// nobody may run it: nothing is given out any more, and what was given out has to be over.
     async fn settle(
         &self,
         mesh: &Mesh,
@@ -188,34 +239,49 @@ impl Node {
     ) -> Result<(), Box<Problem>> {
         let mut last =
             Problem::new("no-such-node", 404, "no node fits").fix("see with `eep topology map` who is there");
+        let name = placement.name.to_string();
         for node in candidates {
-            // What the one before may have been given must be over.
-            let void_at = lock(&self.leases).0.get(placement.name.as_str()).map(|w| w.void_at);
+            let void_at = lock(&self.leases).0.get(&name).map(|w| w.void_at);
             if let Some(void_at) = void_at {
                 tokio::time::sleep_until(void_at.into()).await;
             }
-            placement.epoch += 1;
-            placement.node = Some(node.to_string());
-            self.write_down(placement, true).await?;
+            placement.lease_ms = lease_ms(mesh);
+            self.name_holder(placement, Some(node)).await?;
             let order = Order {
                 name: placement.name.clone(),
                 service: placement.service.clone(),
+                policy: placement.policy.clone(),
                 epoch: placement.epoch,
-                lease_ms: u64::try_from(mesh.settings().lease.as_millis()).unwrap_or(u64::MAX),
+                lease_ms: placement.lease_ms,
             };
-            let asked = self.order(mesh, node, &order).await;
-            match asked {
-                Ok(()) => {
-                    self.watch(placement.name.as_str(), false);
-                    return Ok(());
+            match self.order(mesh, node, &order).await {
+                Ok(()) if self.is_placed(&name)? => return Ok(()),
+                // It was withdrawn meanwhile; the node that runs it finds its epoch void.
+                Ok(()) => return Err(withdrawn(&name)),
+                Err(problem) => {
+                    self.name_holder(placement, None).await?;
+                    // What the node itself says is so: it does not run there. Where nothing was heard of it, it may.
+                    if !["node-unreachable", "mesh-broken-off"].contains(&problem.code.as_str())
+                        && let Some(watched) = lock(&self.leases).0.get_mut(&name)
+                    {
+                        watched.void_at = Instant::now();
+                    }
+                    last = problem;
                 }
-                Err(problem) => last = problem,
             }
         }
-        placement.epoch += 1;
-        placement.node = None;
-        self.write_down(placement, false).await?;
         Err(last)
+    }
+
+    /// Writes down who may run a service from now on, under a new epoch.
+    async fn name_holder(&self, placement: &mut Placement, node: Option<NodeId>) -> Result<(), Box<Problem>> {
+        placement.epoch += 1;
+        placement.node = node.map(|node| node.to_string());
+        self.write_down(placement).await
+    }
+
+    fn is_placed(&self, name: &str) -> Result<bool, Box<Problem>> {
+        Ok(self.state.placements()?.iter().any(|p| p.name.as_str() == name))
     }
 
     async fn order(&self, mesh: &Mesh, node: NodeId, order: &Order) -> Result<(), Box<Problem>> {
@@ -233,39 +299,42 @@ impl Node {
         }
     }
 
-    /// Writes down who may run a service from now on.
-    async fn write_down(&self, placement: &Placement, placing: bool) -> Result<(), Box<Problem>> {
+    /// Writes down what has become of a placed service, unless it was withdrawn.
+    async fn write_down(&self, placement: &Placement) -> Result<(), Box<Problem>> {
         let (state, kept) = (Arc::clone(&self.state), placement.clone());
-        blocking(move || state.put_placement(&kept, None)).await??;
-        self.watch(placement.name.as_str(), placing);
-        Ok(())
+        match blocking(move || state.change_placement(&kept)).await?? {
+            true => Ok(()),
+            false => Err(withdrawn(placement.name.as_str())),
+        }
     }
 
-    fn watch(&self, name: &str, placing: bool) {
+    /// Begins to place a service; false where one of its name is being placed. A lease that an earlier service of the name
+    /// may still have is kept in mind.
+    fn watch_new(&self, name: &str) -> bool {
         let now = Instant::now();
         let mut leases = lock(&self.leases);
-        let watched = leases.0.entry(name.to_owned()).or_insert(Watched { void_at: now, next: now, placing });
-        watched.placing = placing;
+        let watched =
+            leases.0.entry(name.to_owned()).or_insert(Watched { void_at: now, next: now, placing: false });
+        !std::mem::replace(&mut watched.placing, true)
     }
 
     /// Answers a node that asks whether it may go on running a service.
     pub(super) fn renew(&self, peer: NodeId, lease: &Lease) -> Result<(), Box<Problem>> {
-        let ttl = self.mesh()?.settings().lease;
         // Held while the record is read: nobody else is named between the reading and the lease.
         let mut leases = lock(&self.leases);
         let placements = self.state.placements()?;
-        let holds = placements.iter().any(|p| {
+        let held = placements.iter().find(|p| {
             p.name.as_str() == lease.name
                 && p.epoch == lease.epoch
                 && p.node.as_deref() == Some(&peer.to_string())
         });
-        if !holds {
+        let Some(held) = held else {
             return Err(Problem::new("lease-void", 410, format!("another node may run {}", lease.name)));
-        }
+        };
         let now = Instant::now();
         let watched =
             leases.0.entry(lease.name.clone()).or_insert(Watched { void_at: now, next: now, placing: false });
-        watched.void_at = now + ttl;
+        watched.void_at = now + held.lease();
         Ok(())
     }
 
@@ -273,8 +342,7 @@ impl Node {
     pub async fn look_after_placements(self: &Arc<Self>) {
         let Ok(mesh) = self.mesh().cloned() else { return };
         let mut ending = self.ending();
-        // What was given out before this node was started again holds at most so long.
-        let begun = Instant::now() + mesh.settings().lease;
+        let begun = Instant::now();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -282,13 +350,20 @@ impl Node {
             }
             let Ok(placements) = self.state.placements() else { continue };
             let now = Instant::now();
+            lock(&self.leases).0.retain(|name, watched| {
+                let known = placements.iter().any(|p| p.name.as_str() == name);
+                known || watched.placing || watched.void_at > now
+            });
             for placement in placements {
                 let name = placement.name.as_str();
                 let missed = {
                     let mut leases = lock(&self.leases);
+                    // What was given out before this node was started again holds at most so long, whatever the node file
+                    // says now.
+                    let void_at = begun + placement.lease();
                     let watched = leases.0.entry(name.to_owned()).or_insert(Watched {
-                        void_at: begun,
-                        next: begun,
+                        void_at,
+                        next: void_at,
                         placing: false,
                     });
                     let missed = !watched.placing && watched.void_at.max(watched.next) <= now;
@@ -312,15 +387,13 @@ impl Node {
         let dead = placement.node.as_deref().and_then(parse_id);
         let done = async {
             // From here on the node that had it is refused.
-            placement.epoch += 1;
-            placement.node = None;
-            self.write_down(&placement, true).await?;
+            self.name_holder(&mut placement, None).await?;
             let mut candidates = self.candidates(mesh, &placement.at).await?;
             // The one that is not heard of comes last: it may be back, and it may be the only one.
             candidates.sort_by_key(|id| Some(*id) == dead);
             self.settle(mesh, &mut placement, candidates).await?;
             placement.moves += 1;
-            self.write_down(&placement, false).await
+            self.write_down(&placement).await
         };
         if let Err(problem) = done.await {
             tracing::warn!(service = %name, %problem, "a placed service runs nowhere");
@@ -339,16 +412,20 @@ impl Node {
         let placement = self.state.placements()?.into_iter().find(|p| p.name.as_str() == name);
         let placement = placement.ok_or_else(|| no_such(name))?;
         self.forget_placement(name).await?;
-        if let (Ok(mesh), Some(node)) = (self.mesh(), placement.node.as_deref().and_then(parse_id)) {
-            let lease = Lease { name: name.to_owned(), epoch: placement.epoch };
-            if node == mesh.me().id {
-                self.give_up_placed(node, &lease).await;
-            } else if let Ok(body) = serde_json::to_vec(&lease) {
-                // Where it cannot be told now, it is told when it asks for its lease.
-                let _ =
-                    tokio::time::timeout(Duration::from_secs(5), mesh.ask(node, &Question::Withdraw(body)))
-                        .await;
-            }
+        let Some(node) = placement.node.as_deref().and_then(parse_id) else { return Ok(()) };
+        let mesh = self.mesh()?;
+        let lease = Lease { name: name.to_owned(), epoch: placement.epoch };
+        let let_go = if node == mesh.me().id {
+            self.give_up_placed(node, &lease).await.is_ok()
+        } else {
+            let body = serde_json::to_vec(&lease).unwrap_or_default();
+            // Where it cannot be told now, it is told when it asks for its lease.
+            let told = tokio::time::timeout(WITHDRAW, mesh.ask(node, &Question::Withdraw(body))).await;
+            matches!(told, Ok(Ok(_)))
+        };
+        let mut leases = lock(&self.leases);
+        if let_go && leases.0.get(name).is_some_and(|watched| !watched.placing) {
+            leases.0.remove(name);
         }
         Ok(())
     }
@@ -365,7 +442,6 @@ impl Node {
     async fn forget_placement(&self, name: &str) -> Result<(), Box<Problem>> {
         let (state, key) = (Arc::clone(&self.state), name.to_owned());
         blocking(move || state.remove_placement(&key)).await??;
-        lock(&self.leases).0.remove(name);
         Ok(())
     }
 
@@ -378,19 +454,35 @@ impl Node {
         Ok(PlacementList { placements: placements.iter().map(|p| self.placement_view(p)).collect() })
     }
 
+    /// Whether the node that runs a service has asked for its lease in time.
+    pub(super) fn is_alive(&self, placement: &Placement) -> bool {
+        let leases = lock(&self.leases);
+        let holds = leases.0.get(placement.name.as_str()).is_some_and(|w| w.void_at > Instant::now());
+        holds && placement.node.is_some()
+    }
+
     fn placement_view(&self, placement: &Placement) -> PlacementView {
         let node = placement.node.as_deref().and_then(parse_id);
-        let leases = lock(&self.leases);
-        let alive = leases.0.get(placement.name.as_str()).is_some_and(|w| w.void_at > Instant::now());
         PlacementView {
             name: placement.name.to_string(),
             sha256: placement.sha256.to_string(),
             at: placement.at.clone(),
+            launched_by: placement.launched_by.as_ref().map(ToString::to_string),
             node: node.and_then(|id| Some(self.mesh().ok()?.node_ref(id))),
-            alive: alive && node.is_some(),
+            alive: self.is_alive(placement),
             moves: placement.moves,
         }
     }
+}
+
+fn lease_ms(mesh: &Mesh) -> u64 {
+    u64::try_from(mesh.settings().lease.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Where the epochs of a placement begin: after those of an earlier service of its name.
+fn first_epoch() -> u64 {
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX >> 1)
 }
 
 /// The service as another node gets it: its code by digest, from whoever holds it.
@@ -398,5 +490,7 @@ fn ordered(service: &ServiceEntry, digest: Digest, owner: NodeId) -> ServiceEntr
     let mut service = service.clone();
     service.proxylet.url = Source::Mesh(digest, Some(owner));
     service.proxylet.sha256 = Some(digest);
+    // It goes along.
+    service.policy = service.policy.and_then(|file| file.file_name().map(PathBuf::from));
     service
 }

@@ -6,8 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::ServiceName;
 use crate::node::{Held, Node, blocking, lock};
 use crate::observe::log_ring::{LogLevel, LogSource};
+use crate::policy::carried::Carried;
 use crate::policy::generation::Generation;
 use crate::policy::service::{Applied, PolicyView, ServicePolicy, Told};
 use crate::problem::Problem;
@@ -133,6 +135,27 @@ impl Node {
             policy.apply(state, service, file.as_deref(), now_s(), confirm_s)
         })
         .await
+    }
+
+    /// Keeps a policy that came with a service, in a folder of its own; the path of its file there.
+    pub(super) async fn lay_down(
+        &self,
+        service: &ServiceName,
+        policy: Carried,
+    ) -> Result<PathBuf, Box<Problem>> {
+        let folder = self.carried_folder(service);
+        blocking(move || policy.lay_into(&folder)).await?
+    }
+
+    /// Forgets the policy that came with a service, where one did.
+    pub(super) async fn forget_carried(&self, service: &ServiceName) {
+        let folder = self.carried_folder(service);
+        // What cannot be removed is overwritten by the next one.
+        let _ = blocking(move || std::fs::remove_dir_all(folder)).await;
+    }
+
+    fn carried_folder(&self, service: &ServiceName) -> PathBuf {
+        self.state.directory().path().join("policies").join(service.as_str())
     }
 
     /// The node file names another policy than it did, or none any more.

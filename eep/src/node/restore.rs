@@ -167,7 +167,9 @@ impl Node {
         next.log = Arc::clone(&held.log);
         next.policy = Arc::clone(&held.policy);
         let health = next.desired.health.clone();
-        self.exchange(held, next, brought, &health, &|_| {}).await.map(Some)
+        let view = self.exchange(held, next, brought, &health, &|_| {}).await?;
+        self.unload_exceeding(name).await;
+        Ok(Some(view))
     }
 
     /// Runs a proxylet that the operator starts the node with, under its own name. It is granted what it asks for. A

@@ -7,6 +7,7 @@
 //! | [`service`] | the policy of one service: applied, confirmed, rolled back, reloaded |
 //! | [`generation`] | its generations: which is in force, which were, which one is on trial |
 //! | `texts` | what a policy was read from |
+//! | `carried` | a policy that goes to another node with its service |
 //! | `watch` | whether files of sets have changed |
 //! | `facts` | facts of the node and of the time |
 //! | `usage` | volumes of budgets that are used |
@@ -16,6 +17,7 @@
 
 pub mod alarms;
 pub mod audit;
+pub(crate) mod carried;
 pub(crate) mod counts;
 pub(crate) mod facts;
 pub mod files;

@@ -300,6 +300,14 @@ impl ServicePolicy {
         Ok(Applied { now: self.view(), warnings: report.render(false) })
     }
 
+    /// The texts of what is in force, and which of them is the policy's own file; none where nothing is.
+    pub(crate) fn kept_texts(&self, state: &State) -> Result<Option<(String, Texts)>, Box<Problem>> {
+        let book = self.book();
+        let Some(generation) = book.kept.current() else { return Ok(None) };
+        let main = generation.file.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        Ok(Some((main.to_owned(), texts_of(state, generation)?)))
+    }
+
     /// Keeps what is on trial.
     ///
     /// # Errors
@@ -446,6 +454,13 @@ impl ServicePolicy {
     }
 }
 
+/// Reads and checks the policy of a file: the file's name in its folder, and the texts that it was read from.
+pub(crate) fn read_file(file: &Path) -> Result<(String, Texts), Box<Problem>> {
+    let (folder, main) = Folder::of(file).map_err(|e| unreadable(file, &e))?;
+    let (_, _, texts) = read(&folder, &main, 1)?;
+    Ok((main, texts))
+}
+
 /// Reads and checks a policy, and remembers what it was read from.
 fn read(files: &dyn Files, main: &str, number: u64) -> Result<(Policy, Report, Texts), Box<Problem>> {
     let recording = Recording::new(files);
@@ -456,12 +471,17 @@ fn read(files: &dyn Files, main: &str, number: u64) -> Result<(Policy, Report, T
 }
 
 fn load_kept(state: &State, generation: &Generation) -> Result<Policy, Box<Problem>> {
+    let texts = texts_of(state, generation)?;
+    let main = generation.file.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    read(&texts, main, generation.number).map(|(policy, ..)| policy)
+}
+
+fn texts_of(state: &State, generation: &Generation) -> Result<Texts, Box<Problem>> {
     let mut texts = Texts::default();
     for path in generation.texts.keys() {
         texts.0.insert(path.clone(), kept_text(state, generation, path)?);
     }
-    let main = generation.file.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-    read(&texts, main, generation.number).map(|(policy, ..)| policy)
+    Ok(texts)
 }
 
 fn kept_text(state: &State, generation: &Generation, path: &str) -> Result<Arc<str>, Box<Problem>> {

@@ -10,6 +10,7 @@ use crate::host::enforce::Enforcer;
 use crate::host::kv::Kv;
 use crate::host::log::LogGate;
 use crate::host::net::Net;
+use crate::host::outside::Door;
 use crate::host::{Env, Host, WasiState};
 use crate::proxylet::error::StartError;
 use crate::proxylet::instance::Instance;
@@ -23,7 +24,11 @@ pub(crate) fn make_env(life: &Life, clock: ServiceClock) -> Rc<Env> {
     let (spec, runtime) = (life.spec(), &life.runtime);
     let figures = Arc::clone(&life.figures);
     let descriptors = Arc::clone(&runtime.descriptors);
-    Rc::new(Env {
+    let door = Door { runtime: Arc::clone(runtime), service: life.name.clone() };
+    Rc::new_cyclic(|this| Env {
+        this: this.clone(),
+        door,
+        requests: RefCell::default(),
         grants: RefCell::new(spec.grants.clone()),
         clock,
         inbox: RefCell::default(),

@@ -18,7 +18,7 @@ use crate::proxylet::error::ControlError;
 use crate::proxylet::instance::Instance;
 use crate::proxylet::journal::Journal;
 use crate::proxylet::optimise::Optimised;
-use crate::proxylet::service::{Life, Order};
+use crate::proxylet::service::{Life, Order, Vouched};
 use crate::proxylet::swap::{SwapOrder, Verdict};
 use crate::proxylet::throttle::Throttle;
 use crate::proxylet::trap::TrapReport;
@@ -34,6 +34,8 @@ pub(crate) struct Driver<'a> {
     pub(crate) life: &'a Life,
     /// The configuration, for the instance after this one.
     pub(crate) config: &'a mut String,
+    /// Whether the service may go on.
+    pub(crate) vouched: Vouched,
     pub(crate) throttle: &'a mut Throttle,
     pub(crate) checkpoint_every: Duration,
     /// What the service had at the last checkpoint.
@@ -48,6 +50,8 @@ pub(crate) enum End {
     Ordered { drain: Duration, done: Option<oneshot::Sender<()>> },
     /// The instance ended.
     Trapped(TrapReport),
+    /// It may not go on: what it has not sent yet must not leave.
+    Lapsed,
     /// Another version is to take over; the instance waits between two batches.
     Swap(Box<SwapOrder>),
     /// The probation is over.
@@ -77,7 +81,12 @@ impl Driver<'_> {
             let saves = worked && self.journal.is_none();
             let due_ns = held_until_ns.or_else(|| self.next_due_ns(saves.then_some(checkpoint_ns)));
             timer.set(due_ns.map_or(IDLE_NS, |due_ns| due_ns.saturating_sub(now_ns)), due_ns);
-            match self.wait(&mut timer, held_until_ns.is_some()).await {
+            let wake = self.wait(&mut timer, held_until_ns.is_some()).await;
+            // Whatever it is told to do, it would have to say something for it.
+            if !self.vouched.holds() {
+                return End::Lapsed;
+            }
+            match wake {
                 Wake::Order(Some(Order::Configure { config, done })) => {
                     self.env.inbox.borrow_mut().push(Event::Configured(config.clone()));
                     *self.config = config;
@@ -128,7 +137,7 @@ impl Driver<'_> {
             }
             match self.work(&mut batch) {
                 Ok(handled) => worked |= handled,
-                Err(trap) => return End::Trapped(trap),
+                Err(end) => return end,
             }
             for reply in replies.drain(..) {
                 // Whoever asked may have gone.
@@ -152,7 +161,7 @@ impl Driver<'_> {
 
     /// Takes the pending batch with what is due by now, hands it to the proxylet, and writes what it sent. Whether
     /// there was anything.
-    fn work(&mut self, batch: &mut Batch) -> Result<bool, TrapReport> {
+    fn work(&mut self, batch: &mut Batch) -> Result<bool, End> {
         let env = self.env;
         let now_ns = env.clock.now_ns();
         {
@@ -166,13 +175,18 @@ impl Driver<'_> {
         if handled {
             let started = Instant::now();
             env.net.borrow_mut().begin_batch(env.inbox.borrow().taken());
-            match &mut self.journal {
-                None => self.instance.handle(now_ns, batch)?,
-                Some(journal) => journal.handle(env, self.instance, now_ns, batch)?,
-            }
+            let done = match &mut self.journal {
+                None => self.instance.handle(now_ns, batch),
+                Some(journal) => journal.handle(env, self.instance, now_ns, batch),
+            };
+            done.map_err(End::Trapped)?;
             env.figures.batch_durations.add(started.elapsed());
             env.figures.batches.add(1);
             env.figures.events.add(batch.happened());
+            // The process may have been suspended meanwhile.
+            if !self.vouched.holds() {
+                return Err(End::Lapsed);
+            }
         }
         let mut net = env.net.borrow_mut();
         net.run_due(now_ns);

@@ -29,6 +29,7 @@ enum Over {
     Kept,
     Failed(String),
     Stopped(Stopping),
+    Lapsed,
 }
 
 impl Supervisor<'_> {
@@ -83,6 +84,12 @@ impl Supervisor<'_> {
                 let after = self.take_back(env, instance, former, journal, &mut report, &why);
                 let _ = ended.send(Err(SwapError::RolledBack(why)));
                 after
+            }
+            Over::Lapsed => {
+                let why = "the service's lease was over".to_owned();
+                self.report(env, &mut report, SwapOutcome::RolledBack, Some(why.clone()));
+                let _ = ended.send(Err(SwapError::RolledBack(why)));
+                After::Lapsed
             }
             Over::Stopped(how) => {
                 // What is on disk is the former version's.
@@ -147,6 +154,7 @@ impl Supervisor<'_> {
                 Over::Failed(trap.to_string())
             }
             End::Ordered { drain, done } => Over::Stopped(Stopping { drain, done }),
+            End::Lapsed => Over::Lapsed,
             // The driver takes no such order now.
             End::Swap(_) | End::Optimise { .. } => Over::Failed("two swaps at one time".to_owned()),
         }

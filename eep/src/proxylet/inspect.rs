@@ -13,8 +13,8 @@ pub const PACKAGE: &str = "eep:proxylet";
 /// The version of [`PACKAGE`] that this node offers.
 pub const VERSION: &str = "0.1.0";
 /// The interfaces of [`PACKAGE`] that a proxylet may import.
-pub const OFFERED: [&str; 9] =
-    ["types", "log", "clock", "random", "kv", "metrics", "net", "datagram", "policy"];
+pub const OFFERED: [&str; 10] =
+    ["types", "log", "clock", "random", "kv", "metrics", "net", "datagram", "policy", "deploy"];
 /// The interface that every proxylet exports.
 const EXPORTED: &str = "lifecycle";
 
@@ -191,6 +191,7 @@ impl Inspection {
                 Some("net") => matches!(grant, Grant::Listen(_) | Grant::Connect(_)),
                 Some("datagram") => matches!(grant, Grant::Datagram(_)),
                 Some("policy") => matches!(grant, Grant::Policy),
+                Some("deploy") => matches!(grant, Grant::Deploy(_)),
                 _ => false,
             };
             let granted: Vec<String> = grants.iter().filter(serves).map(ToString::to_string).collect();
@@ -198,6 +199,7 @@ impl Inspection {
                 Some("net") if !grants.any_net() => Some("net.listen:PORT` or `net.connect"),
                 Some("datagram") if !grants.any_datagram() => Some("datagram:PORT"),
                 Some("policy") if !grants.policy() => Some("policy"),
+                Some("deploy") if grants.deploy() == 0 => Some("deploy"),
                 _ => None,
             };
             Need { interface: import.to_string(), granted, missing, note: note(&import.name) }

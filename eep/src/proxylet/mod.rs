@@ -30,6 +30,7 @@ pub mod manifest;
 pub mod measure;
 pub(crate) mod memory;
 mod optimise;
+pub mod permit;
 pub mod registry;
 pub mod runtime;
 pub mod scaffold;

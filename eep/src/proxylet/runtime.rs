@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use wasmtime::component::{Component, Linker};
@@ -12,6 +12,7 @@ use wasmtime::{
 
 use crate::host::bindings::ServicePre;
 use crate::host::descriptors::Descriptors;
+use crate::host::outside::Outside;
 use crate::host::{self, Host, wasi};
 use crate::proxylet::backoff::BackoffConfig;
 use crate::proxylet::code::{Code, Origin};
@@ -80,6 +81,8 @@ pub struct Runtime {
     pub(crate) store: Arc<dyn StateStore>,
     pub(crate) recordings: Place,
     pub(crate) config: RuntimeConfig,
+    /// The node around it, where there is one.
+    outside: OnceLock<Weak<dyn Outside>>,
 }
 
 /// A linker does not say what it holds.
@@ -126,6 +129,7 @@ impl Runtime {
             store,
             recordings,
             config,
+            outside: OnceLock::new(),
         })
     }
 
@@ -183,6 +187,16 @@ impl Runtime {
             .and_then(ServicePre::new)
             .map_err(not_compiled)?;
         Ok(Code::new(digest, inspection, pre, origin))
+    }
+
+    /// Has the rest of the node do what services ask for. The first call counts.
+    pub(crate) fn answer_with(&self, outside: Weak<dyn Outside>) {
+        // There is one node around a runtime.
+        let _ = self.outside.set(outside);
+    }
+
+    pub(crate) fn outside(&self) -> Option<Arc<dyn Outside>> {
+        self.outside.get().and_then(Weak::upgrade)
     }
 
     pub(crate) fn engine(&self) -> &Engine {

@@ -22,6 +22,7 @@ use crate::proxylet::error::{ControlError, StartError};
 use crate::proxylet::instance::Instance;
 use crate::proxylet::limits::Limits;
 use crate::proxylet::optimise::{self, Optimised};
+use crate::proxylet::permit::Permit;
 use crate::proxylet::runtime::Runtime;
 use crate::proxylet::state_store::Checkpoint;
 use crate::proxylet::status::{Listening, Protocol, State, Status};
@@ -82,7 +83,10 @@ pub struct ServiceSpec {
 
 /// Says whether code may still run, or why not.
 #[derive(Clone)]
-pub struct Vouched(Option<Arc<Ask>>);
+pub struct Vouched {
+    ask: Option<Arc<Ask>>,
+    permit: Option<Permit>,
+}
 
 type Ask = dyn Fn() -> Result<(), String> + Send + Sync;
 
@@ -90,23 +94,38 @@ impl Vouched {
     /// It may.
     #[must_use]
     pub fn always() -> Self {
-        Self(None)
+        Self { ask: None, permit: None }
     }
 
     /// This says whether. It may block for as long as it takes to read some files.
     #[must_use]
     pub fn by(ask: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(ask)))
+        Self { ask: Some(Arc::new(ask)), permit: None }
+    }
+
+    /// And only while a permit holds: without it the service ends between two batches, and nothing that it has not sent
+    /// yet leaves.
+    #[must_use]
+    pub fn within(self, permit: Permit) -> Self {
+        Self { permit: Some(permit), ..self }
     }
 
     pub(crate) fn ask(&self) -> Result<(), String> {
-        self.0.as_ref().map_or(Ok(()), |ask| ask())
+        if !self.holds() {
+            return Err("its lease is over".to_owned());
+        }
+        self.ask.as_ref().map_or(Ok(()), |ask| ask())
+    }
+
+    /// Whether its permit holds, where it needs one.
+    pub(crate) fn holds(&self) -> bool {
+        self.permit.as_ref().is_none_or(Permit::holds)
     }
 }
 
 impl fmt::Debug for Vouched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Vouched(..)" } else { "Vouched" })
+        f.debug_struct("Vouched").field("permit", &self.permit).finish_non_exhaustive()
     }
 }
 

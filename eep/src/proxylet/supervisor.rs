@@ -137,6 +137,8 @@ pub(crate) enum After {
     Stops(Stopping),
     /// The version that was to serve has trapped.
     Trapped(TrapReport),
+    /// The service may not go on.
+    Lapsed,
 }
 
 /// How a service is to stop.
@@ -153,6 +155,7 @@ impl Supervisor<'_> {
             let after = match self.drive(&env, &mut instance, None).await {
                 End::Ordered { drain, done } => After::Stops(Stopping { drain, done }),
                 End::Trapped(trap) => After::Trapped(trap),
+                End::Lapsed => After::Lapsed,
                 End::Swap(order) => self.swap(&env, &mut instance, order).await,
                 // Nothing is on probation.
                 End::Judged(_) => After::Serves,
@@ -161,6 +164,7 @@ impl Supervisor<'_> {
             let trap = match after {
                 After::Serves => continue,
                 After::Stops(how) => return self.stop(&env, instance, how).await,
+                After::Lapsed => return self.lapse(&env, instance),
                 After::Trapped(trap) => trap,
             };
             env.log.node_error(&format!("trapped: {trap}"));
@@ -193,6 +197,7 @@ impl Supervisor<'_> {
             orders: &mut self.orders,
             life: self.life,
             config: &mut self.config,
+            vouched: self.spec.vouched.clone(),
             throttle: &mut self.throttle,
             checkpoint_every: self.life.runtime.config.checkpoint_every,
             mark: &mut self.mark,
@@ -330,6 +335,16 @@ impl Supervisor<'_> {
             env.rewind(None);
         }
         begin(self.life, env, &self.spec, &self.config, checkpoint.as_ref())
+    }
+
+    /// Ends the service as it is: another node may run it now, so nothing more is said and nothing saved.
+    fn lapse(&self, env: &Env, instance: Instance) {
+        env.close();
+        env.log.report_dropped();
+        drop(instance);
+        self.life.recordings.end();
+        env.log.node_warn("stopped at once: its lease is over");
+        self.life.enter(State::Stopped, Some("its lease is over".to_owned()));
     }
 
     /// Saves, says good-bye, lets what was sent leave.

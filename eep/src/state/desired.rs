@@ -50,6 +50,9 @@ pub struct Desired {
     /// Which other node has placed it here, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placed: Option<PlacedBy>,
+    /// Which service of this node has launched it, if one has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launched_by: Option<ServiceName>,
 }
 
 /// Where a service's rights come from.

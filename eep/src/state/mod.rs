@@ -26,6 +26,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use redb::ReadableTable as _;
+
 use crate::proxylet::digest::Digest;
 use crate::state::code::CodeStore;
 use crate::state::database::Store;
@@ -158,29 +160,55 @@ impl State {
         self.store.read(placements::all)
     }
 
-    /// Writes down who may run a placed service, in place of what was said of it; with its code and the code's signatures
-    /// where it is new.
+    /// Writes down a new placed service, with its code and the code's signatures; false where there is one of its name.
     ///
     /// # Errors
     /// Nothing was changed.
-    pub fn put_placement(
+    pub fn add_placement(
         &self,
         placement: &Placement,
-        code: Option<(&[u8], &[u8])>,
-    ) -> Result<(), StateError> {
+        code: &[u8],
+        signatures: &[u8],
+    ) -> Result<bool, StateError> {
         let _changes = self.lock();
-        if let Some((code, signatures)) = code {
-            self.code.put(&placement.sha256, code)?;
-            if !signatures.is_empty() {
-                self.code.put_signatures(&placement.sha256, signatures)?;
-            }
+        self.code.put(&placement.sha256, code)?;
+        if !signatures.is_empty() {
+            self.code.put_signatures(&placement.sha256, signatures)?;
         }
+        let added = self.write_placement(placement, |known| known.is_none());
+        if !matches!(added, Ok(true)) {
+            self.forget_code();
+        }
+        added
+    }
+
+    /// Writes down who may run a placed service, in place of what was said of it; false where it was withdrawn, or changed
+    /// by somebody else, since that was read.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    pub fn change_placement(&self, placement: &Placement) -> Result<bool, StateError> {
+        let _changes = self.lock();
+        self.write_placement(placement, |known| known.is_some_and(|epoch| epoch <= placement.epoch))
+    }
+
+    /// Writes a placement where its epoch on disk, if any, is right.
+    fn write_placement(
+        &self,
+        placement: &Placement,
+        is_right: impl Fn(Option<u64>) -> bool,
+    ) -> Result<bool, StateError> {
         let json = serde_json::to_vec(placement).map_err(|e| {
             StateError::new("cannot write", self.store.path(), error::Cause::Database(e.to_string()))
         })?;
         self.store.write(|txn| {
-            txn.open_table(PLACEMENTS)?.insert(placement.name.as_str(), json.as_slice())?;
-            Ok(())
+            let mut table = txn.open_table(PLACEMENTS)?;
+            let known = table.get(placement.name.as_str())?.map(|json| placements::epoch(json.value()));
+            let right = is_right(known);
+            if right {
+                table.insert(placement.name.as_str(), json.as_slice())?;
+            }
+            Ok(right)
         })
     }
 

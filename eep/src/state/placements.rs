@@ -1,9 +1,12 @@
 //! Services that this node has placed on others: who may run which, written before anybody is told.
 
+use std::time::Duration;
+
 use redb::{ReadableTable as _, TableDefinition};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ServiceEntry, ServiceName};
+use crate::policy::carried::Carried;
 use crate::proxylet::digest::Digest;
 
 /// Name to [`Placement`] as JSON.
@@ -33,13 +36,40 @@ pub struct Placement {
     pub sha256: Digest,
     /// Where it is to run.
     pub at: Where,
+    /// Its policy, which goes with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Carried>,
+    /// The service of this node that has launched it, if one has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launched_by: Option<ServiceName>,
     /// Who alone may run it now, by id; nobody while one is looked for.
     pub node: Option<String>,
     /// Raised each time that somebody else may run it: what was given out before is void.
     pub epoch: u64,
+    /// How long a lease holds that was given out under this epoch, in milliseconds.
+    #[serde(default = "longest")]
+    pub lease_ms: u64,
     /// How often it was started again on another node.
     #[serde(default)]
     pub moves: u64,
+}
+
+/// What is assumed of entries that do not say it.
+fn longest() -> u64 {
+    600_000
+}
+
+impl Placement {
+    /// How long a lease holds.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        Duration::from_millis(self.lease_ms)
+    }
+}
+
+/// The epoch of an entry; beyond all others where it cannot be read, so that it is left alone.
+pub(crate) fn epoch(json: &[u8]) -> u64 {
+    serde_json::from_slice::<Placement>(json).map_or(u64::MAX, |placement| placement.epoch)
 }
 
 /// All placements, by name; entries that cannot be read are left alone and passed over.

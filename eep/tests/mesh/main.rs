@@ -8,6 +8,7 @@ mod forward;
 mod guest;
 mod hostile;
 mod identity;
+mod launch;
 mod live;
 mod map;
 mod node;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -149,6 +150,24 @@ impl Node {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
+    }
+
+    /// Stops its process where it is; it stands still when this returns.
+    pub(crate) fn suspend(&self) {
+        self.signal(Signal::STOP);
+        until("all of it stands still", || {
+            let mut tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+            // After the name in brackets, the state.
+            let state = |stat: String| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
+            let stands =
+                |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("stat")).map(state);
+            tasks.all(|task| stands(task.unwrap()).unwrap_or(true)).then_some(())
+        });
+    }
+
+    /// Sends its process a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     pub(crate) fn eep(&self, args: &[&str]) -> Output {

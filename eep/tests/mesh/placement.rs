@@ -1,20 +1,22 @@
 //! Services that one node places on another: code by digest, one place at a time, elsewhere when a node dies.
 
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::guest::probe;
 use crate::node::{Domain, Node, done, until};
 
 /// The state of a service on a node; none where there is none of this name.
-fn state(node: &Node, name: &str) -> Option<String> {
+pub(crate) fn state(node: &Node, name: &str) -> Option<String> {
     let services = node.json(&["list"]);
     let service = services.as_array().unwrap().iter().find(|s| s["name"] == name)?;
     Some(service["state"].as_str().unwrap().to_owned())
 }
 
-fn runs(node: &Node, name: &str) -> bool {
+pub(crate) fn runs(node: &Node, name: &str) -> bool {
     state(node, name).as_deref() == Some("running")
 }
 
@@ -26,8 +28,13 @@ fn load(node: &Node, more: &[&str]) -> std::process::Output {
 
 /// The owner, and two nodes that serve the same users.
 fn three() -> (Node, Node, Node) {
+    three_with(4)
+}
+
+/// The same, with leases of so many seconds.
+fn three_with(lease_s: u64) -> (Node, Node, Node) {
     let domain = Domain::new("isp-a");
-    let a = domain.node_with("edge-a", json!({ "lease-s": 4 }));
+    let a = domain.node_with("edge-a", json!({ "lease-s": lease_s }));
     let mesh = json!({ "seeds": [a.mesh().to_string()], "prefixes": ["10.0.0.0/8"] });
     let b = domain.node_with("edge-b", mesh.clone());
     let c = domain.node_with("edge-c", mesh);
@@ -124,4 +131,42 @@ fn a_service_whose_node_dies_runs_elsewhere_and_never_twice() {
         (running == 1).then_some(())
     });
     drop(a);
+}
+
+#[test]
+fn a_node_that_slept_through_its_lease_says_nothing_more() {
+    let (a, b, c) = three_with(8);
+    done(&load(&a, &["--name", "probe", "--near", "10.1.0.0/16"]));
+    let (first, second) = if runs(&b, "probe") { (b, c) } else { (c, b) };
+    let status = first.json(&["status", "probe"]);
+    let address: SocketAddr = status["listening"][0]["address"].as_str().unwrap().parse().unwrap();
+    let mut peer = TcpStream::connect(address).unwrap();
+    let mut heard = [0; 5];
+    peer.write_all(b"Eawake").unwrap();
+    peer.read_exact(&mut heard).unwrap();
+    first.suspend();
+    // What it finds when it wakes up.
+    peer.write_all(b"Easleep").unwrap();
+    until("it runs elsewhere", || runs(&second, "probe").then_some(()));
+    first.signal(Signal::CONT);
+    assert!(!matches!(peer.read(&mut heard), Ok(n) if n > 0), "it has answered while another node ran it");
+    until("it lets go", || state(&first, "probe").is_none().then_some(()));
+    assert!(runs(&second, "probe"));
+}
+
+#[test]
+fn a_policy_goes_with_the_service_that_it_is_for() {
+    let (a, b, _c) = three_with(15);
+    let list = a.dir.path().join("far.cidr");
+    std::fs::write(&list, "192.0.2.0/24\n").unwrap();
+    let policy = "policy: eep/v1\nname: goes-along\nsets:\n  far: {cidr: {file: far.cidr}}\naccess:\n  default: allow\n  \
+                  rules:\n    - {id: far, match: {peer: {in: far}}, then: {deny: {reason: far}}}\n";
+    std::fs::write(a.dir.path().join("policy.yaml"), policy).unwrap();
+    done(&load(&a, &["--name", "probe", "--at", "edge-b", "--policy", "policy.yaml"]));
+    let status = b.json(&["status", "probe"]);
+    assert_eq!(status["policy"]["policy"], "goes-along");
+    assert!(status["policy"]["file"].as_str().unwrap().ends_with("policies/probe/policy.yaml"), "{status}");
+    done(&a.eep(&["unload", "probe"]));
+    until("it is gone", || state(&b, "probe").is_none().then_some(()));
+    assert!(!b.data().join("policies/probe").exists());
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use eep::proxylet::code::Code;
 use eep::proxylet::error::StartError;
+use eep::proxylet::limits::Limits;
 use eep::proxylet::service::{Service, ServiceSpec};
 use eep::proxylet::status::{Protocol, State};
 use eep::proxylet::swap::{Probation, SwapError, SwapOutcome};
@@ -383,7 +384,10 @@ async fn a_call_that_sends_without_end_on_probation_is_taken_back_before_any_of_
             (i32.const 1) (i32.const 0))
           (i32.store (i32.const 100) (i32.sub (i32.load (i32.const 100)) (i32.const 1)))
           (br_if $more (i32.load (i32.const 100))))";
-    let mut probation = swap(&node, &service, teller(&node, 2, &[("message", flood)])).await.unwrap();
+    let flood = spec(&node, teller(&node, 2, &[("message", flood)]));
+    // However slow the machine is, it is the bytes that are too many.
+    let limits = Limits { call_ms: 60_000, ..Limits::default() };
+    let mut probation = service.swap(ServiceSpec { limits, ..flood }).await.unwrap();
     assert_eq!(peer.tell().await, 1);
     assert!(fails(&mut probation).await.contains("more than 64 MiB"));
 }

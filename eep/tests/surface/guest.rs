@@ -15,7 +15,8 @@ pub(crate) fn module() -> Vec<u8> {
     embedded(PROBE)
 }
 
-fn embedded(wat: &str) -> Vec<u8> {
+/// A module in text form, with the types of the world embedded.
+pub(crate) fn embedded(wat: &str) -> Vec<u8> {
     let mut module = wat::parse_str(wat).unwrap();
     let mut wit = Resolve::default();
     let (package, _) = wit.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../proxylets/wit")).unwrap();
@@ -29,7 +30,8 @@ pub(crate) fn with_manifest(manifest: &Value) -> Vec<u8> {
     described(&module(), manifest)
 }
 
-fn described(module: &[u8], manifest: &Value) -> Vec<u8> {
+/// A module as a component with this manifest.
+pub(crate) fn described(module: &[u8], manifest: &Value) -> Vec<u8> {
     let component = ComponentEncoder::default().module(module).unwrap().validate(true).encode().unwrap();
     with_section(component, "eep:proxylet", manifest.to_string().as_bytes())
 }

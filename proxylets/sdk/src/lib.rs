@@ -41,6 +41,7 @@
 //! | [`net`] | TCP streams | `net.listen:PORT`, `net.connect[:CIDR]` |
 //! | [`policy`] | decisions of the service's policy | `policy` |
 //! | [`datagram`] | UDP | `datagram:PORT` |
+//! | [`mod@deploy`] | services launched here or on other nodes | `deploy`, `deploy:N` |
 //!
 //! # Hash tables
 //!
@@ -52,6 +53,7 @@
 pub mod bindings;
 pub mod clock;
 pub mod datagram;
+pub mod deploy;
 mod event;
 pub mod kv;
 mod lifecycle;

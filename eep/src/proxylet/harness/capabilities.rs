@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest as _, Sha256};
 
 use crate::host::address::{from_wit, to_wit};
+use crate::host::bindings::eep::proxylet::deploy::Launched;
 use crate::host::bindings::eep::proxylet::types::SocketAddress;
 use crate::host::bindings::eep::proxylet::{clock, datagram, kv, log, metrics, net, random, types};
 use crate::host::clock::Timers;
@@ -37,6 +38,8 @@ pub(super) struct TestHost {
     pub(super) series: SeriesTable,
     pub(super) kv: BTreeMap<String, Vec<u8>>,
     pub(super) grants: Grants,
+    /// What was launched, by name.
+    pub(super) launched: BTreeMap<String, Launched>,
     pub(super) memory: MemoryLimit,
     /// Blocks of randomness given so far.
     drawn: u64,
@@ -53,6 +56,7 @@ impl TestHost {
             series: SeriesTable::default(),
             kv: BTreeMap::new(),
             grants,
+            launched: BTreeMap::new(),
             memory: MemoryLimit::new(memory_bytes_max, figures()),
             drawn: 0,
             stdio: Stdio::default(),

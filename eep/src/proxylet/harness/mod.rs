@@ -7,12 +7,14 @@
 //! | `run` | one scenario against one instance after the other |
 //! | `instance` | the proxylet, linked with this host |
 //! | `capabilities` | the contract's interfaces on this host |
+//! | `deploy` | the interface of that name, on a node where everything can be launched |
 //! | `policy` | the interface of that name, for a service without one |
 //! | `network` | connections, listeners and datagrams that lead to scripted peers |
 //!
 //! It knows no protocol: a Gnutella leaf is a scenario's bytes.
 
 mod capabilities;
+mod deploy;
 mod instance;
 mod network;
 mod policy;
@@ -139,6 +141,7 @@ fn link(linker: &mut Linker<TestHost>) -> wasmtime::Result<()> {
     wit::net::add_to_linker::<_, HasSelf<TestHost>>(linker, same)?;
     wit::datagram::add_to_linker::<_, HasSelf<TestHost>>(linker, same)?;
     wit::policy::add_to_linker::<_, HasSelf<TestHost>>(linker, same)?;
+    wit::deploy::add_to_linker::<_, HasSelf<TestHost>>(linker, same)?;
     wasi::link(linker)
 }
 

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use crate::host::address::to_wit;
 use crate::host::bindings::eep::proxylet::types::{
-    Accepted, CloseReason, DatagramReceived, Ended, Established, Event,
+    Accepted, Answer, CloseReason, DatagramReceived, Ended, Established, Event,
 };
 
 /// Bytes that wait for a peer that does not read, beyond which the connection is reported as congested, and those at
@@ -21,6 +21,8 @@ const WAITING_MAX: usize = 1 << 20;
 const HEARD_BYTES_MAX: usize = 16 << 20;
 /// Events, and datagrams that have gone, that may wait.
 const WAITING_EVENTS_MAX: usize = 10_000;
+/// Requests that may wait for their answers, as on a node.
+const REQUESTS_MAX: usize = 16;
 /// Connections at one time.
 const CONNECTIONS_MAX: usize = 10_000;
 /// The first port that is given where a proxylet asks for any.
@@ -82,6 +84,7 @@ pub(super) struct Network {
     last_conn: u64,
     last_handle: u32,
     last_port: u16,
+    last_request: u64,
 }
 
 impl Network {
@@ -304,6 +307,24 @@ impl Network {
             }
         }
         batch
+    }
+
+    /// Whether as many requests wait for their answers as there may be.
+    pub(super) fn is_busy(&self) -> bool {
+        let waiting = self.pending.iter().filter(|(event, _)| matches!(event, Event::Answer(_)));
+        waiting.count() >= REQUESTS_MAX
+    }
+
+    /// Tells the proxylet how a request has ended.
+    pub(super) fn answer(&mut self, done: Result<Vec<u8>, String>) -> u64 {
+        self.last_request += 1;
+        let request = self.last_request;
+        let (done, bytes) = match done {
+            Ok(bytes) => (true, bytes),
+            Err(why) => (false, why.into_bytes()),
+        };
+        self.pending.push_back((Event::Answer(Answer { request, done, len: bytes.len() as u32 }), bytes));
+        request
     }
 
     /// Tells the proxylet its new configuration.

@@ -7,6 +7,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentNamedList, HasSelf, Lift, Linker, LinkerInstance, Lower};
 
 use crate::host::WasiState;
+use crate::host::bindings::eep::proxylet::deploy::{self, DeployError, Launched, Order};
 use crate::host::bindings::eep::proxylet::net::{NetError, Segment};
 use crate::host::bindings::eep::proxylet::types::SocketAddress;
 use crate::host::bindings::eep::proxylet::{clock, datagram, kv, log, metrics, policy, random};
@@ -60,6 +61,7 @@ pub(super) fn link(linker: &mut Linker<ReplayHost>) -> wasmtime::Result<()> {
     kv::add_to_linker::<_, HasSelf<ReplayHost>>(linker, same)?;
     metrics::add_to_linker::<_, HasSelf<ReplayHost>>(linker, same)?;
     policy::add_to_linker::<_, HasSelf<ReplayHost>>(linker, same)?;
+    deploy::add_to_linker::<_, HasSelf<ReplayHost>>(linker, same)?;
     datagram::add_to_linker::<_, HasSelf<ReplayHost>>(linker, same)?;
     link_net(linker)?;
     wasi::link(linker)
@@ -212,6 +214,20 @@ impl policy::Host for ReplayHost {
 
     fn describe(&mut self, number: u32) -> Option<policy::Outcome> {
         self.script.answer("policy.describe", &(number,), |_| None)
+    }
+}
+
+impl deploy::Host for ReplayHost {
+    fn launch(&mut self, order: Order) -> Result<u64, DeployError> {
+        self.script.answer("deploy.launch", &(order,), |script| Ok(made_up(script).into()))
+    }
+
+    fn stop(&mut self, name: String) -> Result<u64, DeployError> {
+        self.script.answer("deploy.stop", &(name,), |script| Ok(made_up(script).into()))
+    }
+
+    fn list(&mut self) -> Vec<Launched> {
+        self.script.answer("deploy.list", &(), |_| Vec::new())
     }
 }
 

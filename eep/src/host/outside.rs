@@ -1,0 +1,55 @@
+//! What the rest of the node does for a service that asks: launching others.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::host::bindings::eep::proxylet::deploy::{Launched, Order};
+use crate::problem::Problem;
+use crate::proxylet::runtime::Runtime;
+
+/// What a proxylet asks for and is answered later.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// Run a service.
+    Launch(Order),
+    /// Run it no longer.
+    Stop(String),
+}
+
+/// The end of a request: the bytes of its answer.
+pub(crate) type Work = BoxFuture<'static, Result<Vec<u8>, Box<Problem>>>;
+
+/// The node around its services.
+pub(crate) trait Outside: Send + Sync {
+    /// Does what a service asks for, on the node's own threads, and to its end also where nobody waits for it.
+    fn fulfil(self: Arc<Self>, service: &str, request: Request) -> Work;
+
+    /// What a service has launched.
+    fn launched(&self, service: &str) -> Vec<Launched>;
+}
+
+/// A service's way to the rest of the node.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) service: String,
+}
+
+impl Door {
+    fn outside(&self) -> Option<Arc<dyn Outside>> {
+        self.runtime.outside()
+    }
+
+    pub(crate) async fn fulfil(&self, request: Request) -> Result<Vec<u8>, Box<Problem>> {
+        match self.outside() {
+            Some(outside) => outside.fulfil(&self.service, request).await,
+            None => Err(Problem::new("ending", 503, "the node is ending")),
+        }
+    }
+
+    pub(crate) fn launched(&self) -> Vec<Launched> {
+        self.outside().map(|outside| outside.launched(&self.service)).unwrap_or_default()
+    }
+}
