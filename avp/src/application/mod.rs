@@ -2,6 +2,7 @@
 
 pub mod door;
 pub mod dynamic_query;
+pub mod forward;
 pub mod monitoring;
 pub mod policy;
 pub mod query_routing;

@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 
+use super::forward::Forward;
 use crate::config::Config;
 use crate::gnutella::Kind;
 use crate::gnutella::hit::QueryHit;
@@ -25,8 +26,47 @@ pub trait Policy {
     /// Decides questions, one decision each. They are counted.
     fn decide(&mut self, questions: &Questions) -> Answer;
 
+    /// What it says of routes and neighbours as a whole; nothing unless given.
+    fn plan(&mut self) -> Plan {
+        Plan::default()
+    }
+
+    /// Decides where queries go, one decision each: asked where [`Plan::routes`] says so. They are counted.
+    fn route(&mut self, questions: &Questions) -> Answer {
+        let _ = questions;
+        Answer::default()
+    }
+
+    /// What such a decision is, by its outcome; none where standard rules hold.
+    fn forward(&mut self, outcome: u32) -> Option<Forward> {
+        let _ = outcome;
+        None
+    }
+
     /// Settled decisions that were made use of: outcomes and how often.
     fn used(&mut self, generation: u64, outcomes: &[u32], counts: &[u64]);
+}
+
+/// What a policy says of routes and neighbours as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Whether it decides where queries go.
+    pub routes: bool,
+    /// How many ultrapeer neighbours there are to be, within what the configuration lets be.
+    pub degree: Option<Degree>,
+    /// How many hops a query may go from its origin, within what the configuration lets it go.
+    pub path_length: Option<u8>,
+}
+
+/// A number of neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Degree {
+    /// Below it, neighbours are looked for...
+    pub min: u32,
+    /// ...until there are so many.
+    pub target: u32,
+    /// Above it none is let in, and those that are too many are given up.
+    pub max: u32,
 }
 
 /// A peer, as far as its connection does not tell.

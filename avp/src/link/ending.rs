@@ -43,7 +43,7 @@ pub enum Ending {
     BadRoutingTable,
     /// We shut down.
     Shutdown,
-    /// We made room for somebody else.
+    /// We made room: for somebody else, or because the policy wants fewer neighbours.
     Replaced,
 }
 

@@ -41,6 +41,12 @@ pub(super) enum Change {
 }
 
 impl Flow {
+    /// How full the queue is, 0 to 1.
+    #[must_use]
+    pub fn fill(&self) -> f64 {
+        self.queue.as_ref().map_or(0.0, |queue| queue.bytes() as f64 / QUEUE_BYTES_MAX as f64)
+    }
+
     /// Whether a message of `len` bytes can go straight into batch number `batch`; counts it if so.
     #[inline]
     pub(super) fn admit(&mut self, batch: u32, len: usize) -> bool {

@@ -21,6 +21,8 @@ pub(super) struct Admissions<'a> {
     pub(super) access: &'a Access,
     pub(super) guid: Guid,
     pub(super) table: &'a Table,
+    /// Ultrapeers that there may be.
+    pub(super) ultrapeers_max: u16,
     /// Slots held by handshakes, by role.
     pub(super) reserved: [u32; 3],
     pub(super) hosts: &'a HostCache,
@@ -43,7 +45,7 @@ impl Admissions<'_> {
     fn has_room(&self, role: Role) -> bool {
         let limit = match role {
             Role::Leaf => self.config.leaves,
-            Role::Ultrapeer => self.config.ultrapeers.into(),
+            Role::Ultrapeer => self.ultrapeers_max.into(),
             Role::Old => self.config.old_peers.into(),
         };
         self.taken(role) < limit

@@ -1,28 +1,25 @@
 //! Queries of leaves, put to one neighbour after the other.
 
-use rand_chacha::rand_core::Rng;
-
 use super::VirtualPeer;
+use super::forwarding::Course;
+use super::queries::Asked;
 use crate::application::dynamic_query::{Ask, Candidate, DynamicQuery, End};
+use crate::application::forward::Forward;
 use crate::application::monitoring::DropReason;
 use crate::application::routes::LinkId;
 use crate::application::routing::Routed;
 use crate::gnutella::qrp::Hashes;
 use crate::gnutella::query::{Flags, Query};
 use crate::gnutella::{Guid, HEADER_LEN, Header, Kind};
+use crate::host::Host;
 use crate::link::dispatch::{Outgoing, Sent};
 use crate::link::{Features, Support};
 
 impl VirtualPeer {
     /// A leaf asks the overlay.
-    pub(super) fn begin_dynamic(
-        &mut self,
-        leaf: LinkId,
-        guid: Guid,
-        payload: &[u8],
-        flags: Flags,
-        hashes: &Hashes,
-    ) {
+    pub(super) fn begin_dynamic(&mut self, asked: &Asked<'_>) {
+        let Asked { from: leaf, flags, payload, hashes, forward, .. } = *asked;
+        let guid = asked.header.guid;
         if self.table.neighbours().is_empty() || hashes.is_empty() {
             return;
         }
@@ -36,6 +33,11 @@ impl VirtualPeer {
         let mut query = DynamicQuery::new(guid, leaf, payload, guided, wanted, self.now);
         let mut candidates = self.candidates(hashes);
         self.choose(leaf, guid, payload, true, &mut candidates);
+        if let Some(forward) = &forward {
+            self.obey(forward, &mut candidates);
+            query.limit(forward.fanout, &mut candidates);
+        }
+        query.course = Some((self.policing.generation(), forward));
         let mut asks = std::mem::take(&mut self.asks);
         query.probe(self.now, &candidates, &mut asks);
         for ask in asks.drain(..) {
@@ -50,19 +52,47 @@ impl VirtualPeer {
     }
 
     /// Takes the steps that are due.
-    pub(super) fn dynamic_due(&mut self) {
+    pub(super) fn dynamic_due(&mut self, host: &mut impl Host) {
         while let Some(guid) = self.dynamic.next_due(self.now) {
-            self.dynamic_step(guid);
+            self.dynamic_step(guid, host);
         }
     }
 
-    fn dynamic_step(&mut self, guid: Guid) {
+    /// What the policy in force says about a query that is under way; none where it may go no further.
+    fn course(&mut self, guid: Guid, host: &mut impl Host) -> Option<Option<Forward>> {
+        if !self.forwards_by_policy() {
+            return Some(None);
+        }
+        let generation = self.policing.generation();
+        let query = self.dynamic.get_mut(guid)?;
+        if let Some((_, forward)) = query.course.filter(|(asked, _)| *asked == generation) {
+            return Some(forward);
+        }
+        let (leaf, payload) = (query.leaf, query.payload.clone());
+        let course = self.course_of_leaf(leaf, &payload, host);
+        if course == Course::Refused {
+            return None;
+        }
+        self.dynamic.get_mut(guid)?.course = Some((generation, course.forward()));
+        Some(course.forward())
+    }
+
+    fn dynamic_step(&mut self, guid: Guid, host: &mut impl Host) {
+        let Some(forward) = self.course(guid, host) else {
+            return self.dynamic.end(guid, End::Exhausted);
+        };
         let Some(query) = self.dynamic.get_mut(guid) else { return };
         let payload = std::mem::take(&mut query.payload);
         let (leaf, ask_leaf) = (query.leaf, query.should_ask_leaf());
         let hashes = Query::parse(&payload).map(|q| Hashes::of(&q)).unwrap_or_default();
         let mut candidates = self.candidates(&hashes);
         self.choose(leaf, guid, &payload, true, &mut candidates);
+        if let Some(forward) = &forward {
+            self.obey(forward, &mut candidates);
+            if let Some(query) = self.dynamic.get_mut(guid) {
+                query.limit(forward.fanout, &mut candidates);
+            }
+        }
         let now = self.now;
         if let Some(ask) = self.dynamic.step(guid, |q| q.step(now, &candidates)) {
             self.put(ask, guid, &payload);
@@ -79,10 +109,7 @@ impl VirtualPeer {
     /// The neighbours that can be asked, from a random one on.
     fn candidates(&mut self, hashes: &Hashes) -> Vec<Candidate> {
         let mut candidates = self.neighbours_for(hashes);
-        if !candidates.is_empty() {
-            let first = self.rng.next_u32() as usize % candidates.len();
-            candidates.rotate_left(first);
-        }
+        self.shuffle(&mut candidates);
         candidates
     }
 
@@ -108,6 +135,7 @@ impl VirtualPeer {
         matching.clear();
         self.neighbour_tables.matching(hashes, |neighbour| matching.push(neighbour));
         matching.sort_unstable();
+        let max_ttl = self.max_ttl();
         for index in self.table.neighbours() {
             let Some(relation) = self.table.get(*index) else { continue };
             let (link, terms) = (&relation.link, &relation.link.terms);
@@ -119,7 +147,7 @@ impl VirtualPeer {
                 remote: link.remote,
                 round_trip: link.monitor.round_trip.smoothed(),
                 degree: terms.degree,
-                ttl_max: terms.max_ttl.min(self.config.max_ttl),
+                ttl_max: terms.max_ttl.min(max_ttl),
                 matches: matching.binary_search(index).is_ok(),
                 again: terms.features.has(Features::EXTENDED_PROBES),
             });

@@ -12,6 +12,7 @@
 //! | `answers` | hits and pushes, back along their routes |
 //! | `pings` | pings answered, pongs kept |
 //! | `policing` | what the shell's policy says about messages |
+//! | `forwarding` | what it says about routes and neighbours |
 //! | `routing` | query routing tables in and out |
 //! | `strangers` | HTTP requests and datagrams |
 //! | `vendor` | vendor messages |
@@ -27,6 +28,7 @@ mod address;
 mod admission;
 mod answers;
 mod dynamic;
+mod forwarding;
 mod journal;
 mod memory;
 mod opening;
@@ -54,6 +56,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use self::address::OwnAddress;
+use self::forwarding::Forwarding;
 use self::journal::Journal;
 use self::opening::Openings;
 use self::policing::Policing;
@@ -92,6 +95,7 @@ pub struct VirtualPeer {
     config: Config,
     access: Access,
     policing: Policing,
+    forwarding: Forwarding,
     guid: Guid,
     own: OwnAddress,
     identity: Identity,
@@ -160,6 +164,7 @@ impl VirtualPeer {
         Self {
             access: Access::new(&config),
             policing: Policing::default(),
+            forwarding: Forwarding::default(),
             guid,
             own: OwnAddress::default(),
             identity: Identity {
@@ -273,7 +278,7 @@ impl VirtualPeer {
                 None => self.opening_due(conn),
             }
         }
-        self.dynamic_due();
+        self.dynamic_due(host);
         if self.now >= self.upkeep_at {
             self.upkeep_at = self.now + UPKEEP_INTERVAL;
             self.upkeep(host);
@@ -305,7 +310,6 @@ impl VirtualPeer {
     pub fn configure(&mut self, now: Instant, config: Config, host: &mut impl Host) {
         let route_age = Duration::from_secs(config.route_seconds.into());
         self.access = Access::new(&config);
-        self.identity.degree = config.ultrapeers.max(DEGREE_SAID_MIN);
         self.identity.max_ttl = config.max_ttl;
         self.identity.compression = config.compression;
         self.topology.configure(&config.connect);
@@ -313,6 +317,7 @@ impl VirtualPeer {
         self.push_routes.resize(config.push_routes as usize, route_age);
         self.dynamic.resize(config.dynamic_queries as usize);
         self.config = config;
+        self.identity.degree = self.ultrapeers_max().max(DEGREE_SAID_MIN);
         self.handle(now, [], host);
     }
 

@@ -293,7 +293,7 @@ impl VirtualPeer {
     fn warn_of_refusal(&mut self, refusal: Refusal) {
         let (topic, what, limit) = match refusal {
             Refusal::LeavesFull => (Topic::Leaves, "leaves", self.config.leaves),
-            Refusal::UltrapeersFull => (Topic::Ultrapeers, "ultrapeers", self.config.ultrapeers.into()),
+            Refusal::UltrapeersFull => (Topic::Ultrapeers, "ultrapeers", self.ultrapeers_max().into()),
             _ => return,
         };
         if limit > 0 {
@@ -313,7 +313,9 @@ impl VirtualPeer {
         let remote = handshake.remote();
         let before = handshake.reserved();
         let mut out = std::mem::take(&mut self.openings.out);
+        let ultrapeers_max = self.ultrapeers_max();
         let mut gate = Admissions {
+            ultrapeers_max,
             config: &self.config,
             access: &self.access,
             guid: self.guid,

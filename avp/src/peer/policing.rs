@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::VirtualPeer;
+use super::forwarding::Course;
 use super::journal::Topic;
 use crate::application::monitoring::DropReason;
 use crate::application::policy::{
@@ -10,7 +11,7 @@ use crate::application::policy::{
 };
 use crate::application::routes::LinkId;
 use crate::gnutella::huge::Sha1;
-use crate::gnutella::{HEADER_LEN, Header};
+use crate::gnutella::{HEADER_LEN, Header, Kind};
 use crate::host::{ConnId, Host, Instant};
 use crate::link::Role;
 use crate::link::dispatch::{Outgoing, Sent};
@@ -45,6 +46,13 @@ struct Waiting {
     /// Where its payload lies.
     from: usize,
     len: usize,
+}
+
+impl Waiting {
+    /// Whether it is a query that came in.
+    fn is_query(&self) -> bool {
+        self.way == Way::In && self.header.kind == Kind::QUERY
+    }
 }
 
 /// What is kept about the peer of a relation while there is a policy.
@@ -84,6 +92,11 @@ impl Policing {
         self.generation != 0
     }
 
+    /// The generation in force; 0 for none.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
     pub(super) fn count(&mut self, decision: Decision) {
         let outcome = decision.outcome as usize;
         if decision.outcome == NO_OUTCOME || outcome >= OUTCOMES_MAX {
@@ -117,6 +130,7 @@ impl VirtualPeer {
     pub(super) fn policy_changed(&mut self, generation: u64, host: &mut impl Host) {
         self.report_used(host);
         self.policing.generation = generation;
+        self.learn_plan(host);
         if generation != 0 {
             // Most that is passed on goes to them.
             let neighbours: Vec<u32> = self.table.neighbours().to_vec();
@@ -179,6 +193,8 @@ impl VirtualPeer {
     }
 
     fn may(&mut self, index: u32, way: Way, header: Header, payload: &[u8]) -> bool {
+        // Where it goes is decided with all others of the batch.
+        let is_forwarded = way == Way::In && header.kind == Kind::QUERY && self.forwards_by_policy();
         let (Some(message), Some(relation)) = (Message::of(header.kind), self.table.get_mut(index)) else {
             return true;
         };
@@ -192,7 +208,7 @@ impl VirtualPeer {
             None => Decision::ASK,
         };
         match decision.verdict {
-            Verdict::Go => {
+            Verdict::Go if !is_forwarded => {
                 self.policing.count(decision);
                 true
             }
@@ -201,7 +217,7 @@ impl VirtualPeer {
                 self.monitor.dropped(header.kind, DropReason::Denied);
                 false
             }
-            Verdict::Ask => {
+            Verdict::Go | Verdict::Ask => {
                 if !self.policing.put_off(relation.id, way, header, payload) {
                     self.monitor.dropped(header.kind, DropReason::Throttled);
                 }
@@ -217,11 +233,18 @@ impl VirtualPeer {
             let waiting = std::mem::take(&mut self.policing.waiting);
             let bytes = std::mem::take(&mut self.policing.bytes);
             let decisions = self.verdicts(&waiting, &bytes, host);
+            let mut courses = self.ways(&waiting, &bytes, &decisions, host).into_iter();
             for (message, decision) in waiting.iter().zip(decisions) {
                 let payload = &bytes[message.from..message.from + message.len];
-                match decision.verdict {
-                    Verdict::Go => self.carry_out(message, payload, host),
-                    _ => self.monitor.dropped(message.header.kind, DropReason::Denied),
+                let goes = decision.verdict == Verdict::Go;
+                let course = match goes && message.is_query() {
+                    true => courses.next().unwrap_or(Course::Standard),
+                    false => Course::Standard,
+                };
+                if goes && course != Course::Refused {
+                    self.carry_out(message, payload, course, host);
+                } else {
+                    self.monitor.dropped(message.header.kind, DropReason::Denied);
                 }
             }
         }
@@ -285,9 +308,40 @@ impl VirtualPeer {
         decisions
     }
 
-    fn carry_out(&mut self, message: &Waiting, payload: &[u8], host: &mut impl Host) {
+    /// Where the queries go that came in and may: one course for each, in their order.
+    fn ways(
+        &mut self,
+        waiting: &[Waiting],
+        bytes: &[u8],
+        decisions: &[Decision],
+        host: &mut impl Host,
+    ) -> Vec<Course> {
+        if !self.forwards_by_policy() {
+            return Vec::new();
+        }
+        let goes = |(w, d): &(&Waiting, &Decision)| w.is_query() && d.verdict == Verdict::Go;
+        let asked = |(w, _): (&Waiting, &Decision)| {
+            let relation = self.table.by_id_ref(w.link);
+            Asked {
+                conn: relation.map_or(ConnId(0), |r| r.link.conn),
+                message: Message::Query,
+                way: Way::In,
+                ttl: w.header.ttl,
+                hops: w.header.hops,
+                rate: relation.and_then(|r| r.policed.as_ref()).map_or(0.0, |p| p.rate()),
+                payload: &bytes[w.from..w.from + w.len],
+            }
+        };
+        let asked: Vec<Asked<'_>> = waiting.iter().zip(decisions).filter(goes).map(asked).collect();
+        self.courses(&asked, host)
+    }
+
+    fn carry_out(&mut self, message: &Waiting, payload: &[u8], course: Course, host: &mut impl Host) {
         let (index, header) = (message.link.index, message.header);
         match message.way {
+            Way::In if message.is_query() && self.table.lives(message.link) => {
+                self.query(index, header, payload, course.forward());
+            }
             Way::In if self.table.lives(message.link) => {
                 if let Err(ending) = self.handle_message(index, header, payload, host) {
                     self.end(index, ending);

@@ -3,6 +3,7 @@
 use super::VirtualPeer;
 use super::work::COPY_WORK;
 use crate::application::dynamic_query::Candidate;
+use crate::application::forward::Forward;
 use crate::application::monitoring::DropReason;
 use crate::application::routes::LinkId;
 use crate::gnutella::qrp::Hashes;
@@ -15,8 +16,8 @@ use crate::link::dispatch::{Outgoing, Sent};
 pub(super) const HOPS_HARD_MAX: u8 = 15;
 
 impl VirtualPeer {
-    /// A query came in.
-    pub(super) fn query(&mut self, index: u32, header: Header, payload: &[u8]) {
+    /// A query came in; `forward` is what the shell's policy says about its way, where it has a word.
+    pub(super) fn query(&mut self, index: u32, header: Header, payload: &[u8], forward: Option<Forward>) {
         let Some(relation) = self.table.get(index) else { return };
         let (id, role) = (relation.id, relation.link.terms.role);
         if relation.link.flow.is_controlled() {
@@ -53,14 +54,14 @@ impl VirtualPeer {
         };
         let (hashes, flags) = (Hashes::of(&query), flags_to_pass_on(query.flags, role));
         if flags == query.flags {
-            return self
-                .pass_on(&Asked { from: id, extended, header, flags, payload, hashes: &hashes }, role);
+            let asked = Asked { from: id, extended, header, flags, payload, hashes: &hashes, forward };
+            return self.pass_on(&asked, role);
         }
         let mut changed = std::mem::take(&mut self.scratch);
         changed.clear();
         changed.extend_from_slice(&flags.0.to_be_bytes());
         changed.extend_from_slice(payload.get(2..).unwrap_or_default());
-        let asked = Asked { from: id, extended, header, flags, payload: &changed, hashes: &hashes };
+        let asked = Asked { from: id, extended, header, flags, payload: &changed, hashes: &hashes, forward };
         self.pass_on(&asked, role);
         self.scratch = changed;
     }
@@ -70,7 +71,7 @@ impl VirtualPeer {
             self.offer_to_leaves(asked);
         }
         if role == Role::Leaf {
-            self.begin_dynamic(asked.from, asked.header.guid, asked.payload, asked.flags, asked.hashes);
+            self.begin_dynamic(asked);
         } else {
             self.offer_to_neighbours(asked);
         }
@@ -79,7 +80,7 @@ impl VirtualPeer {
     /// With which TTL a query of a neighbour goes on; 0 where it has arrived. The hop from a leaf to its ultrapeer does not
     /// count.
     fn hops_left(&self, header: &Header) -> u8 {
-        (header.ttl - 1).min(self.config.max_ttl.saturating_sub(header.hops))
+        (header.ttl - 1).min(self.max_ttl().saturating_sub(header.hops))
     }
 
     /// To the leaves that may answer, whatever the TTL.
@@ -95,10 +96,11 @@ impl VirtualPeer {
     /// To the neighbours, while there are hops left; as the last hop only to those that may answer.
     fn offer_to_neighbours(&mut self, asked: &Asked<'_>) {
         let left = self.hops_left(&asked.header);
+        let left = asked.forward.map_or(left, |forward| left.min(forward.ttl));
         if left == 0 {
             return;
         }
-        if self.routing.is_some() {
+        if self.routing.is_some() || asked.forward.is_some() {
             return self.offer_to_chosen(asked, left);
         }
         let mut targets = std::mem::take(&mut self.targets);
@@ -114,12 +116,17 @@ impl VirtualPeer {
         self.targets = targets;
     }
 
-    /// To the neighbours that the routing chooses, of those that could get the query without it.
+    /// To the neighbours that the routing and the policy choose, of those that could get the query without them.
     fn offer_to_chosen(&mut self, asked: &Asked<'_>, left: u8) {
         let mut candidates = self.neighbours_for(asked.hashes);
         let blind = |c: &Candidate| self.table.get(c.link.index).is_some_and(|r| r.column.is_none());
         candidates.retain(|c| c.link != asked.from && (left > 1 || c.matches || blind(c)));
         self.choose(asked.from, asked.header.guid, asked.payload, false, &mut candidates);
+        if let Some(forward) = &asked.forward {
+            self.shuffle(&mut candidates);
+            self.obey(forward, &mut candidates);
+            candidates.truncate(forward.fanout.into());
+        }
         let mut targets = std::mem::take(&mut self.targets);
         targets.clear();
         for candidate in candidates.drain(..) {
@@ -160,17 +167,19 @@ impl VirtualPeer {
 }
 
 /// A query on its way through.
-struct Asked<'a> {
+pub(super) struct Asked<'a> {
     /// Where it comes from.
-    from: LinkId,
+    pub(super) from: LinkId,
     /// Where it came from at first, if it has come before and now goes farther.
     extended: Option<LinkId>,
     /// As it arrived.
-    header: Header,
-    flags: Flags,
+    pub(super) header: Header,
+    pub(super) flags: Flags,
     /// As it goes on.
-    payload: &'a [u8],
-    hashes: &'a Hashes,
+    pub(super) payload: &'a [u8],
+    pub(super) hashes: &'a Hashes,
+    /// What the shell's policy says about its way.
+    pub(super) forward: Option<Forward>,
 }
 
 /// The flags with which a query goes on. Without the mark they were a minimum speed, which nobody heeds and strict peers

@@ -179,7 +179,7 @@ impl VirtualPeer {
         host: &mut impl Host,
     ) -> Result<(), Ending> {
         match header.kind {
-            Kind::QUERY => self.query(index, header, payload),
+            Kind::QUERY => self.query(index, header, payload, None),
             Kind::QUERY_HIT => self.hit(index, header, payload),
             Kind::PUSH => self.push(index, header, payload),
             Kind::PING => self.ping(index, header, payload),

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::VirtualPeer;
 use super::journal::Topic;
 use crate::host::Host;
-use crate::link::Role;
 
 /// From one ping for pongs of others to the next, to each neighbour.
 const PONG_REFRESH: Duration = Duration::from_secs(60);
@@ -21,6 +20,7 @@ impl VirtualPeer {
         self.refresh_pongs();
         self.report_used(host);
         if !self.stopping {
+            self.shed();
             self.dial_more(host);
             self.tell_whereabouts();
         }
@@ -46,7 +46,7 @@ impl VirtualPeer {
     }
 
     fn dial_more(&mut self, host: &mut impl Host) {
-        let free = u32::from(self.config.ultrapeers).saturating_sub(self.table.count(Role::Ultrapeer));
+        let free = self.ultrapeers_wanted();
         let (table, access) = (&self.table, &self.access);
         let own = self.own.get(self.config.advertise, self.config.listen).map(SocketAddr::V4);
         let skip = |a: SocketAddr| table.has_address(a) || Some(a) == own || !access.admits(a.ip(), "");

@@ -1,5 +1,6 @@
 //! Virtual peers among scripted ones, in memory and under virtual time.
 
+mod forwarding;
 mod hostile;
 mod leaves;
 mod limits;

@@ -2,8 +2,9 @@
 
 use crate::net::{Net, config};
 use crate::raw::{MODERN, guid};
+use avp::application::forward::Forward;
 use avp::application::policy::{
-    Answer, Decision, Message, NO_OUTCOME, Peer, Policy, Questions, RIGHTS, Verdict, Way,
+    Answer, Decision, Message, NO_OUTCOME, Peer, Plan, Policy, Questions, RIGHTS, Verdict, Way,
 };
 use avp::gnutella::Kind;
 
@@ -18,12 +19,45 @@ pub(crate) struct Rules {
     meetings: usize,
     decided: Vec<usize>,
     used: Vec<(u32, u64)>,
+    pub(crate) plan: Plan,
+    /// Where queries with such words go; all others where standard rules say.
+    pub(crate) ways: Vec<(&'static str, Forward)>,
+    /// How many queries were asked about at once.
+    pub(crate) routed: Vec<usize>,
 }
 
 impl Rules {
     fn new(generation: u64, settled: fn(&str, Message, Way) -> Verdict, forbidden: &'static str) -> Self {
-        Self { generation, settled, forbidden, meetings: 0, decided: Vec::new(), used: Vec::new() }
+        Self {
+            generation,
+            settled,
+            forbidden,
+            meetings: 0,
+            decided: Vec::new(),
+            used: Vec::new(),
+            plan: Plan::default(),
+            ways: Vec::new(),
+            routed: Vec::new(),
+        }
     }
+
+    /// Everything may pass.
+    pub(crate) fn open(generation: u64, plan: Plan, ways: Vec<(&'static str, Forward)>) -> Self {
+        Self { plan, ways, ..Self::new(generation, all, "-") }
+    }
+}
+
+/// The words of each question.
+fn words(questions: &Questions) -> Vec<String> {
+    let mut rest = &questions.text[..];
+    let texts = questions.text_lens.iter().map(|len| {
+        let (text, after) = rest.split_at(*len as usize);
+        rest = after;
+        String::from_utf8_lossy(text).into_owned()
+    });
+    let texts: Vec<String> = texts.collect();
+    let of = |content: &u32| content.checked_sub(1).map_or(String::new(), |i| texts[i as usize].clone());
+    questions.contents.iter().map(of).collect()
 }
 
 const KINDS: [Message; 10] = [
@@ -61,20 +95,31 @@ impl Policy for Rules {
 
     fn decide(&mut self, questions: &Questions) -> Answer {
         self.decided.push(questions.len());
-        let mut texts = Vec::new();
-        let mut rest = &questions.text[..];
-        for len in &questions.text_lens {
-            let (text, after) = rest.split_at(*len as usize);
-            texts.push(String::from_utf8_lossy(text).into_owned());
-            rest = after;
-        }
-        let decision = |content: &u32| {
-            let text = content.checked_sub(1).map_or("", |i| texts[i as usize].as_str());
+        let decision = |text: &String| {
             let verdict = if text.contains(self.forbidden) { Verdict::Drop } else { Verdict::Go };
             Decision { verdict, outcome: 2 }
         };
-        let decisions = questions.contents.iter().map(decision).collect();
+        let decisions = words(questions).iter().map(decision).collect();
         Answer { generation: self.generation, decisions }
+    }
+
+    fn plan(&mut self) -> Plan {
+        self.plan
+    }
+
+    fn route(&mut self, questions: &Questions) -> Answer {
+        self.routed.push(questions.len());
+        let decision = |text: &String| {
+            let way = self.ways.iter().position(|(word, _)| text.contains(word));
+            let verdict = if text.contains("nowhere") { Verdict::Drop } else { Verdict::Go };
+            Decision { verdict, outcome: way.map_or(NO_OUTCOME, |way| way as u32) }
+        };
+        let decisions = words(questions).iter().map(decision).collect();
+        Answer { generation: self.generation, decisions }
+    }
+
+    fn forward(&mut self, outcome: u32) -> Option<Forward> {
+        self.ways.get(outcome as usize).map(|(_, forward)| *forward)
     }
 
     fn used(&mut self, _: u64, outcomes: &[u32], counts: &[u64]) {

@@ -7,6 +7,7 @@ mod active;
 
 pub use active::{Active, PER_LEAF_MAX};
 
+use crate::application::forward::Forward;
 use crate::application::routes::LinkId;
 use crate::gnutella::Guid;
 use crate::gnutella::limits::QUERY_BYTES_MAX;
@@ -128,6 +129,8 @@ pub struct DynamicQuery {
     pub guided: bool,
     /// When the next step is due.
     pub due: Instant,
+    /// What the policy of a generation says about its way. Not saved: the next instance asks again.
+    pub course: Option<(u64, Option<Forward>)>,
     began: Instant,
     asked: Vec<Ask>,
     wanted: u32,
@@ -147,6 +150,7 @@ impl DynamicQuery {
             payload: payload.to_vec(),
             guided,
             due: now,
+            course: None,
             began: now,
             asked: Vec::new(),
             wanted: if guided { wanted.min(GUIDED_RESULTS) } else { wanted },
@@ -216,6 +220,20 @@ impl DynamicQuery {
         Ok(Ask { link: next.link, ttl })
     }
 
+    /// Leaves so many neighbours, with those that were asked already.
+    pub fn limit(&self, neighbours: u8, candidates: &mut Vec<Candidate>) {
+        let was_asked = |candidate: &Candidate| self.asked.iter().any(|ask| ask.link == candidate.link);
+        let mut asked: Vec<LinkId> = self.asked.iter().map(|ask| ask.link).collect();
+        asked.sort_unstable();
+        asked.dedup();
+        let mut left = usize::from(neighbours).saturating_sub(asked.len());
+        candidates.retain(|candidate| {
+            let fits = was_asked(candidate) || left > 0;
+            left -= usize::from(fits && !was_asked(candidate));
+            fits
+        });
+    }
+
     fn hop_wait(&self) -> Duration {
         if self.horizon < RARE_HORIZON || self.results >= RARE_RESULTS {
             return HOP_WAIT;
@@ -281,6 +299,7 @@ impl Saved for DynamicQuery {
             payload: from.list(QUERY_BYTES_MAX as usize)?,
             guided: from.load()?,
             due: from.load()?,
+            course: None,
             began: from.load()?,
             asked: from.list(ASKS_MAX)?,
             wanted: from.load()?,
