@@ -54,8 +54,11 @@ bench: build     ## what the sandbox costs, and the load generator's suite again
 	$(TARGET)/release/eep-bench proxylets --eep $(TARGET)/release/eep --proxylet $(call GUEST_OF,echo)
 	$(TARGET)/release/eep-bench suite --eep $(TARGET)/release/eep --proxylet $(call GUEST_OF,gnutella-peer)
 
+policy-bench:    ## decisions of the policy language, alone and beside Cedar and Rego
+	$(CARGO) bench --locked -p policies
+	cd tests/policy-bench && $(CARGO) bench --locked
+
 scoreboard:      ## every experiment of the simulator, into docs/scoreboard.md; with QUICK=1 small, into the target folder
-# make policy-bench  decisions of the policy language, beside those of Cedar and Rego
 	$(CARGO) build --release --locked -p eep-sim
 	$(TARGET)/release/eep-sim scoreboard --commit "$$(git describe --always --dirty 2>/dev/null || echo unknown)" \
 	  $(if $(QUICK),--quick --into $(TARGET)/scoreboard,--into docs)

@@ -231,6 +231,15 @@ fn nothing_is_left_open() {
 }
 
 #[test]
+fn every_target_that_make_names_is_there() {
+    let makefile = std::fs::read_to_string(root().join("Makefile")).expect("it is part of the repository");
+    let phony = makefile.lines().find_map(|line| line.strip_prefix(".PHONY:")).expect("its targets");
+    let has_rule = |target: &&str| makefile.lines().any(|line| line.starts_with(&format!("{target}:")));
+    let lost: Vec<_> = phony.split_whitespace().filter(|target| !has_rule(target)).collect();
+    assert!(lost.is_empty(), "no rules for {lost:?}");
+}
+
+#[test]
 fn built_guests_import_nothing_but_the_contract() {
     for name in ["echo", "gnutella-peer", "directed-search"] {
         let code = std::fs::read(eep_tests::node::proxylet(name)).expect("the guest");
