@@ -62,7 +62,7 @@ impl Node {
     /// It does not start, or that it is wanted cannot be written down. It does not run then, as before.
     pub async fn start(&self, name: &str) -> Result<ServiceView, Box<Problem>> {
         let name = self.held(name)?.desired.name;
-        let _reserved = self.reserve(&name)?;
+        let _reserved = self.reserve_soon(&name).await?;
         let mut held = self.held(name.as_str())?;
         if held.engine.as_ref().is_some_and(alive) {
             return Ok(held.view());
@@ -160,7 +160,7 @@ impl Node {
         on: OnProgress<'_>,
     ) -> Result<ServiceView, Box<Problem>> {
         let name = self.held(name)?.desired.name;
-        let _reserved = self.reserve(&name)?;
+        let _reserved = self.reserve_soon(&name).await?;
         let held = self.held(name.as_str())?;
         let brought = self.bring_changed(&held.desired, change, on).await?;
         let next = changed(&held, change, &brought.code)?;

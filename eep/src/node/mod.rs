@@ -96,6 +96,8 @@ pub struct Node {
     services: Mutex<BTreeMap<ServiceName, Held>>,
     /// Names that a change is under way for.
     busy: Mutex<BTreeSet<ServiceName>>,
+    /// Services that the node itself looks after at the moment, which takes no longer than some reads and writes.
+    looked_at: Mutex<BTreeSet<ServiceName>>,
     /// New versions that are on probation, and how to end that.
     proving: Mutex<BTreeMap<ServiceName, Arc<Notify>>>,
     /// Told when a change is over.
@@ -129,6 +131,21 @@ struct Held {
 struct Reserved<'a> {
     node: &'a Node,
     name: ServiceName,
+}
+
+/// The right to look after a service, until it is dropped.
+struct Looking<'a> {
+    node: &'a Node,
+    name: ServiceName,
+    right: Option<Reserved<'a>>,
+}
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        // The right first: whoever finds it taken is to find why.
+        self.right = None;
+        lock(&self.node.looked_at).remove(&self.name);
+    }
 }
 
 impl Drop for Reserved<'_> {
@@ -183,6 +200,7 @@ impl Node {
             workers: OnceLock::new(),
             services: Mutex::default(),
             busy: Mutex::default(),
+            looked_at: Mutex::default(),
             proving: Mutex::default(),
             freed: Notify::new(),
             ending: watch::channel(false).0,
@@ -283,6 +301,25 @@ impl Node {
 
     /// Takes the right to change a service. A new version that is on probation is taken back for it.
     async fn reserve_at_once(&self, name: &ServiceName) -> Result<Reserved<'_>, Box<Problem>> {
+        self.reserve_when(name, || {
+            let proving = lock(&self.proving).get(name).cloned();
+            proving.inspect(|proving| proving.notify_one()).is_some()
+        })
+        .await
+    }
+
+    /// Takes the right to change a service. Where the node itself looks after it, that is waited for: it is no change that
+    /// an operator would know of.
+    async fn reserve_soon(&self, name: &ServiceName) -> Result<Reserved<'_>, Box<Problem>> {
+        self.reserve_when(name, || false).await
+    }
+
+    /// Waits where whoever has the right is about to give it back: `ends` asks for that.
+    async fn reserve_when(
+        &self,
+        name: &ServiceName,
+        ends: impl Fn() -> bool,
+    ) -> Result<Reserved<'_>, Box<Problem>> {
         loop {
             let mut freed = std::pin::pin!(self.freed.notified());
             freed.as_mut().enable();
@@ -290,12 +327,25 @@ impl Node {
                 Ok(reserved) => return Ok(reserved),
                 Err(refused) => refused,
             };
-            let proving = lock(&self.proving).get(name).cloned();
-            match proving {
-                Some(proving) => proving.notify_one(),
-                None => return Err(refused),
+            if !lock(&self.looked_at).contains(name) && !ends() {
+                return Err(refused);
             }
             freed.await;
+        }
+    }
+
+    /// Takes the right to look after a service, where nobody changes it.
+    fn reserve_to_look(&self, name: &ServiceName) -> Option<Looking<'_>> {
+        // Before the right is taken: who is refused for it finds why.
+        lock(&self.looked_at).insert(name.clone());
+        match self.reserve(name) {
+            Ok(right) => Some(Looking { node: self, name: name.clone(), right: Some(right) }),
+            Err(_) => {
+                lock(&self.looked_at).remove(name);
+                // Who was refused meanwhile waits for an end.
+                self.freed.notify_waiters();
+                None
+            }
         }
     }
 

@@ -64,7 +64,7 @@ impl Node {
                 .fix("give a time such as 5m"));
         }
         let name = self.held(name)?.desired.name;
-        let _reserved = self.reserve(&name)?;
+        let _reserved = self.reserve_soon(&name).await?;
         let held = self.held(name.as_str())?;
         let applied = self.apply_to(&held, apply.file.clone(), apply.confirm_s).await?;
         held.tell(&Told::Info(format!("policy generation {} is in force", applied.now.generation)));
@@ -78,7 +78,7 @@ impl Node {
     /// Nothing is on trial.
     pub async fn confirm_policy(&self, name: &str) -> Result<PolicyView, Box<Problem>> {
         let name = self.held(name)?.desired.name;
-        let _reserved = self.reserve(&name)?;
+        let _reserved = self.reserve_soon(&name).await?;
         let held = self.held(name.as_str())?;
         let view = self.with_policy(&held, |policy, state, service| policy.confirm(state, service)).await?;
         held.tell(&Told::Info(format!("policy generation {} is confirmed", view.generation)));
@@ -91,7 +91,7 @@ impl Node {
     /// There is none such. What was in force still is.
     pub async fn roll_back_policy(&self, name: &str, to: RollBack) -> Result<PolicyView, Box<Problem>> {
         let name = self.held(name)?.desired.name;
-        let _reserved = self.reserve(&name)?;
+        let _reserved = self.reserve_soon(&name).await?;
         let held = self.held(name.as_str())?;
         self.go_back_to(&held, to.to).await
     }
@@ -196,7 +196,7 @@ impl Node {
             let held: Vec<Held> = lock(&self.services).values().cloned().collect();
             for held in held {
                 // A change that is under way comes first; the next look sees what became of it.
-                let Ok(_reserved) = self.reserve(&held.desired.name) else { continue };
+                let Some(_looking) = self.reserve_to_look(&held.desired.name) else { continue };
                 let connections = held.engine.as_ref().map_or(0, |engine| engine.status().connections);
                 let now_ns = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
                 let looked = self

@@ -139,7 +139,7 @@ impl Node {
         if held.desired.applied.as_ref() == Some(entry) {
             return Ok(None);
         }
-        let _reserved = self.reserve(name)?;
+        let _reserved = self.reserve_soon(name).await?;
         let brought = self.bring(&entry.proxylet.url, entry.proxylet.sha256, &|_| {}).await?;
         let before = held.desired.applied.as_ref().and_then(|entry| entry.policy.as_ref());
         if entry.policy.as_ref() != before {
