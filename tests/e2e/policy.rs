@@ -1,15 +1,16 @@
 //! A policy in force: real peers, a node in a process of its own, its command line.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use eep_tests::loopback::Loopback;
 use eep_tests::node::Node;
 use eep_tests::peer::{Config, HandshakeError, Link, Peer, SharedFile};
 use eep_tests::wait::{PATIENCE, until, until_true};
-use eep_tests::wire::{Guid, Hit, Query, kind};
+use eep_tests::wire::{Guid, Hit, Message, Query, kind};
 use eep_tests::{http, probe};
 use serde_json::{Value, json};
 
@@ -77,8 +78,7 @@ fn find(peer: &Peer, link: &Link, words: &str) -> Hit {
     let mut guids: Vec<Guid> = Vec::new();
     until(&format!("a hit for {words}"), || {
         guids.push(peer.search(link, &Query::words(words)).expect("sent"));
-        let found = link
-            .find(std::time::Duration::from_millis(500), |m| m.kind == kind::HIT && guids.contains(&m.guid));
+        let found = link.find(Duration::from_millis(500), |m| m.kind == kind::HIT && guids.contains(&m.guid));
         found.ok().map(|m| Hit::decode(&m.payload).expect("a well-formed hit"))
     })
 }
@@ -321,6 +321,20 @@ fn a_killed_node_comes_back_with_the_generation_in_force() {
     let told = stage.node.eep(&["policy", "apply", "edge"]).refused();
     assert!(told.contains("p.yaml:1:"), "{told}");
     assert_eq!(stage.node.json(&["policy", "history", "edge"])["generation"], before["generation"]);
+
+    // A trial that nobody confirms ends, though the node was killed meanwhile.
+    write_policy(&stage.node, "new.yaml", "", "    - {id: pings, match: {message: [ping]}, then: drop}");
+    let trial = apply(&stage.node, "edge", "new.yaml", &["--confirm", "2s"]);
+    // The one before was not confirmed either.
+    assert_eq!(trial["trial"]["back_to"], 1);
+    stage.node.kill();
+    stage.node.run();
+    until("generation 1", || {
+        // The API answers before the services are back.
+        let now = stage.node.eep(&["policy", "history", "edge", "--json"]);
+        let now: Value = serde_json::from_str(&now.stdout).ok()?;
+        (now["generation"] == 1 && now["trial"].is_null()).then_some(())
+    });
 }
 
 #[test]
@@ -360,6 +374,16 @@ fn sets_are_reloaded_and_a_broken_one_leaves_the_last_good() {
     let now = stage.node.json(&["status", "edge"])["policy"].take();
     assert_eq!((&now["stale"], &now["generation"]), (&Value::Null, &json!(2)));
     assert_eq!(stage.node.metrics().sum("eep_policy_stale", &[("service", "edge")]), 0.0);
+}
+
+/// Connects from an address of this machine.
+fn open(at: SocketAddr, from: Ipv4Addr) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::new(from.into(), 0).into()).expect("an address of this machine");
+    socket.connect(&at.into()).expect("it listens");
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream
 }
 
 /// Puts a new file in the place of the old one at once, as tools do.
@@ -446,15 +470,6 @@ fn a_volume_that_is_used_up_ends_the_traffic_and_stays_used_up() {
     )
     .expect("a file of ours");
     apply(&node, "probe", "p.yaml", &[]);
-    let open = |at: SocketAddr, from: Ipv4Addr| -> TcpStream {
-        let socket =
-            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
-        socket.bind(&SocketAddr::new(from.into(), 0).into()).expect("an address of this machine");
-        socket.connect(&at.into()).expect("it listens");
-        let stream = TcpStream::from(socket);
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        stream
-    };
     // 64 KiB each time, until the node has had enough.
     let mut greedy = open(at, far);
     let mut sink = vec![0; 64 << 10];
@@ -487,6 +502,215 @@ fn a_volume_that_is_used_up_ends_the_traffic_and_stays_used_up() {
     });
     assert!(used(&node) >= 1.0);
     assert!(!answers(at, far) && answers(at, near));
+}
+
+/// What a class may send at once after silence, bytes, where its ceiling is low.
+const CLASS_BURST_BYTES: u64 = 16_384;
+
+/// What has come by now, at most `most` bytes. How long it waits decides only how much of it is seen.
+fn drain(stream: &mut TcpStream, most: usize) -> u64 {
+    stream.set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout");
+    let (mut got, mut buffer) = (0, vec![0; most]);
+    while got < most {
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => got += n,
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+            Err(e) => panic!("{e}"),
+        }
+    }
+    got as u64
+}
+
+#[test]
+fn a_class_sends_no_more_than_its_ceiling_lets_it_and_another_class_is_not_held_back() {
+    let net = Loopback::claim();
+    let node = Node::start(&net);
+    let at = probe::load(&node);
+    let (fast, slow) = (net.ip(), net.ip());
+    // 125 bytes a second: what a class may send at once takes two minutes to come together again.
+    let classes = |of_slow: &str| {
+        let text = format!(
+            "policy: eep/v1\nname: test\nsets:\n  slow: {{cidr: [{slow}]}}\ntraffic:\n  classes:\n    \
+             open: {{dscp: cs3, rate: 1gbit, ceil: 100gbit}}\n    bulk: {{dscp: le, rate: 1kbit, ceil: 1kbit}}\n  \
+             default: {{class: open}}\n  rules: [{{id: slow, match: {{peer: {{in: slow}}}}, then: {{class: {of_slow}}}}}]\n"
+        );
+        std::fs::write(node.path("p.yaml"), text).expect("a file of ours");
+        assert_eq!(apply(&node, "probe", "p.yaml", &[])["not_enforced"], json!([]));
+    };
+    classes("bulk");
+    let began = Instant::now();
+    // 320 KiB of zeros each.
+    const ASKED: usize = 5 << 16;
+    let ask = |from: Ipv4Addr| {
+        let mut stream = open(at, from);
+        stream.write_all(b"B\x05").expect("sent");
+        stream
+    };
+    let mut held = [ask(slow), ask(slow)];
+    let mut zeros = vec![0; ASKED];
+    ask(fast).read_exact(&mut zeros).expect("all of it comes");
+    let got: Vec<u64> = held.iter_mut().map(|stream| drain(stream, ASKED)).collect();
+    let most = CLASS_BURST_BYTES + 125 * (began.elapsed().as_secs() + 1);
+    let sum: u64 = got.iter().sum();
+    assert!(sum <= most, "{got:?} of at most {most}");
+    // Another generation lets them go, and what waits leaves.
+    classes("open");
+    for (stream, got) in held.iter_mut().zip(got) {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.read_exact(&mut zeros[got as usize..]).expect("the rest comes");
+    }
+    let classed = |verdict: &str| {
+        let labels = [("chain", "traffic"), ("rule", "slow"), ("verdict", verdict), ("service", "probe")];
+        node.metrics().sum("eep_policy_decisions_total", &labels)
+    };
+    assert!(classed("class") >= 4.0);
+}
+
+#[test]
+fn a_volume_that_is_used_up_puts_its_peers_into_a_class() {
+    let net = Loopback::claim();
+    let node = Node::start(&net);
+    let at = probe::load(&node);
+    let (near, far) = (net.ip(), net.ip());
+    let text = format!(
+        "policy: eep/v1\nname: test\nsets:\n  far: {{cidr: [{far}]}}\ntraffic:\n  classes:\n    \
+         bulk: {{dscp: le, rate: 1kbit, ceil: 1kbit}}\n  budgets:\n    \
+         far-day: {{peers: far, volume: 1MB, per: 30d, then: {{class: bulk}}}}\n"
+    );
+    std::fs::write(node.path("p.yaml"), text).expect("a file of ours");
+    apply(&node, "probe", "p.yaml", &[]);
+    let began = Instant::now();
+    let mut sink = vec![0; 16 << 16];
+    // Nearly all of the volume, and more than what is left of it.
+    let mut stream = open(at, far);
+    stream.write_all(b"B\x0f").expect("sent");
+    stream.read_exact(&mut sink[..15 << 16]).expect("all of it comes");
+    stream.write_all(b"B\x01").expect("sent");
+    let labels = [("rule", "budget:far-day"), ("verdict", "class"), ("service", "probe")];
+    until_true("the class", || {
+        // What is used is looked at while anything happens.
+        let mut other = open(at, near);
+        other.write_all(b"E.").expect("sent");
+        other.read_exact(&mut [0]).expect("an echo");
+        node.metrics().sum("eep_policy_decisions_total", &labels) >= 1.0
+    });
+    assert!(node.json(&["status", "probe"])["policy"]["budgets"]["far-day"].as_f64() >= Some(1.0));
+    stream.write_all(b"B\x10").expect("sent");
+    // Who does not count against the budget is not in the class.
+    let mut other = open(at, near);
+    other.write_all(b"B\x10").expect("sent");
+    other.read_exact(&mut sink).expect("all of it comes");
+    let got = drain(&mut stream, 17 << 16);
+    let most = (1 << 16) + CLASS_BURST_BYTES + 125 * (began.elapsed().as_secs() + 1);
+    assert!(got <= most, "{got} of at most {most}");
+}
+
+#[test]
+fn a_decision_on_record_is_explained_by_the_generation_that_made_it() {
+    let stage = Stage::set();
+    let (searching, here) = stage.leaf(&[]);
+    let rules = "    - {id: no-apes, match: {message: [query], content: {in: apes}}, then: drop}\n    \
+                 - {id: no-walrus, match: {message: [query], content: {in: hot}}, when: 'message.hops < 9', then: drop}";
+    stage.apply("  hot: {keywords: [walrus]}\n  apes: {keywords: [gorilla]}", rules);
+    searching.search(&here, &Query::words("walrus")).expect("sent");
+    here.ping(searching.fresh_guid());
+    let tap = || -> Vec<Value> {
+        let lines = stage.node.eep(&["policy", "tap", "edge", "--json"]).done();
+        lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    };
+    let record = until("its record", || tap().into_iter().find(|record| record["rule"] == "no-walrus"));
+    let id = record["id"].as_str().expect("an id");
+    let explain = |more: &[&str]| stage.node.eep(&[&["policy", "explain", "edge", "--live"], more].concat());
+    let check = || {
+        let told = explain(&["--id", id]).done();
+        assert!(told.contains(&format!("{id} by generation 1, ")), "{told}");
+        assert!(told.contains("access: drop (no-walrus) by rule `no-walrus`"), "{told}");
+        assert!(told.contains("p.yaml:11:12) no match: the content is not in `apes`"), "{told}");
+        assert!(told.contains("p.yaml:12:12) decided"), "{told}");
+        assert!(told.contains("message.hops 0"), "{told}");
+    };
+    check();
+    // Whatever is in force by now.
+    stage.apply("", "");
+    check();
+    let told: Value = serde_json::from_str(&explain(&["--id", id, "--json"]).done()).expect("JSON");
+    assert_eq!((&told["generation"], &told["record"]), (&json!(1), &record));
+    assert_eq!(told["explanations"][0]["decision"]["rule"], "no-walrus");
+    // An event is decided by what is in force now.
+    let told = explain(&["{message: query, content: {text: walrus}}"]).done();
+    assert!(told.contains("access: allow by the default"), "{told}");
+    assert!(explain(&["--id", "1-999999"]).refused().contains("no decision on record has the id `1-999999`"));
+    assert!(explain(&["{message: quer}"]).refused().contains("event:1:11"));
+}
+
+#[test]
+fn searches_go_to_as_many_neighbours_and_as_far_as_the_rule_in_force_says() {
+    let stage = Stage::set();
+    let neighbour = || {
+        let peer = Peer::start(Config::ultrapeer(stage.net.ip())).expect("a port");
+        let link = peer.dial(stage.edge).expect("a relation");
+        (peer, link)
+    };
+    let (asking, here) = neighbour();
+    let others = [neighbour(), neighbour(), neighbour(), neighbour()];
+    // The TTLs of the search at those whom it has reached.
+    let reached = |words: &str| -> Vec<u8> {
+        let guid = asking.fresh_guid();
+        here.send(&Message::new(guid, kind::QUERY, 4, Query::words(words).encode())).expect("sent");
+        here.ping(asking.fresh_guid());
+        let ttls = others.iter().flat_map(|(peer, link)| {
+            link.ping(peer.fresh_guid());
+            link.received(kind::QUERY).into_iter().filter(|m| m.guid == guid).map(|m| m.ttl)
+        });
+        ttls.collect()
+    };
+    assert_eq!(reached("walrus"), [3; 4]);
+    let put = |rest: &str| {
+        let text = format!("policy: eep/v1\nname: test\nsets: {{rare: {{keywords: [zebra]}}}}\n{rest}");
+        std::fs::write(stage.node.path("p.yaml"), text).expect("a file of ours");
+        apply(&stage.node, "edge", "p.yaml", &[])
+    };
+    let applied = put("routing:\n  default: {forward: {fanout: 2, ttl: 2}}\n  rules:\n    \
+         - {id: rare, match: {message: query, content: {in: rare}}, then: {forward: {fanout: 9, ttl: 9}}}\n    \
+         - {id: none, match: {message: query}, when: 'size(content.text) < 3', then: drop}\n");
+    assert_eq!(applied["not_enforced"], json!([]));
+    assert_eq!(reached("walrus"), [2; 2]);
+    assert_eq!(reached("zebra"), [3; 4]);
+    assert_eq!(reached("ox"), [0; 0]);
+    let counted = |rule: &str, verdict: &str| {
+        let labels = [("chain", "routing"), ("rule", rule), ("verdict", verdict), ("service", "edge")];
+        stage.node.metrics().sum("eep_policy_decisions_total", &labels)
+    };
+    assert_eq!(
+        [counted("default", "forward"), counted("rare", "forward"), counted("none", "drop")],
+        [1.0, 1.0, 1.0]
+    );
+
+    // In shadow it counts, and searches go where they would without.
+    put(
+        "mode: shadow\nrouting: {default: {forward: {fanout: 1, ttl: 1}}}\ntopology: {degree: {min: 0, target: 1, max: 1}}\n",
+    );
+    assert_eq!(reached("walrus"), [3; 4]);
+    // No more neighbours than the policy wants; what nothing carries out is told wherever it is shown.
+    let applied = put("topology: {degree: {min: 0, target: 2, max: 3}, link-cost: rtt_ms}\n\
+         cache: [{id: hits, match: {message: query-hit}, then: {store: {ttl: 10m, aggregate: true}}}]\n");
+    assert_eq!(applied["not_enforced"], json!(["cache", "topology.link-cost"]));
+    let told = stage.node.eep(&["status", "edge"]).done();
+    assert!(
+        told.contains("`cache`, `topology.link-cost` are checked, but no node carries it out yet"),
+        "{told}"
+    );
+    let closed =
+        || [&here].into_iter().chain(others.iter().map(|(_, link)| link)).filter(|l| l.closed().is_some());
+    until_true("three have gone", || closed().count() == 3);
+    let late = Peer::start(Config::ultrapeer(stage.net.ip())).expect("a port");
+    let _third = late.dial(stage.edge).expect("there is room for one");
+    // One more may be a leaf, if it likes.
+    let later = Peer::start(Config::ultrapeer(stage.net.ip())).expect("a port");
+    let _fourth = later.dial(stage.edge);
+    let ultrapeers = || stage.node.metrics().sum("avp_links", &[("role", "ultrapeer"), ("service", "edge")]);
+    until_true("the guest's count", || ultrapeers() == 3.0);
 }
 
 #[test]

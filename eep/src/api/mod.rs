@@ -65,6 +65,7 @@ pub fn router(node: Arc<Node>) -> Router {
         .route("/v1/services/{name}/policy/confirm", post(policy::confirm))
         .route("/v1/services/{name}/policy/rollback", post(policy::roll_back))
         .route("/v1/services/{name}/policy/decisions", get(policy::decisions))
+        .route("/v1/services/{name}/policy/explain", post(policy::explain))
         .route("/v1/services/{name}/record", post(record::record))
         .fallback(async || no_such_path())
         .method_not_allowed_fallback(async || wrong_method())

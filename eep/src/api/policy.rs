@@ -16,6 +16,7 @@ use crate::api::services::{NDJSON, line, ndjson, whole};
 use crate::node::Node;
 use crate::node::policy::{Apply, PolicyHistory, RollBack};
 use crate::policy::audit::Record;
+use crate::policy::explain::{Explain, Explained};
 use crate::policy::service::{Applied, PolicyView};
 use crate::problem::Problem;
 
@@ -65,6 +66,19 @@ pub(super) async fn roll_back(
     Body(to): Body<RollBack>,
 ) -> Answer<PolicyView> {
     whole(async move { node.roll_back_policy(&name, to).await }).await.map(Json)
+}
+
+/// Explain a decision on record, or how an event is decided: each rule that is tried, why it does not match, which one
+/// decides.
+#[utoipa::path(post, path = "/v1/services/{name}/policy/explain", tag = "policies", request_body = Explain,
+    params(("name" = String, Path, description = "The service's name")),
+    responses((status = 200, body = Explained), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn explain(
+    State(node): State<Arc<Node>>,
+    Path(name): Path<String>,
+    Body(asked): Body<Explain>,
+) -> Answer<Explained> {
+    node.explain_policy(&name, asked).await.map(Json)
 }
 
 /// Which records.

@@ -7,6 +7,7 @@ use crate::cli::output::{BOLD, DIM, Outcome, WARN, json, paint, print};
 use crate::cli::policy::trial;
 use crate::cli::service::{Service, read};
 use crate::cli::target::{Target, block_on};
+use crate::policy::unenforced::sentence;
 
 /// Show all that is known of a service, or of the node.
 #[derive(clap::Args, Debug)]
@@ -159,6 +160,10 @@ fn policy(rows: &mut String, now: &Value) {
     }
     for (budget, share) in now["budgets"].as_object().into_iter().flatten() {
         row(rows, "", &format!("budget {budget}: {:.1} % used", share.as_f64().unwrap_or_default() * 100.0));
+    }
+    let missing = now["not_enforced"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if let Some(missing) = sentence(missing.iter().filter_map(Value::as_str)) {
+        row(rows, "", &paint(WARN, &missing));
     }
     if now["file_differs"] == true {
         row(rows, "", "the file has changed since; `eep policy apply` puts it in force");

@@ -18,7 +18,7 @@ use crate::host::bindings::eep::proxylet::datagram;
 use crate::host::bindings::eep::proxylet::net::NetError;
 use crate::host::bindings::eep::proxylet::types::{DatagramReceived, Event, SocketAddress};
 use crate::host::effects::Ask;
-use crate::host::enforce::At;
+use crate::host::enforce::{At, Classed};
 use crate::host::net::listener::net_error;
 use crate::host::{Env, Host};
 
@@ -208,13 +208,17 @@ pub(crate) fn send(env: &Env, socket: u32, to: SocketAddr, bytes: &[u8]) {
     }
 }
 
-/// Whether the policy lets the service hear from or speak to an address; where not, that is counted. Where it does, the
-/// bytes count against the budgets.
+/// Whether the policy lets the service hear from or speak to an address, and its class has room; where not, that is
+/// counted. Where it does, the bytes count against the budgets.
 fn may_pass(env: &Env, far: SocketAddr, direction: Direction, len: usize) -> bool {
     let at =
         At { now_ns: env.clock.now_ns(), connections: env.figures.connections.get() as usize, log: &env.log };
     let mut enforcer = env.policy.borrow_mut();
-    let passes = enforcer.admits(at, direction, far, None, 0);
+    let passes = enforcer.admits(at, direction, far, None, 0) && {
+        let asked = Classed { direction, address: far.ip(), met: None, from_there: 0, is_in: None };
+        let class = enforcer.class_of(at, &asked);
+        env.net.borrow_mut().pass_datagram(class, direction, len)
+    };
     if passes {
         env.net.borrow_mut().meter(enforcer.budgets_of(far.ip(), None), len);
     } else {

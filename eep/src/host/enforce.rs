@@ -9,12 +9,16 @@ use policies::facts::{FACTS, Fact, FactSet, Facts};
 use policies::{Action, Chain, Decision, Event};
 
 use crate::host::log::LogGate;
+use crate::host::net::shape::UNCLASSED;
 use crate::policy::audit::Sampler;
 use crate::policy::facts::Taker;
 use crate::policy::service::{InForce, ServicePolicy};
 
 /// How long facts of the node and the time hold, nanoseconds.
 const FACTS_NS: u64 = 1_000_000_000;
+
+/// The share of the uplink from which on it is full.
+const UPLINK_FULL: f64 = 0.95;
 
 /// What is to be done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +68,8 @@ pub(crate) struct Enforcer {
     facts: Facts,
     facts_ns: Option<u64>,
     spent_ns: u64,
+    /// The budgets that are used up, a bit each.
+    used_up: u32,
     sampler: Sampler,
     /// Whether it was told that a condition could not be evaluated.
     told_failure: bool,
@@ -71,6 +77,7 @@ pub(crate) struct Enforcer {
 
 impl Enforcer {
     pub(crate) fn new(source: Arc<ServicePolicy>, aware: bool) -> Self {
+        source.set_asked(aware);
         Self {
             now: source.current(),
             source,
@@ -80,6 +87,7 @@ impl Enforcer {
             facts: Facts::default(),
             facts_ns: None,
             spent_ns: 0,
+            used_up: 0,
             sampler: Sampler::default(),
             told_failure: false,
         }
@@ -101,6 +109,7 @@ impl Enforcer {
     /// Says whether the proxylet asks by itself.
     pub(crate) fn set_aware(&mut self, aware: bool) {
         self.aware = aware;
+        self.source.set_asked(aware);
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -200,20 +209,64 @@ impl Enforcer {
         now.policy().counts_against(&event).fold(0, |all, place| all | 1 << place)
     }
 
-    /// Counts bytes against budgets, by their places, at most once a second; whether one has been used up by them.
-    pub(crate) fn spend(&mut self, now_ns: u64, bytes: &mut Vec<u64>) -> bool {
-        let Some(now) = self.now.as_ref().filter(|_| bytes.iter().any(|n| *n > 0)) else { return false };
+    /// Whether there is anything that [`Self::spend`] looks at.
+    pub(crate) fn has_traffic(&self) -> bool {
+        self.now.as_ref().is_some_and(|now| now.policy().speaks_of(Chain::Traffic))
+    }
+
+    /// The class of a peer's traffic, by its place in the policy; [`UNCLASSED`] for none. The decision is counted where
+    /// it differs from the class that the peer is in.
+    pub(crate) fn class_of(&mut self, at: At<'_>, asked: &Classed<'_>) -> u8 {
+        let Some(now) = self.now.clone().filter(|now| !now.policy().classes().is_empty()) else {
+            return UNCLASSED;
+        };
+        self.take_facts(at.now_ns, at.connections);
+        let nobody = Met::default();
+        let peer = asked.met.unwrap_or(&nobody).peer(Some(asked.address.to_canonical()));
+        let event = connect(asked.direction, peer, asked.from_there);
+        let decision = now.policy().decide(Chain::Traffic, &event, &self.facts);
+        let place = match decision.action {
+            Action::Class(name) if decision.enforced => {
+                now.policy().classes().iter().position(|class| class.name.value == *name)
+            }
+            _ => None,
+        };
+        let class = place.and_then(|place| u8::try_from(place).ok()).unwrap_or(UNCLASSED);
+        if asked.is_in != Some(class) {
+            self.note(at, &decision, &event);
+        }
+        class
+    }
+
+    /// Whether the node's uplink is known to be full: then classes get what they are sure to get, and no more.
+    pub(crate) fn is_uplink_full(&mut self, at: At<'_>) -> bool {
+        self.take_facts(at.now_ns, at.connections);
+        self.facts.get(Fact::UPLINK).is_some_and(|used| used >= UPLINK_FULL)
+    }
+
+    /// Whether classes may change as time goes by, and not only with budgets.
+    pub(crate) fn classes_vary(&self) -> bool {
+        self.now.as_ref().is_some_and(|now| {
+            let stays = of_peers().and([Fact::MESSAGE, Fact::DIRECTION].into_iter().collect());
+            let needs = now.policy().needs(Chain::Traffic, Message::Connect);
+            !now.policy().classes().is_empty()
+                && needs.iter().any(|fact| fact.budget_index().is_none() && !stays.contains(fact))
+        })
+    }
+
+    /// Counts bytes against budgets, by their places; whether other budgets are used up now than before. None where the
+    /// last count is less than a second ago.
+    pub(crate) fn spend(&mut self, now_ns: u64, bytes: &mut Vec<u64>) -> Option<bool> {
+        let now = self.now.as_ref()?;
         if now_ns.saturating_sub(self.spent_ns) < FACTS_NS {
-            return false;
+            return None;
         }
         self.spent_ns = now_ns;
         let used_up = self.source.spend(now.policy(), bytes);
         bytes.clear();
-        if used_up {
-            // What was known a moment ago no longer holds.
-            self.facts_ns = None;
-        }
-        used_up
+        // What was known a moment ago no longer holds.
+        self.facts_ns = None;
+        Some(std::mem::replace(&mut self.used_up, used_up) != used_up)
     }
 
     /// Whether a connection may be, as far as the address alone tells: so much a proxylet cannot dodge. What depends
@@ -265,6 +318,18 @@ pub(crate) struct At<'a> {
     /// Connections of the service.
     pub(crate) connections: usize,
     pub(crate) log: &'a LogGate,
+}
+
+/// Whose class is asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Classed<'a> {
+    pub(crate) direction: Direction,
+    pub(crate) address: IpAddr,
+    pub(crate) met: Option<&'a Met>,
+    /// Connections from and to that address.
+    pub(crate) from_there: u32,
+    /// The class that the connection is in; none for datagrams.
+    pub(crate) is_in: Option<u8>,
 }
 
 fn connect<'a>(direction: Direction, peer: Peer<'a>, from_there: u32) -> Event<'a> {

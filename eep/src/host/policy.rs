@@ -1,11 +1,11 @@
 //! The capability `policy`: decisions for proxylets that ask.
 
-use policies::event::{Content, Direction, Figures, Message};
+use policies::event::{Content, Direction, Figures, Message, Region};
 use policies::model::action::{Preference, Within};
-use policies::{Action, Chain, Event};
+use policies::{Action, Chain, Event, Policy};
 
 use crate::host::Host;
-use crate::host::bindings::eep::proxylet::policy::{self, Decisions, Outcome, Peer, Questions};
+use crate::host::bindings::eep::proxylet::policy::{self, Decisions, Outcome, Peer, Plan, Questions};
 use crate::host::enforce::{At, Met, Verdict};
 
 /// The most bytes of a group's name and of a user agent that are kept for a connection.
@@ -23,6 +23,13 @@ impl Host {
 impl policy::Host for Host {
     fn generation(&mut self) -> u64 {
         self.env.policy.borrow().generation()
+    }
+
+    fn planned(&mut self) -> Plan {
+        match self.env.policy.borrow().in_force() {
+            Some(now) => plan(now.policy()),
+            None => Plan { routes: false, degree: None, path_length: None },
+        }
     }
 
     fn meet(&mut self, peers: Vec<Peer>) -> Decisions {
@@ -45,7 +52,7 @@ impl policy::Host for Host {
                     });
                 }
             }
-            net.meet(peer.conn, met, |address, met| enforcer.budgets_of(address, Some(met)));
+            net.meet(at, peer.conn, met, &mut enforcer);
         }
         out.finish()
     }
@@ -118,6 +125,12 @@ fn action(action: &Action) -> policy::Action {
             fanout: forward.fanout,
             ttl: forward.ttl,
             prefer: forward.prefer.iter().map(preference).collect(),
+            avoid: policy::Avoid {
+                util_over: forward.avoid.util_over,
+                loss_over: forward.avoid.loss_over,
+                rtt_over_s: forward.avoid.rtt_over_s,
+                regions: forward.avoid.regions.iter().map(region).collect(),
+            },
         }),
         Action::Store { ttl_s, aggregate } => {
             policy::Action::Store(policy::Store { ttl_s: *ttl_s, aggregate: *aggregate })
@@ -128,6 +141,24 @@ fn action(action: &Action) -> policy::Action {
         Action::Pass => policy::Action::Pass,
         Action::Class(name) => policy::Action::Class(name.clone()),
         Action::Unclassed => policy::Action::Unclassed,
+    }
+}
+
+fn region(region: &Region) -> policy::Region {
+    match region {
+        Region::Same => policy::Region::Same,
+        Region::Other => policy::Region::Other,
+        Region::Unknown => policy::Region::Unknown,
+    }
+}
+
+fn plan(policy: &Policy) -> Plan {
+    let shadow = policy.is_shadow();
+    let degree = policy.degree().filter(|_| !shadow);
+    Plan {
+        routes: policy.speaks_of(Chain::Routing),
+        degree: degree.map(|d| policy::Degree { min: d.min, target: d.target, max: d.max }),
+        path_length: policy.path_length_max().filter(|_| !shadow),
     }
 }
 

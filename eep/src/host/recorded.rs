@@ -113,6 +113,11 @@ impl policy::Host for Recorded<'_> {
         self.tell("policy.generation", &(), generation)
     }
 
+    fn planned(&mut self) -> policy::Plan {
+        let plan = policy::Host::planned(self.0);
+        self.tell("policy.planned", &(), plan)
+    }
+
     fn meet(&mut self, peers: Vec<policy::Peer>) -> policy::Decisions {
         let decisions = policy::Host::meet(self.0, peers.clone());
         self.tell("policy.meet", &(peers,), decisions)

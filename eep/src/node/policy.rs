@@ -10,6 +10,7 @@ use crate::config::ServiceName;
 use crate::node::{Held, Node, blocking, lock};
 use crate::observe::log_ring::{LogLevel, LogSource};
 use crate::policy::carried::Carried;
+use crate::policy::explain::{Explain, Explained};
 use crate::policy::generation::Generation;
 use crate::policy::service::{Applied, PolicyView, ServicePolicy, Told};
 use crate::problem::Problem;
@@ -123,6 +124,15 @@ impl Node {
     /// There is no such service.
     pub fn policy(&self, name: &str) -> Result<Arc<ServicePolicy>, Box<Problem>> {
         self.held(name).map(|held| held.policy)
+    }
+
+    /// How a service's policy came to a decision on record, or comes to one about an event.
+    ///
+    /// # Errors
+    /// There is no such service or decision, or the event is none.
+    pub async fn explain_policy(&self, name: &str, asked: Explain) -> Result<Explained, Box<Problem>> {
+        let held = self.held(name)?;
+        self.with_policy(&held, move |policy, state, _| policy.explain(state, &asked)).await
     }
 
     pub(super) async fn apply_to(

@@ -107,6 +107,12 @@ impl Audit {
         let _ = self.follow.send(record);
     }
 
+    /// The record with this id, where it is still kept.
+    #[must_use]
+    pub fn find(&self, id: &str) -> Option<Record> {
+        self.lock().records.iter().rev().find(|record| record.id == id).cloned()
+    }
+
     /// The last `max` records, oldest first, and those that follow.
     #[must_use]
     pub fn tail_and_follow(&self, max: usize) -> (Vec<Record>, broadcast::Receiver<Record>) {

@@ -75,7 +75,9 @@ impl Taker {
 /// All facts that any rule or alarm may read.
 fn wanted(policy: &Policy) -> FactSet {
     let pairs = Chain::ALL.into_iter().flat_map(|c| policies::event::Message::ALL.map(|m| (c, m)));
-    let rules = pairs.fold(FactSet::default(), |all, (chain, message)| all.and(policy.needs(chain, message)));
+    // What classes are sure to get depends on whether the uplink is full.
+    let classes = (!policy.classes().is_empty()).then_some(Fact::UPLINK).into_iter().collect::<FactSet>();
+    let rules = pairs.fold(classes, |all, (chain, message)| all.and(policy.needs(chain, message)));
     policy.alarms().iter().fold(rules, |all, alarm| all.and(alarm.when.facts()))
 }
 

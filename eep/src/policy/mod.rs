@@ -10,19 +10,23 @@
 //! | `carried` | a policy that goes to another node with its service |
 //! | `watch` | whether files of sets have changed |
 //! | `facts` | facts of the node and of the time |
+//! | `unenforced` | what nothing carries out |
 //! | `usage` | volumes of budgets that are used |
 //! | [`alarms`] | alarms as they stand |
 //! | `counts` | decisions, counted |
 //! | [`audit`] | decisions on record |
+//! | [`explain`] | how they came about |
 
 pub mod alarms;
 pub mod audit;
 pub(crate) mod carried;
 pub(crate) mod counts;
+pub mod explain;
 pub(crate) mod facts;
 pub mod files;
 pub mod generation;
 pub mod service;
 pub(crate) mod texts;
+pub(crate) mod unenforced;
 pub(crate) mod usage;
 mod watch;

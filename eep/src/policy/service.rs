@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use policies::facts::{Fact, Facts};
 use policies::text::diagnostic::Report;
 use policies::text::files::{Files, Unreadable};
-use policies::{Action, Chain, Decision, Policy};
+use policies::{Decision, Policy};
 use serde::Serialize;
 
 use crate::policy::alarms::{AlarmView, Alarms};
@@ -20,6 +20,7 @@ use crate::policy::facts::Taker;
 use crate::policy::files::Folder;
 use crate::policy::generation::{Generation, Kept, Reading, Refused, Trial};
 use crate::policy::texts::{Recording, Texts};
+use crate::policy::unenforced::{Asker, unenforced};
 use crate::policy::usage::Usage;
 use crate::policy::watch::{Look, Watch};
 use crate::problem::Problem;
@@ -67,6 +68,8 @@ pub struct ServicePolicy {
     usage_is_kept: AtomicBool,
     alarms: Mutex<(Taker, Alarms)>,
     book: Mutex<Book>,
+    /// Whether the proxylet does not ask; known once it is there.
+    unasked: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -112,8 +115,8 @@ pub struct PolicyView {
     /// The share of each budget that is used, 1 and more where it is used up.
     #[schema(value_type = Object)]
     pub budgets: BTreeMap<String, f64>,
-    /// Sections that are read and checked, and that nothing on this node carries out yet.
-    pub not_enforced: Vec<&'static str>,
+    /// Sections, settings, rules and facts that are read and checked, and that nothing on this node carries out.
+    pub not_enforced: Vec<String>,
 }
 
 /// What came of a change.
@@ -160,6 +163,15 @@ impl ServicePolicy {
         &self.audit
     }
 
+    /// Says whether the proxylet asks for decisions.
+    pub(crate) fn set_asked(&self, asked: bool) {
+        self.unasked.store(!asked, Relaxed);
+    }
+
+    fn asker(&self) -> Asker {
+        if self.unasked.load(Relaxed) { Asker::Node } else { Asker::Proxylet }
+    }
+
     pub(crate) fn counts(&self) -> Vec<(Key, u64)> {
         self.counts.snapshot()
     }
@@ -174,17 +186,15 @@ impl ServicePolicy {
         (self.failures.load(Relaxed), self.reloads_failed.load(Relaxed))
     }
 
-    /// Counts bytes against budgets, by their places; whether one that is counted on has been used up by them.
-    pub(crate) fn spend(&self, policy: &Policy, bytes: &[u64]) -> bool {
+    /// Counts bytes against budgets, by their places; those that are used up, a bit each.
+    pub(crate) fn spend(&self, policy: &Policy, bytes: &[u64]) -> u32 {
         let (mut usage, now_s) = (lock(&self.usage), now_s());
-        let mut used_up = false;
         for (budget, bytes) in policy.budgets().iter().zip(bytes).filter(|(_, bytes)| **bytes > 0) {
-            let before = usage.share(budget, now_s);
             usage.add(budget, now_s, *bytes);
-            used_up |= before < 1.0 && usage.share(budget, now_s) >= 1.0;
             self.usage_is_kept.store(false, Relaxed);
         }
-        used_up
+        let used_up = policy.budgets().iter().map(|budget| usage.share(budget, now_s) >= 1.0);
+        used_up.enumerate().fold(0, |all, (place, used_up)| all | u32::from(used_up) << place)
     }
 
     /// Puts the shares of budgets that are used among the facts.
@@ -246,7 +256,7 @@ impl ServicePolicy {
             file_differs: book.watch.main_differs(),
             alarms: policy.map(|p| lock(&self.alarms).1.view(p)).unwrap_or_default(),
             budgets: policy.map(|p| self.shares(p)).unwrap_or_default(),
-            not_enforced: policy.map(not_enforced).unwrap_or_default(),
+            not_enforced: policy.map(|p| unenforced(p, self.asker())).unwrap_or_default(),
         }
     }
 
@@ -470,7 +480,7 @@ fn read(files: &dyn Files, main: &str, number: u64) -> Result<(Policy, Report, T
     }
 }
 
-fn load_kept(state: &State, generation: &Generation) -> Result<Policy, Box<Problem>> {
+pub(super) fn load_kept(state: &State, generation: &Generation) -> Result<Policy, Box<Problem>> {
     let texts = texts_of(state, generation)?;
     let main = generation.file.file_name().and_then(|n| n.to_str()).unwrap_or_default();
     read(&texts, main, generation.number).map(|(policy, ..)| policy)
@@ -524,19 +534,4 @@ fn refused(service: &str, error: Refused) -> Box<Problem> {
         Refused::First => format!("to run without a policy: eep policy rollback {service} --to 0"),
     };
     Problem::new("no-such-generation", 409, error.to_string()).fix(fix)
-}
-
-/// Sections that nothing carries out.
-fn not_enforced(policy: &Policy) -> Vec<&'static str> {
-    let topology =
-        policy.degree().is_some() || policy.path_length_max().is_some() || policy.link_cost().is_some();
-    [
-        ("routing", policy.speaks_of(Chain::Routing)),
-        ("topology", topology),
-        ("cache", policy.speaks_of(Chain::Cache)),
-        ("traffic.classes", policy.outcomes().any(|o| matches!(o.action, Action::Class(_)))),
-    ]
-    .into_iter()
-    .filter_map(|(section, written)| written.then_some(section))
-    .collect()
 }

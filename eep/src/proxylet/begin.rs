@@ -25,7 +25,7 @@ pub(crate) fn make_env(life: &Life, clock: ServiceClock) -> Rc<Env> {
     let figures = Arc::clone(&life.figures);
     let descriptors = Arc::clone(&runtime.descriptors);
     let door = Door { runtime: Arc::clone(runtime), service: life.name.clone() };
-    Rc::new_cyclic(|this| Env {
+    let env = Rc::new_cyclic(|this| Env {
         this: this.clone(),
         door,
         requests: RefCell::default(),
@@ -42,7 +42,9 @@ pub(crate) fn make_env(life: &Life, clock: ServiceClock) -> Rc<Env> {
         policy: RefCell::new(Enforcer::new(Arc::clone(&spec.policy), spec.grants.policy())),
         series: Arc::clone(&life.series),
         figures,
-    })
+    });
+    env.net.borrow_mut().begin_policy(&env);
+    env
 }
 
 /// Makes the first instance of a service, or the next one after a trap. What was left for it and what it does not take

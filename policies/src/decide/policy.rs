@@ -100,6 +100,12 @@ impl Policy {
         self.chains[chain as usize].rules.iter().map(|r| r.id.as_str())
     }
 
+    /// The rules of a chain with the kinds of message that each is about; none named stands for all.
+    pub fn rules_by_message(&self, chain: Chain) -> impl Iterator<Item = (&str, &[Message])> {
+        let rules = self.chains[chain as usize].rules.iter();
+        rules.map(|rule| (rule.id.as_str(), rule.matching.messages.as_slice()))
+    }
+
     /// How many neighbours a virtual peer has.
     #[must_use]
     pub fn degree(&self) -> Option<Degree> {

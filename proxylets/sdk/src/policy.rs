@@ -21,7 +21,10 @@
 
 use crate::bindings::eep::proxylet::policy;
 
-pub use policy::{Action, Chain, Decisions, Forward, Outcome, Peer, Preference, Questions, Store};
+pub use policy::{
+    Action, Avoid, Chain, Decisions, Degree, Forward, Outcome, Peer, Plan, Preference, Questions, Region,
+    Store,
+};
 
 /// Kinds of message, numbered as in questions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +105,12 @@ impl Decisions {
 #[must_use]
 pub fn generation() -> u64 {
     policy::generation()
+}
+
+/// What the generation in force says of routes and neighbours as a whole. It changes with the generation alone.
+#[must_use]
+pub fn planned() -> Plan {
+    policy::planned()
 }
 
 /// Says who peers are. The answer has [`RIGHTS`] decisions of the chain `access` for each, by [`Message::right`].

@@ -8,8 +8,9 @@ use policies::text::diagnostic::Report;
 use policies::text::source::Sources;
 use serde_json::{Value, json};
 
-use crate::cli::output::{self, GOOD, Outcome, WARN, line, paint};
+use crate::cli::output::{self, DIM, GOOD, Outcome, WARN, line, paint};
 use crate::policy::files::Folder;
+use crate::policy::unenforced::{Asker, sentence, unenforced};
 use crate::problem::Problem;
 
 /// Check policies, the sets that they include, and their tests.
@@ -57,10 +58,17 @@ impl Checks {
         };
         let report = &checked.report;
         let told = checked.holds.as_ref().map(words);
+        let missing = match &checked.holds {
+            Some(Holds::Policy(policy)) => unenforced(policy, Asker::Proxylet),
+            _ => Vec::new(),
+        };
         let mut entry = report.json();
         entry["file"] = json!(file);
         entry["ok"] = checked.holds.is_some().into();
         entry["holds"] = told.as_ref().map_or(Value::Null, |t| t.as_str().into());
+        if matches!(checked.holds, Some(Holds::Policy(_))) {
+            entry["not_enforced"] = json!(missing);
+        }
         self.entries.push(entry);
         self.results.extend(report.sarif_results());
         let good = checked.holds.is_some();
@@ -71,6 +79,9 @@ impl Checks {
             if let Some(told) = told {
                 let (style, word) = if report.findings.is_empty() { (GOOD, "ok") } else { (WARN, "warned") };
                 line(&format!("{} {}: {told}", paint(style, word), file.display()));
+                if let Some(missing) = sentence(missing.iter().map(String::as_str)) {
+                    line(&format!("  {}", paint(DIM, &missing)));
+                }
             }
         }
         good

@@ -2,48 +2,59 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::ArgGroup;
 use clap::builder::PossibleValuesParser;
 use policies::Policy;
 use policies::model::rule::Chain;
 use policies::proof::given::Given;
 use policies::proof::replay::Recorded;
+use reqwest::Method;
 
 use super::read::{Recording, given, policy};
+use crate::cli::format::time;
 use crate::cli::output::{Failure, Outcome, json, print, printable};
+use crate::cli::target::{Target, block_on};
 use crate::problem::Problem;
 
 /// Say how a policy decides an event: each rule that is tried, why it does not match, which one decides.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "\
+#[command(group(ArgGroup::new("where").args(["recording", "live"])), after_help = "\
 An event is written as in tests: what is left out is not known. Facts of the node stand under `facts`.
 
 Examples:
   eep policy explain isp-a.yaml '{message: connect, peer: {address: 192.0.2.7}}'
   eep policy explain isp-a.yaml '{message: query, content: {text: linux iso}, facts: {node.cpu: 0.9}}' --chain routing
-  eep policy explain isp-a.yaml --recording decisions.jsonl --id 17    a decision of the log, by its id")]
+  eep policy explain isp-a.yaml --recording decisions.jsonl --id 17    a decision of the log, by its id
+  eep policy explain edge --live --id 3-17                             one that `eep policy tap edge` shows
+  eep policy explain edge --live '{message: ping}'                     by the policy in force")]
 pub(super) struct Args {
-    /// The policy.
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    /// The policy's file; with --live the service whose policy is asked.
+    #[arg(value_name = "FILE|SERVICE")]
+    policy: String,
     /// The event, in YAML or JSON; `-` reads it from stdin.
-    #[arg(required_unless_present = "recording")]
+    #[arg(required_unless_present = "id", conflicts_with = "id")]
     event: Option<String>,
     /// The chain that decides; every chain that the policy speaks of unless given.
     #[arg(long, value_parser = PossibleValuesParser::new(Chain::ALL.map(Chain::word)))]
     chain: Option<String>,
     /// Take the event from this recording; `-` reads it from stdin.
-    #[arg(long, value_name = "FILE", requires = "id", conflicts_with = "event")]
+    #[arg(long, value_name = "FILE", requires = "id")]
     recording: Option<PathBuf>,
-    /// The id of the decision in the recording.
-    #[arg(long, requires = "recording")]
-    id: Option<String>,
-    /// Answer in JSON: one explanation a chain.
+    /// Ask the policy of a service, on a node that runs.
     #[arg(long)]
-    pub(super) json: bool,
+    live: bool,
+    /// The id of the decision, in the recording or on record in the node.
+    #[arg(long, requires = "where")]
+    id: Option<String>,
+    #[command(flatten)]
+    pub(super) target: Target,
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    let policy = policy(&args.file)?;
+    if args.live {
+        return live(args);
+    }
+    let policy = policy(args.policy.as_ref())?;
     let chain = args.chain.as_deref().and_then(Chain::of);
     let (event, of) = match (&args.recording, &args.event) {
         (Some(file), _) => {
@@ -67,12 +78,31 @@ pub(super) fn run(args: &Args) -> Outcome {
             .into());
     }
     let all = chains.iter().map(|chain| policy.explain(*chain, &event.event(), event.facts()));
-    if args.json {
+    if args.target.json {
         let all: Vec<_> = all.map(|e| e.json(policy.budget_names())).collect();
         json(&all);
     } else {
         all.for_each(|explanation| print(&printable(&explanation.to_string())));
     }
+    Ok(())
+}
+
+/// Asks a node that runs.
+fn live(args: &Args) -> Outcome {
+    let event = args.event.as_deref().map(given).transpose()?;
+    let body = serde_json::json!({"decision": args.id, "event": event, "chain": args.chain});
+    let path = format!("/v1/services/{}/policy/explain", args.policy);
+    let answer = block_on(async { args.target.client()?.send(Method::POST, &path, Some(&body)).await })?;
+    if args.target.json {
+        json(&answer);
+        return Ok(());
+    }
+    let record = &answer["record"];
+    if let (Some(id), Some(at_s)) = (record["id"].as_str(), record["at_s"].as_f64()) {
+        let generation = &answer["generation"];
+        print(&format!("{} by generation {generation}, {}\n", printable(id), time(at_s)));
+    }
+    print(&printable(answer["words"].as_str().unwrap_or_default()));
     Ok(())
 }
 

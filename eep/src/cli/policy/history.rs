@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::cli::format::{span, time};
 use crate::cli::output::{BOLD, DIM, Outcome, WARN, json, note, paint, print, printable, table};
 use crate::cli::target::{Target, block_on};
+use crate::policy::unenforced::sentence;
 
 /// Show the generations of a service's policy, and which one is in force.
 #[derive(clap::Args, Debug)]
@@ -85,16 +86,10 @@ pub(in crate::cli) fn trial(now: &Value) -> Option<String> {
     Some(format!("{then} in {}, unless this one is confirmed", span((until_s - here).max(0.0))))
 }
 
-/// Says which sections nothing carries out.
+/// Says what nothing carries out.
 pub(super) fn warn_of_sections(now: &Value) {
-    let sections = now["not_enforced"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let names: Vec<String> = sections.iter().filter_map(Value::as_str).map(|s| format!("`{s}`")).collect();
-    if !names.is_empty() {
-        let verb = if names.len() == 1 { "is" } else { "are" };
-        note(&format!(
-            "{} {} {verb} checked, but nothing on this node carries it out yet",
-            paint(WARN, "warning:"),
-            names.join(", ")
-        ));
+    let names = now["not_enforced"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if let Some(words) = sentence(names.iter().filter_map(Value::as_str)) {
+        note(&format!("{} {}", paint(WARN, "warning:"), printable(&words)));
     }
 }

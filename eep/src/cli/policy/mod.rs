@@ -49,7 +49,7 @@ impl Args {
         match &self.verb {
             Verb::Check(args) => args.json,
             Verb::Test(args) => args.json,
-            Verb::Explain(args) => args.json,
+            Verb::Explain(args) => args.target.json,
             Verb::Replay(args) => args.json,
             Verb::Diff(args) => args.json,
             Verb::Fmt(args) => args.json,

@@ -46,7 +46,7 @@ pub(crate) fn connect(env: &Rc<Env>, to: SocketAddr) -> Result<u64, NetError> {
     });
     let far = Far { address: to, inbound: false };
     let id = net.admit(Phase::Connecting(task.abort_handle()), None, far).ok_or(NetError::Limit)?;
-    net.assign_budgets(env, id);
+    net.assign(env, id);
     // The task is alive: nothing has run since it was made.
     let _ = tell.send(id);
     env.connected(to, id);
@@ -77,6 +77,7 @@ fn establish(env: &Rc<Env>, id: u64, stream: TcpStream) -> io::Result<()> {
     conn.phase = Phase::Open;
     conn.touched = env.inbox.borrow().number();
     conn.stream = Some(stream);
+    net.mark(id);
     spawn_local(ConnTask { env: Rc::clone(env), id });
     let event = Established { conn: id, remote: to_wit(remote), local: to_wit(local) };
     env.inbox.borrow_mut().push(Event::Established(event));

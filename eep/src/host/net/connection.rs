@@ -20,7 +20,8 @@ use crate::host::inbox::Inbox;
 use crate::host::net::deflate::Deflate;
 use crate::host::net::inflate::Inflate;
 use crate::host::net::outbound::Outbound;
-use crate::host::net::{Net, find};
+use crate::host::net::shape::{Shaper, UNCLASSED, Way};
+use crate::host::net::{Net, find, meter};
 
 /// Where a connection is in its life.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub(crate) struct Conn {
     pub(crate) met: Option<Box<Met>>,
     /// The budgets that its bytes count against, a bit each.
     pub(crate) budgets: u32,
+    /// Its class of traffic, by its place in the policy.
+    pub(crate) class: u8,
     /// None while connecting.
     pub(crate) stream: Option<TcpStream>,
     /// None while nothing waits.
@@ -125,17 +128,19 @@ impl Future for ConnTask {
             match conn.phase {
                 // The task is made when the connection is up.
                 Phase::Connecting(_) => return Poll::Pending,
-                Phase::Open => match receive(conn, &mut net.scratch, &mut inbox, cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Step::Received(len)) => {
-                        let budgets = conn.budgets;
-                        self.env.figures.received_bytes.add(len as u64);
-                        net.meter(budgets, len);
+                Phase::Open => {
+                    let (budgets, class) = (conn.budgets, conn.class);
+                    match ready!(receive(conn, &mut net.scratch, &mut net.shaper, &mut inbox, cx)) {
+                        Step::Read { wire, delivered } => {
+                            self.env.figures.received_bytes.add(delivered as u64);
+                            net.meter(budgets, wire);
+                            net.shaper.passed(class, Way::In, wire);
+                        }
+                        Step::Ended(reason) => {
+                            net.peer_ended(self.id, reason, self.env.clock.now_ns(), &mut inbox);
+                        }
                     }
-                    Poll::Ready(Step::Ended(reason)) => {
-                        net.peer_ended(self.id, reason, self.env.clock.now_ns(), &mut inbox);
-                    }
-                },
+                }
                 Phase::Draining => {
                     if conn.waiting() > 0 {
                         return Poll::Pending;
@@ -162,13 +167,22 @@ fn room(scratch: &mut Vec<u8>) -> &mut [u8] {
 }
 
 enum Step {
-    /// So many bytes were delivered.
-    Received(usize),
+    /// So many bytes were read, and so many delivered: as many, unless they are inflated in between.
+    Read {
+        wire: usize,
+        delivered: usize,
+    },
     Ended(CloseReason),
 }
 
 /// Delivers the next bytes to the pending batch.
-fn receive(conn: &mut Conn, scratch: &mut Vec<u8>, inbox: &mut Inbox, cx: &mut Context<'_>) -> Poll<Step> {
+fn receive(
+    conn: &mut Conn,
+    scratch: &mut Vec<u8>,
+    shaper: &mut Shaper,
+    inbox: &mut Inbox,
+    cx: &mut Context<'_>,
+) -> Poll<Step> {
     if !conn.receive || conn.shelved {
         return Poll::Pending;
     }
@@ -176,40 +190,42 @@ fn receive(conn: &mut Conn, scratch: &mut Vec<u8>, inbox: &mut Inbox, cx: &mut C
         inbox.wait_for_room(cx.waker());
         return Poll::Pending;
     }
-    let Some(stream) = conn.stream.as_mut() else { return Poll::Pending };
-    let Some(inflate) = conn.inflate.as_mut() else {
-        let mut buf = ReadBuf::new(inbox.space());
-        return Poll::Ready(match ready!(Pin::new(stream).poll_read(cx, &mut buf)) {
-            Ok(()) if buf.filled().is_empty() => Step::Ended(CloseReason::Ended),
-            Ok(()) => {
-                let len = buf.filled().len();
-                deliver(conn, inbox, len)
-            }
-            Err(error) => Step::Ended(reason(&error)),
-        });
-    };
-    loop {
-        if inflate.is_ready() {
-            match inflate.step(inbox.space()) {
-                Ok(0) => {}
-                Ok(len) => return Poll::Ready(deliver(conn, inbox, len)),
-                Err(_) => return Poll::Ready(Step::Ended(CloseReason::Corrupt)),
-            }
-        }
-        let mut buf = ReadBuf::new(room(scratch));
-        match ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf)) {
-            Ok(()) if buf.filled().is_empty() => return Poll::Ready(Step::Ended(CloseReason::Ended)),
-            Ok(()) => inflate.push(buf.filled()),
-            Err(error) => return Poll::Ready(Step::Ended(reason(&error))),
+    if let Some(inflate) = conn.inflate.as_mut().filter(|inflate| inflate.is_ready()) {
+        match inflate.step(inbox.space()) {
+            Ok(0) => {}
+            Ok(len) => return Poll::Ready(deliver(conn, inbox, 0, len)),
+            Err(_) => return Poll::Ready(Step::Ended(CloseReason::Corrupt)),
         }
     }
+    let Some(stream) = conn.stream.as_mut() else { return Poll::Pending };
+    let most = shaper.room(conn.class, Way::In, conn.id);
+    if most == 0 {
+        // The driver sleeps until the time that it knows of.
+        inbox.call_driver();
+        return Poll::Pending;
+    }
+    let space = if conn.inflate.is_some() { room(scratch) } else { inbox.space() };
+    let most = most.min(space.len());
+    let mut buf = ReadBuf::new(&mut space[..most]);
+    if let Err(error) = ready!(Pin::new(stream).poll_read(cx, &mut buf)) {
+        return Poll::Ready(Step::Ended(reason(&error)));
+    }
+    let wire = buf.filled().len();
+    Poll::Ready(match &mut conn.inflate {
+        _ if wire == 0 => Step::Ended(CloseReason::Ended),
+        Some(inflate) => {
+            inflate.push(buf.filled());
+            Step::Read { wire, delivered: 0 }
+        }
+        None => deliver(conn, inbox, wire, wire),
+    })
 }
 
-fn deliver(conn: &mut Conn, inbox: &mut Inbox, len: usize) -> Step {
+fn deliver(conn: &mut Conn, inbox: &mut Inbox, wire: usize, len: usize) -> Step {
     conn.touched = conn.touched.max(conn.in_batch);
     conn.in_batch = inbox.number();
     inbox.push_received(conn.id, len);
-    Step::Received(len)
+    Step::Read { wire, delivered: len }
 }
 
 /// Ends our side of the stream.
@@ -233,11 +249,17 @@ impl Net {
     /// Writes what waits on a connection, as far as the socket has room; where it has none, the connection's task is
     /// woken when it has. Tells the proxylet when there is room again.
     pub(crate) fn flush(&mut self, id: u64, inbox: &mut Inbox) {
-        let Some(conn) = self.get_mut(id) else { return };
+        let Some(conn) = find(&mut self.conns, id) else { return };
         if conn.blocked {
             return;
         }
-        let result = write_out(conn);
+        let mut wire = 0;
+        let result = write_out(conn, &mut self.shaper, &mut wire);
+        meter(&mut self.metered, conn.budgets, wire);
+        if conn.blocked && conn.class != UNCLASSED {
+            // It may be its class that holds it back: the driver sleeps until the time that it knows of.
+            inbox.call_driver();
+        }
         if let Some(out) = conn.out.take_if(|out| out.waiting() == 0) {
             self.spare.put(out);
         }
@@ -280,8 +302,9 @@ impl Net {
     }
 }
 
-/// Writes until all has left or the socket is full. Whoever polls, it is the connection's task that is woken for more.
-fn write_out(conn: &mut Conn) -> io::Result<()> {
+/// Writes until all has left, the socket is full or the class has no room; `wire` is how many bytes have left. Whoever
+/// polls, it is the connection's task that is woken for more.
+fn write_out(conn: &mut Conn, shaper: &mut Shaper, wire: &mut usize) -> io::Result<()> {
     let (Some(out), Some(stream)) = (conn.out.as_mut(), conn.stream.as_mut()) else {
         // Nothing waits, or the connection is not up: its task flushes when it is.
         conn.blocked = conn.out.is_some();
@@ -289,18 +312,33 @@ fn write_out(conn: &mut Conn) -> io::Result<()> {
     };
     let mut cx = Context::from_waker(conn.task.as_ref().unwrap_or(Waker::noop()));
     while out.waiting() > 0 {
+        let most = shaper.room(conn.class, Way::Out, conn.id);
+        if most == 0 {
+            conn.blocked = true;
+            return Ok(());
+        }
         let stream = Pin::new(&mut *stream);
         let written = match out.only_piece() {
-            Some(piece) => stream.poll_write(&mut cx, piece),
+            Some(piece) => stream.poll_write(&mut cx, &piece[..piece.len().min(most)]),
             None => {
                 let mut slices = [io::IoSlice::new(&[]); super::outbound::SLICES_MAX];
                 let filled = out.pieces(&mut slices);
-                stream.poll_write_vectored(&mut cx, &slices[..filled])
+                if most < out.waiting() {
+                    // One piece after the other, while there is little room.
+                    let first = &*slices[0];
+                    stream.poll_write(&mut cx, &first[..first.len().min(most)])
+                } else {
+                    stream.poll_write_vectored(&mut cx, &slices[..filled])
+                }
             }
         };
         match written {
             Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-            Poll::Ready(Ok(written)) => out.advance(written),
+            Poll::Ready(Ok(written)) => {
+                out.advance(written);
+                *wire += written;
+                shaper.passed(conn.class, Way::Out, written);
+            }
             Poll::Ready(Err(error)) => return Err(error),
             Poll::Pending => {
                 conn.blocked = true;

@@ -7,10 +7,11 @@ use policies::event::Direction;
 
 use crate::host::Env;
 use crate::host::bindings::eep::proxylet::types::CloseReason;
-use crate::host::enforce::{At, Met};
+use crate::host::enforce::{At, Classed, Enforcer, Met};
 use crate::host::inbox::Inbox;
-use crate::host::net::Net;
-use crate::host::net::connection::Phase;
+use crate::host::net::connection::{Conn, Far, Phase};
+use crate::host::net::shape::{Shaper, UNCLASSED, Way};
+use crate::host::net::{Net, find};
 
 impl Net {
     /// Connections from or to the address of a peer.
@@ -37,11 +38,13 @@ impl Net {
         }
     }
 
-    /// Keeps what the proxylet says of a peer, and which budgets its bytes count against.
-    pub(crate) fn meet(&mut self, id: u64, met: Met, budgets: impl FnOnce(IpAddr, &Met) -> u32) {
-        if let Some(conn) = self.get_mut(id) {
-            conn.budgets = budgets(conn.far.address.ip(), &met);
-            conn.met = Some(Box::new(met));
+    /// Keeps what the proxylet says of a peer.
+    pub(crate) fn meet(&mut self, at: At<'_>, id: u64, met: Met, enforcer: &mut Enforcer) {
+        let Some(conn) = find(&mut self.conns, id) else { return };
+        let from_there = count_from(&self.from_address, conn.far);
+        conn.met = Some(Box::new(met));
+        if assign(conn, at, from_there, enforcer) {
+            conn.mark(&self.shaper);
         }
     }
 
@@ -56,31 +59,84 @@ impl Net {
         super::meter(&mut self.metered, budgets, len);
     }
 
-    /// Which budgets a new connection's bytes count against.
-    pub(crate) fn assign_budgets(&mut self, env: &Env, id: u64) {
-        if let Some(conn) = self.get_mut(id) {
-            conn.budgets = env.policy.borrow().budgets_of(conn.far.address.ip(), None);
+    /// Finds budgets and class of a new connection.
+    pub(crate) fn assign(&mut self, env: &Env, id: u64) {
+        let at = self.at(env);
+        let Some(conn) = find(&mut self.conns, id) else { return };
+        let from_there = count_from(&self.from_address, conn.far);
+        if assign(conn, at, from_there, &mut env.policy.borrow_mut()) {
+            conn.mark(&self.shaper);
         }
     }
 
-    /// Brings what was counted to the budgets, and ends the connections of those whose budget is used up.
+    /// Marks the packets of a connection that is up by now as its class's.
+    pub(crate) fn mark(&mut self, id: u64) {
+        if let Some(conn) = find(&mut self.conns, id).filter(|conn| conn.class != UNCLASSED) {
+            conn.mark(&self.shaper);
+        }
+    }
+
+    fn at<'a>(&self, env: &'a Env) -> At<'a> {
+        At { now_ns: env.clock.now_ns(), connections: self.conns.len(), log: &env.log }
+    }
+
+    /// Whether a datagram may pass: its class is not at its ceiling.
+    pub(crate) fn pass_datagram(&mut self, class: u8, direction: Direction, len: usize) -> bool {
+        let way = if direction == Direction::Inbound { Way::In } else { Way::Out };
+        self.shaper.pass_datagram(class, way, len)
+    }
+
+    /// Brings what was counted to the budgets, and does what they say where one is used up, or no longer.
     pub(crate) fn spend(&mut self, env: &Env, inbox: &mut Inbox) {
-        if self.metered.is_empty() {
+        if !env.policy.borrow().has_traffic() {
             return;
         }
-        let used_up = env.policy.borrow_mut().spend(env.clock.now_ns(), &mut self.metered);
-        if used_up {
+        let spent = env.policy.borrow_mut().spend(env.clock.now_ns(), &mut self.metered);
+        let Some(changed) = spent else { return };
+        if self.shaper.has_classes() {
+            let full = env.policy.borrow_mut().is_uplink_full(self.at(env));
+            self.shaper.crowd(full);
+        }
+        if changed {
             self.end_denied(env, inbox);
+        }
+        if changed || env.policy.borrow().classes_vary() {
+            self.assign_all(env, false);
         }
     }
 
-    /// Another generation is in force: what it denies ends, and what lives on counts against its budgets.
+    /// Another generation is in force: what it denies ends, and what lives on counts against its budgets and is in its
+    /// classes.
     pub(crate) fn change_policy(&mut self, env: &Env, inbox: &mut Inbox) {
         self.metered.clear();
         self.end_denied(env, inbox);
-        let enforcer = env.policy.borrow();
+        for id in self.shaper.take_waiting() {
+            self.wake(id);
+        }
+        self.begin_policy(env);
+        self.assign_all(env, true);
+    }
+
+    /// Fills the buckets of the classes of the policy in force.
+    pub(crate) fn begin_policy(&mut self, env: &Env) {
+        self.shaper = match env.policy.borrow().in_force() {
+            Some(now) => Shaper::new(now.policy().classes(), env.clock),
+            None => Shaper::default(),
+        };
+    }
+
+    /// `anew` says that the classes are others, whatever their places.
+    fn assign_all(&mut self, env: &Env, anew: bool) {
+        let at = self.at(env);
+        let mut enforcer = env.policy.borrow_mut();
         for (_, conn) in &mut self.conns {
-            conn.budgets = enforcer.budgets_of(conn.far.address.ip(), conn.met.as_deref());
+            let from_there = count_from(&self.from_address, conn.far);
+            let was_in_one = conn.class != UNCLASSED;
+            if assign(conn, at, from_there, &mut enforcer) || (anew && was_in_one) {
+                conn.mark(&self.shaper);
+                // Its class may have held it back.
+                conn.wake();
+            }
         }
     }
 
@@ -112,4 +168,27 @@ impl Net {
             env.figures.connections_denied.add(1);
         }
     }
+}
+
+impl Conn {
+    fn mark(&self, shaper: &Shaper) {
+        if let Some(stream) = &self.stream {
+            shaper.mark(self.class, stream, self.far.address);
+        }
+    }
+}
+
+fn count_from(from_address: &HashMap<IpAddr, u32>, far: Far) -> u32 {
+    from_address.get(&far.address.ip().to_canonical()).copied().unwrap_or(0)
+}
+
+/// Finds the budgets that a connection counts against, and its class; whether that is another one.
+fn assign(conn: &mut Conn, at: At<'_>, from_there: u32, enforcer: &mut Enforcer) -> bool {
+    let address = conn.far.address.ip();
+    let direction = if conn.far.inbound { Direction::Inbound } else { Direction::Outbound };
+    let met = conn.met.as_deref();
+    conn.budgets = enforcer.budgets_of(address, met);
+    let asked = Classed { direction, address, met, from_there, is_in: Some(conn.class) };
+    let class = enforcer.class_of(at, &asked);
+    std::mem::replace(&mut conn.class, class) != class
 }

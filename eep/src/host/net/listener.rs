@@ -236,7 +236,7 @@ fn admit(env: &Rc<Env>, listener: u32, stream: TcpStream, remote: SocketAddr) {
         env.figures.connections_refused.add(1);
         return;
     };
-    net.assign_budgets(env, conn);
+    net.assign(env, conn);
     env.figures.connections_accepted.add(1);
     spawn_local(ConnTask { env: Rc::clone(env), id: conn });
     let event = Accepted { conn, listener, remote: to_wit(remote), local: to_wit(local) };

@@ -18,6 +18,7 @@ pub(crate) mod link;
 pub(crate) mod listener;
 pub(crate) mod outbound;
 pub(crate) mod relay;
+pub(crate) mod shape;
 
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
@@ -38,6 +39,7 @@ use self::deflate::{Compressor, Deflate};
 use self::inflate::Inflate;
 use self::listener::Listeners;
 use self::outbound::Outbound;
+use self::shape::{Shaper, UNCLASSED};
 use crate::host::bindings::eep::proxylet::types::CloseReason;
 use crate::host::descriptors::Descriptors;
 use crate::host::inbox::Inbox;
@@ -67,6 +69,7 @@ pub(crate) struct Net {
     from_address: HashMap<IpAddr, u32>,
     /// Bytes that are not yet counted against budgets, by the budgets' places.
     metered: Vec<u64>,
+    shaper: Shaper,
 }
 
 /// What happens to a connection when its time has come.
@@ -146,6 +149,7 @@ impl Net {
             passed_on: Rc::default(),
             from_address: HashMap::new(),
             metered: Vec::new(),
+            shaper: Shaper::default(),
         }
     }
 
@@ -205,6 +209,12 @@ impl Net {
         find(&mut self.conns, id)
     }
 
+    fn wake(&mut self, id: u64) {
+        if let Some(conn) = self.get_mut(id) {
+            conn.wake();
+        }
+    }
+
     /// Makes a connection, within the limits of service and node.
     pub(crate) fn admit(&mut self, phase: Phase, stream: Option<TcpStream>, far: Far) -> Option<u64> {
         if self.conns.len() >= self.connections_max {
@@ -219,6 +229,7 @@ impl Net {
             far,
             met: None,
             budgets: 0,
+            class: UNCLASSED,
             stream,
             out: None,
             deflate: None,
@@ -260,6 +271,7 @@ impl Net {
             return;
         }
         let conn = self.conns.remove(place_of(id));
+        self.shaper.leave(id);
         if let Entry::Occupied(mut count) = self.from_address.entry(conn.far.address.ip().to_canonical()) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
@@ -295,7 +307,6 @@ impl Net {
         if waiting > Self::WAITING_BYTES_MAX {
             return Queued::Overrun;
         }
-        meter(&mut self.metered, conn.budgets, run.len());
         if let Some(deflate) = &mut conn.deflate {
             deflate.push(run);
             if deflate.waiting() >= Deflate::FLUSH_BYTES {
@@ -455,11 +466,15 @@ impl Net {
 
     /// When [`Self::run_due`] has something to do.
     pub(crate) fn next_due_ns(&self) -> Option<u64> {
-        self.deadlines.peek().map(|Reverse((at_ns, ..))| *at_ns)
+        let deadline = self.deadlines.peek().map(|Reverse((at_ns, ..))| *at_ns);
+        deadline.into_iter().chain(self.shaper.next_due_ns()).min()
     }
 
     /// Does what is due.
     pub(crate) fn run_due(&mut self, now_ns: u64) {
+        for id in self.shaper.take_due(now_ns) {
+            self.wake(id);
+        }
         while let Some(&Reverse((at_ns, id, due))) = self.deadlines.peek() {
             if at_ns > now_ns {
                 return;

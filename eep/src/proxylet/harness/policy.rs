@@ -2,7 +2,7 @@
 
 use policies::event::{Direction, Message};
 
-use crate::host::bindings::eep::proxylet::policy::{self, Decisions, Outcome, Peer, Questions};
+use crate::host::bindings::eep::proxylet::policy::{self, Decisions, Outcome, Peer, Plan, Questions};
 use crate::proxylet::harness::capabilities::TestHost;
 
 /// So many times yes, of no generation.
@@ -13,6 +13,10 @@ fn yes(rows: usize) -> Decisions {
 impl policy::Host for TestHost {
     fn generation(&mut self) -> u64 {
         0
+    }
+
+    fn planned(&mut self) -> Plan {
+        Plan { routes: false, degree: None, path_length: None }
     }
 
     fn meet(&mut self, peers: Vec<Peer>) -> Decisions {

@@ -198,6 +198,14 @@ impl policy::Host for ReplayHost {
         self.script.answer("policy.generation", &(), |_| 0)
     }
 
+    fn planned(&mut self) -> policy::Plan {
+        self.script.answer("policy.planned", &(), |_| policy::Plan {
+            routes: false,
+            degree: None,
+            path_length: None,
+        })
+    }
+
     fn meet(&mut self, peers: Vec<policy::Peer>) -> policy::Decisions {
         let rows = peers.len() * Message::ALL.len() * Direction::ALL.len();
         self.script.answer("policy.meet", &(peers,), |_| undecided(rows))
