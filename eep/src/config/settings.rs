@@ -1,7 +1,7 @@
 //! A proxylet's own settings: what an operator sets, checked against the JSON Schema that the proxylet carries.
 
 use jsonschema::error::{TypeKind, ValidationError, ValidationErrorKind};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::config::diagnostic::closest;
 
@@ -76,6 +76,14 @@ pub fn check(schema: &Value, config: &Map<String, Value>) -> Result<(), Settings
         message: errors.iter().map(words).collect::<Vec<_>>().join("; "),
         fix: fix(schema, first),
     })
+}
+
+/// Sets up what the first check of a process would wait for: the schema of schemas, with all that it has patterns for.
+pub(crate) fn warm() {
+    let setting = json!({ "type": "string", "pattern": "^a$", "default": "a", "description": "" });
+    let schema = json!({ "type": "object", "properties": { "a": setting }, "additionalProperties": false });
+    // It has nothing to say of an empty configuration.
+    let _ = check(&schema, &Map::new());
 }
 
 /// The first reference in a schema, at any depth.

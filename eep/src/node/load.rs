@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::config::settings;
 use crate::config::{ServiceEntry, ServiceName, Source};
@@ -18,6 +19,7 @@ use crate::observe::log_ring::LogRing;
 use crate::problem::Problem;
 use crate::proxylet::code::Code;
 use crate::proxylet::digest::Digest;
+use crate::proxylet::runtime::Cached;
 use crate::proxylet::service::{Service, ServiceSpec};
 use crate::proxylet::trust::Signer;
 use crate::state::desired::{Desired, Granted, Wanted};
@@ -174,25 +176,29 @@ impl Node {
         {
             return Ok(brought);
         }
+        let early = wanted.map(|digest| {
+            let runtime = Arc::clone(&self.runtime);
+            spawn_blocking(move || runtime.cached(digest))
+        });
         let told = |bytes, total| on(Progress::Fetching { bytes, total });
         if let Source::Mesh(digest, holder) = url {
             let bytes = self.fetch_over_mesh(*digest, *holder).await?;
             on(Progress::Preparing);
-            return self.prepare(url, bytes, Some(*digest), true).await;
+            return self.prepare(url, bytes, Some(*digest), early, true).await;
         }
         let bytes = match (self.fetcher.fetch(url, &told).await, wanted) {
             (Ok(bytes), _) => bytes,
             // Somebody in the mesh may hold what the address does not give.
             (Err(error), Some(digest)) if self.mesh().is_ok() => {
                 match self.fetch_over_mesh(digest, None).await {
-                    Ok(bytes) => return self.prepare(url, bytes, Some(digest), true).await,
+                    Ok(bytes) => return self.prepare(url, bytes, Some(digest), early, true).await,
                     Err(_) => return Err(refusals::fetch(url, &error)),
                 }
             }
             (Err(error), _) => return Err(refusals::fetch(url, &error)),
         };
         on(Progress::Preparing);
-        self.prepare(url, bytes, wanted, false).await
+        self.prepare(url, bytes, wanted, early, false).await
     }
 
     /// Prepares code that is kept; none where it is not.
@@ -203,7 +209,7 @@ impl Node {
     ) -> Result<Option<Brought>, Box<Problem>> {
         let state = Arc::clone(&self.state);
         match blocking(move || state.code(&digest)).await?? {
-            Some(bytes) => self.prepare(url, bytes, Some(digest), true).await.map(Some),
+            Some(bytes) => self.prepare(url, bytes, Some(digest), None, true).await.map(Some),
             None => Ok(None),
         }
     }
@@ -213,11 +219,18 @@ impl Node {
         url: &Source,
         bytes: Vec<u8>,
         wanted: Option<Digest>,
+        early: Option<JoinHandle<Option<Cached>>>,
         kept: bool,
     ) -> Result<Brought, Box<Problem>> {
         let Verified { bytes, signatures, signers } = self.verify(url, bytes, wanted, kept).await?;
         let runtime = Arc::clone(&self.runtime);
-        let (prepared, bytes) = blocking(move || (runtime.prepare_quickly(&bytes, wanted), bytes)).await?;
+        let early = match early {
+            // Where that broke off, it is looked for again.
+            Some(early) => early.await.ok().flatten(),
+            None => None,
+        };
+        let (prepared, bytes) =
+            blocking(move || (runtime.prepare_quickly(&bytes, wanted, early), bytes)).await?;
         match prepared {
             Ok(code) => Ok(Brought { code, bytes, signatures, signers: signers.into() }),
             Err(error) => Err(refusals::load(url, &error)),

@@ -41,13 +41,14 @@ pub mod view;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
-use crate::config::ServiceName;
+use crate::config::{ServiceName, settings};
 use crate::host::grant::Grants;
 use crate::mesh::Mesh;
 use crate::node::restore::Down;
@@ -56,6 +57,7 @@ use crate::observe::log_ring::LogRing;
 use crate::observe::prometheus;
 use crate::policy::service::ServicePolicy;
 use crate::problem::Problem;
+use crate::proxylet::contract;
 use crate::proxylet::fetch::Fetcher;
 use crate::proxylet::manifest::Manifest;
 use crate::proxylet::runtime::{Runtime, RuntimeConfig};
@@ -172,6 +174,11 @@ impl Node {
     /// # Errors
     /// The engine or TLS cannot be set up on this machine.
     pub fn new(name: String, state: State) -> Result<Self, Box<Problem>> {
+        // Nobody waits for this; what it does not set up is set up when it is wanted.
+        drop(thread::Builder::new().name("eep-warm".to_owned()).spawn(|| {
+            settings::warm();
+            contract::warm();
+        }));
         let state = Arc::new(state);
         let store: Arc<dyn StateStore> = Arc::<State>::clone(&state);
         let cache = state.directory().path().join("cache");

@@ -24,6 +24,11 @@ static OFFERED: LazyLock<Option<Resolve>> = LazyLock::new(|| {
     Some(wit)
 });
 
+/// Sets up what the first check of a process would wait for: the contract.
+pub(crate) fn warm() {
+    LazyLock::force(&OFFERED);
+}
+
 /// Compares what a component imports and exports of the contract with what this node offers and calls.
 ///
 /// # Errors

@@ -1,8 +1,10 @@
 //! What all services of a node share: the engine, its memory pool, the compile cache, the limits of the node.
 
 use std::io;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
+use std::thread;
 use std::time::Duration;
 
 use wasmtime::component::{Component, Linker};
@@ -85,6 +87,18 @@ pub struct Runtime {
     outside: OnceLock<Weak<dyn Outside>>,
 }
 
+/// Compiled code from the cache, before its bytes are there.
+pub struct Cached {
+    digest: Digest,
+    linked: ServicePre<Host>,
+}
+
+impl std::fmt::Debug for Cached {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cached").field("digest", &self.digest).finish_non_exhaustive()
+    }
+}
+
 /// A linker does not say what it holds.
 struct LinkerBox(Linker<Host>);
 
@@ -140,53 +154,63 @@ impl Runtime {
     /// What is wrong with the bytes. Nothing has changed.
     pub fn prepare(&self, bytes: &[u8], wanted: Option<Digest>) -> Result<Code, LoadError> {
         let (digest, inspection) = checked(bytes, wanted)?;
-        let (component, origin) = match self.cache.settled().get(&self.engine, &digest) {
-            Some(component) => (component, Origin::Cache),
-            None => (self.compile(bytes, &digest)?, Origin::Compiled),
+        let (linked, origin) = match self.cached(digest) {
+            Some(cached) => (cached.linked, Origin::Cache),
+            None => (self.link(&self.compile(bytes, &digest)?)?, Origin::Compiled),
         };
-        self.link(digest, inspection, &component, origin)
+        Ok(Code::new(digest, inspection, linked, origin))
+    }
+
+    /// Takes compiled code from the cache by its digest alone, so that it is read while the bytes are still on their way.
+    /// Blocks for as long as that takes.
+    #[must_use]
+    pub fn cached(&self, digest: Digest) -> Option<Cached> {
+        let component = self.cache.settled().get(&self.engine, &digest)?;
+        Some(Cached { digest, linked: self.link(&component).ok()? })
     }
 
     /// As [`Self::prepare`], in less than half the time where nothing is in the cache and the proxylet is not small: the
-    /// code is compiled quickly, and a service that starts with it goes on with faster code as soon as there is some.
+    /// code is compiled quickly, and a service that starts with it goes on with faster code as soon as there is some. What
+    /// was taken from the cache before, is used if it is of these bytes.
     ///
     /// # Errors
     /// What is wrong with the bytes. Nothing has changed.
-    pub fn prepare_quickly(&self, bytes: &[u8], wanted: Option<Digest>) -> Result<Code, LoadError> {
+    pub fn prepare_quickly(
+        &self,
+        bytes: &[u8],
+        wanted: Option<Digest>,
+        early: Option<Cached>,
+    ) -> Result<Code, LoadError> {
         let (digest, inspection) = checked(bytes, wanted)?;
-        let (component, origin) = match self.cache.settled().get(&self.engine, &digest) {
-            Some(component) => (component, Origin::Cache),
+        let early = early.filter(|cached| cached.digest == digest);
+        let (linked, origin) = match early.or_else(|| self.cached(digest)) {
+            Some(cached) => (cached.linked, Origin::Cache),
             None if bytes.len() < self.config.quick_from_bytes => {
-                (self.compile(bytes, &digest)?, Origin::Compiled)
+                (self.link(&self.compile(bytes, &digest)?)?, Origin::Compiled)
             }
             None => {
-                contract::check(bytes)?;
-                let component = compile_with(&self.quick, &self.engine, bytes).map_err(not_compiled)?;
-                (component, Origin::Quick(bytes.to_vec()))
+                let compile = || compile_with(&self.quick, &self.engine, bytes);
+                let component = while_checked(bytes, compile)?.map_err(not_compiled)?;
+                (self.link(&component)?, Origin::Quick(bytes.to_vec()))
             }
         };
-        self.link(digest, inspection, &component, origin)
+        Ok(Code::new(digest, inspection, linked, origin))
     }
 
     fn compile(&self, bytes: &[u8], digest: &Digest) -> Result<Component, LoadError> {
-        // What is in the cache was found to fit.
-        contract::check(bytes)?;
-        let component = Component::from_binary(&self.engine, bytes).map_err(not_compiled)?;
+        let compile = || Component::from_binary(&self.engine, bytes);
+        let component = while_checked(bytes, compile)?.map_err(not_compiled)?;
         self.cache.put_soon(*digest, &component);
         Ok(component)
     }
 
-    fn link(
-        &self,
-        digest: Digest,
-        inspection: Inspection,
-        component: &Component,
-        origin: Origin,
-    ) -> Result<Code, LoadError> {
-        let pre = wasi::linked(&self.linker.0, component, &self.engine)
+    /// All that can be done before there is an instance.
+    fn link(&self, component: &Component) -> Result<ServicePre<Host>, LoadError> {
+        component
+            .initialize_copy_on_write_image()
+            .and_then(|()| wasi::linked(&self.linker.0, component, &self.engine))
             .and_then(ServicePre::new)
-            .map_err(not_compiled)?;
-        Ok(Code::new(digest, inspection, pre, origin))
+            .map_err(not_compiled)
     }
 
     /// Has the rest of the node do what services ask for. The first call counts.
@@ -214,6 +238,20 @@ impl Runtime {
     pub fn descriptors(&self) -> (usize, usize) {
         (self.descriptors.held(), self.descriptors.max())
     }
+}
+
+/// Compiles while the bytes are compared with the contract. What is in the cache was found to fit.
+fn while_checked<T>(bytes: &[u8], compile: impl FnOnce() -> T) -> Result<T, LoadError> {
+    thread::scope(|scope| {
+        // Where the system has no thread for it, it is done before.
+        let check = thread::Builder::new().spawn_scoped(scope, || contract::check(bytes));
+        let Ok(check) = check else { return contract::check(bytes).map(|()| compile()) };
+        let compiled = compile();
+        match check.join() {
+            Ok(fits) => fits.map(|()| compiled),
+            Err(panic) => resume_unwind(panic),
+        }
+    })
 }
 
 fn checked(bytes: &[u8], wanted: Option<Digest>) -> Result<(Digest, Inspection), LoadError> {

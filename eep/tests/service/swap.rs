@@ -421,7 +421,7 @@ async fn there_is_a_last_listener_and_a_last_socket() {
 
 /// A version of a guest that is compiled quickly, though it is small.
 fn quickly(node: &Node, wat: &str) -> Code {
-    let code = node.runtime.prepare_quickly(&component(wat), None).unwrap();
+    let code = node.runtime.prepare_quickly(&component(wat), None, None).unwrap();
     assert!(code.is_quick());
     code
 }
@@ -477,7 +477,9 @@ async fn what_was_compiled_for_speed_meanwhile_is_in_the_cache() {
     spec.code = quickly(&node, &PROBE.replace("probe_total", "other_total"));
     let service = soon("start", Service::start(&node.runtime, spec)).await.unwrap();
     is_compiled_for_speed(&service).await;
-    let again =
-        node.runtime.prepare_quickly(&component(&PROBE.replace("probe_total", "other_total")), None).unwrap();
+    let again = node
+        .runtime
+        .prepare_quickly(&component(&PROBE.replace("probe_total", "other_total")), None, None)
+        .unwrap();
     assert!(again.was_cached() && !again.is_quick());
 }
