@@ -6,12 +6,14 @@
 //! | `services`, `placements`, `policy`, `logs`, `record`, `node`, `topology` | what can be asked |
 //! | `guard` | requests that a browser was talked into |
 //! | `body` | bodies in, problems out |
+//! | `feed` | lines out, the last ones and each new one |
 //! | `bounded` | how many may be connected |
 //! | [`openapi`] | the description, made from the code |
 //! | `page` | what a browser shows |
 
 mod body;
 mod bounded;
+mod feed;
 mod guard;
 mod logs;
 mod node;

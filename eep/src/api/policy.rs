@@ -3,25 +3,18 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Body as HttpBody;
-use axum::extract::{Path, Query, State};
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
+use axum::extract::{Path, State};
+use axum::response::Response;
 
 use crate::api::body::Body;
-use crate::api::services::{NDJSON, line, ndjson, whole};
+use crate::api::feed::{self, Asked, Which};
+use crate::api::services::whole;
 use crate::node::Node;
 use crate::node::policy::{Apply, PolicyHistory, RollBack};
 use crate::policy::audit::Record;
 use crate::policy::explain::{Explain, Explained};
 use crate::policy::service::{Applied, PolicyView};
 use crate::problem::Problem;
-
-/// Records that may wait for a slow reader, beside those that the record itself holds for it.
-const RECORDS_WAITING_MAX: usize = 64;
 
 type Answer<T> = Result<Json<T>, Box<Problem>>;
 
@@ -81,22 +74,6 @@ pub(super) async fn explain(
     node.explain_policy(&name, asked).await.map(Json)
 }
 
-/// Which records.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Which {
-    /// How many of the last records to begin with; 100 where it is missing.
-    #[serde(default = "last")]
-    tail: usize,
-    /// Whether to go on with each new record.
-    #[serde(default)]
-    follow: bool,
-}
-
-fn last() -> usize {
-    100
-}
-
 /// Decisions on record, one JSON object a line: refusals and what rules in shadow would have decided first, and some of
 /// the others.
 #[utoipa::path(get, path = "/v1/services/{name}/policy/decisions", tag = "policies",
@@ -107,40 +84,9 @@ fn last() -> usize {
 pub(super) async fn decisions(
     State(node): State<Arc<Node>>,
     Path(name): Path<String>,
-    which: Result<Query<Which>, axum::extract::rejection::QueryRejection>,
+    which: Asked,
 ) -> Result<Response, Box<Problem>> {
-    let Query(which) = which.map_err(|e| {
-        Problem::new("bad-request", 400, e.body_text()).at("query").fix("write ?tail=NUMBER&follow=true")
-    })?;
     let policy = node.policy(&name)?;
-    let (tail, mut new) = policy.audit().tail_and_follow(which.tail);
-    let first: Vec<u8> = tail.iter().flat_map(line).collect();
-    if !which.follow {
-        return Ok(([(header::CONTENT_TYPE, NDJSON)], HttpBody::from(first)).into_response());
-    }
-    let (lines, stream) = mpsc::channel(RECORDS_WAITING_MAX);
-    let mut ending = node.ending();
-    tokio::spawn(async move {
-        if lines.send(first).await.is_err() {
-            return;
-        }
-        loop {
-            let record = tokio::select! {
-                record = new.recv() => record,
-                () = lines.closed() => return,
-                _ = ending.wait_for(|ending| *ending) => return,
-            };
-            match record {
-                Ok(record) => {
-                    if lines.send(line(&record)).await.is_err() {
-                        return;
-                    }
-                }
-                // The record is a sample: who is slow gets fewer.
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return,
-            }
-        }
-    });
-    Ok(([(header::CONTENT_TYPE, NDJSON)], HttpBody::from_stream(ndjson(stream))).into_response())
+    // The record is a sample: who is slow gets fewer.
+    feed::answer(&node, which, |max| policy.audit().tail_and_follow(max), |_| None)
 }

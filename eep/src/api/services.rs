@@ -10,18 +10,16 @@ use axum::body::Body as HttpBody;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
 use tokio::sync::mpsc;
 
 use crate::api::body::Body;
+use crate::api::feed::{self, NDJSON, line, ndjson};
 use crate::config::ServiceEntry;
 use crate::node::progress::{Progress, Step};
 use crate::node::view::{ServiceList, ServiceView};
 use crate::node::{Change, Node};
 use crate::problem::Problem;
 
-/// Lines of JSON.
-pub(super) const NDJSON: &str = "application/x-ndjson";
 /// Steps that may wait for a slow client; further ones are left out, for the next one says more.
 const STEPS_WAITING_MAX: usize = 64;
 
@@ -151,19 +149,5 @@ where
         // Where the client has gone, nobody is left to be told.
         let _ = lines.send(line(&end)).await;
     });
-    ([(header::CONTENT_TYPE, NDJSON)], HttpBody::from_stream(ndjson(stream))).into_response()
-}
-
-/// One line of JSON.
-pub(super) fn line(value: &impl serde::Serialize) -> Vec<u8> {
-    let mut line = serde_json::to_vec(value).unwrap_or_default();
-    line.push(b'\n');
-    line
-}
-
-/// Lines as they come.
-pub(super) fn ndjson(
-    lines: mpsc::Receiver<Vec<u8>>,
-) -> impl stream::Stream<Item = Result<Vec<u8>, std::convert::Infallible>> {
-    stream::unfold(lines, async |mut lines| lines.recv().await.map(|line| (Ok(line), lines)))
+    feed::lines(HttpBody::from_stream(ndjson(stream)))
 }
