@@ -16,6 +16,7 @@ use crate::proxylet::journal::Journal;
 use crate::proxylet::service::ServiceSpec;
 use crate::proxylet::supervisor::{After, Stopping, Supervisor, config_of};
 use crate::proxylet::swap::{SwapError, SwapOrder, SwapOutcome, SwapReport, Verdict};
+use crate::proxylet::trap::TrapReport;
 
 /// The version that is paused while another one is on probation.
 pub(super) struct Former {
@@ -71,14 +72,18 @@ impl Supervisor<'_> {
         // Where whoever asked has gone, the verdict says so.
         let _ = told.send(Ok(()));
         let mut journal = Journal::new(mark, begun, verdict);
-        let over = self.watch(env, instance, &mut journal).await;
+        let mut over = self.watch(env, instance, &mut journal).await;
+        if let Over::Kept = over
+            && let Err(trap) = self.keep(env, instance)
+        {
+            over = self.new_version_trapped(env, trap);
+        }
         match over {
             Over::Kept => {
                 drop(former);
-                let after = self.keep(env, instance);
                 self.report(env, &mut report, SwapOutcome::Held, None);
                 let _ = ended.send(Ok(()));
-                after
+                After::Serves
             }
             Over::Failed(why) => {
                 let after = self.take_back(env, instance, former, journal, &mut report, &why);
@@ -148,11 +153,7 @@ impl Supervisor<'_> {
         match self.drive(env, instance, Some(journal)).await {
             End::Judged(Verdict::Keep) => Over::Kept,
             End::Judged(Verdict::Revert(why)) => Over::Failed(why),
-            End::Trapped(trap) => {
-                env.log.node_error(&format!("the new version trapped: {trap}"));
-                self.life.trapped(trap.clone());
-                Over::Failed(trap.to_string())
-            }
+            End::Trapped(trap) => self.new_version_trapped(env, trap),
             End::Ordered { drain, done } => Over::Stopped(Stopping { drain, done }),
             End::Lapsed => Over::Lapsed,
             // The driver takes no such order now.
@@ -160,17 +161,19 @@ impl Supervisor<'_> {
         }
     }
 
-    /// The new version stays: what it did not take over is closed, and its state is saved.
-    fn keep(&mut self, env: &Rc<Env>, instance: &mut Instance) -> After {
+    fn new_version_trapped(&self, env: &Env, trap: TrapReport) -> Over {
+        env.log.node_error(&format!("the new version trapped: {trap}"));
+        self.life.trapped(trap.clone());
+        Over::Failed(trap.to_string())
+    }
+
+    /// The new version stays: its state is saved, and what it did not take over is closed. One that gives no state does
+    /// not stay: nothing is closed then.
+    fn keep(&mut self, env: &Rc<Env>, instance: &mut Instance) -> Result<(), TrapReport> {
+        self.mark = self.life.checkpoint(env, instance)?.or(self.mark.take());
         env.close_shelved();
         env.series.retire_earlier();
-        match self.life.checkpoint(env, instance) {
-            Ok(mark) => {
-                self.mark = mark;
-                After::Serves
-            }
-            Err(trap) => After::Trapped(trap),
-        }
+        Ok(())
     }
 
     /// Takes the service back to the former version after a probation.
@@ -201,6 +204,7 @@ impl Supervisor<'_> {
     ) -> (u64, After) {
         *instance = former.instance;
         (self.spec, self.config) = (former.spec, former.config);
+        self.life.recordings.go_on_with(instance.recorder());
         env.allow(&self.spec.grants, &self.spec.limits);
         let back = journal.roll_back(env, instance);
         instance.show_memory();

@@ -206,9 +206,13 @@ impl Recorder {
         wants
     }
 
-    /// Records this instance to one more place from its next checkpoint on.
+    /// Records this instance to one more place from its next checkpoint on; where it is recorded there already, no more.
     pub(crate) fn attach(&self, inlet: Arc<Inlet>) {
-        self.with(|inner| inner.taps.push(Tap { inlet, on: false, after: false, lost: 0, why: SLOW }));
+        self.with(|inner| {
+            if !inner.taps.iter().any(|tap| Arc::ptr_eq(&tap.inlet, &inlet)) {
+                inner.taps.push(Tap { inlet, on: false, after: false, lost: 0, why: SLOW });
+            }
+        });
     }
 }
 

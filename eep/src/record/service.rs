@@ -197,6 +197,13 @@ impl Recordings {
         Recorder::new(Arc::clone(self), self.instances.fetch_add(1, Relaxed), head, inlets)
     }
 
+    /// An instance serves again that another one had replaced: a client who came meanwhile gets its calls.
+    pub(crate) fn go_on_with(&self, recorder: &Recorder) {
+        if let Some(client) = &self.lock().client {
+            recorder.attach(Arc::clone(client));
+        }
+    }
+
     fn to_files(&self, budget: ByteSize) -> io::Result<ToFiles> {
         let Some(folder) = &self.place.folder else { return Err(io::ErrorKind::NotFound.into()) };
         let (sink, present) = Files::open(folder, &self.service, budget.0)?;

@@ -10,6 +10,7 @@ use eep::proxylet::limits::Limits;
 use eep::proxylet::service::{Service, ServiceSpec};
 use eep::proxylet::status::{Protocol, State};
 use eep::proxylet::swap::{Probation, SwapError, SwapOutcome};
+use eep::record::replay::{Options, replay};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -253,6 +254,51 @@ async fn a_version_that_fails_on_probation_is_taken_back_with_what_it_has_handle
     assert_eq!(status.digest, report.from);
     let told = service.log().tail(100);
     assert!(told.iter().any(|line| line.text.contains("was taken back")), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_version_that_gives_no_state_does_not_stay() {
+    let node = Node::new();
+    let service = start(&node).await;
+    let mut peer = Teller::join(&service).await;
+    assert_eq!(peer.tell().await, 1);
+    let mute = teller(&node, 2, &[("save", "(unreachable)")]);
+    let probation = swap(&node, &service, mute).await.unwrap();
+    assert_eq!(peer.tell().await, 2);
+    let error = soon("the end of the probation", probation.keep()).await.unwrap_err();
+    assert!(error.to_string().contains("unreachable"), "{error}");
+    assert_eq!(peer.tell().await, 1);
+    let status = service.status();
+    assert_eq!((status.restarts, status.connections), (0, 1));
+    assert_eq!(status.last_swap.unwrap().outcome, SwapOutcome::RolledBack);
+}
+
+#[tokio::test]
+async fn who_begins_to_record_during_a_probation_records_the_version_that_it_ends_with() {
+    let node = Node::new();
+    let service = start(&node).await;
+    let mut peer = Teller::join(&service).await;
+    assert_eq!(peer.tell().await, 1);
+    let probation = swap(&node, &service, teller(&node, 2, &[])).await.unwrap();
+    let mut pieces = service.record(None).await.unwrap();
+    soon("going back", probation.revert("a change of mind".to_owned())).await;
+    let (path, mut file) = (node.dir.path().join("taken"), Vec::new());
+    let outcome = soon("the recording", async {
+        loop {
+            // It begins at a checkpoint, and one is taken when there was something to do.
+            assert_eq!(peer.tell().await, 1);
+            let Ok(piece) = pieces.try_recv() else { continue };
+            file.extend(piece);
+            std::fs::write(&path, &file).unwrap();
+            let options = Options { wasm: Some(component(TELLER)), ..Options::default() };
+            match replay(&path, &options, &mut |_| {}) {
+                Ok(outcome) if outcome.received_bytes > 0 => return outcome,
+                _ => {}
+            }
+        }
+    })
+    .await;
+    assert!(outcome.equal && outcome.instances == 1, "{outcome:?}");
 }
 
 #[tokio::test]
