@@ -3,8 +3,11 @@
 //! The key files are read again and again, so that a key which is revoked in its file ends what it signed, without a word
 //! to the node. Keys that cannot be read end nothing that runs, and let nothing start.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+
+use tokio::time::sleep;
 
 use crate::config::ServiceName;
 use crate::node::change::alive;
@@ -56,6 +59,19 @@ impl Node {
         }
         held.down = Some(Down::because(&problem));
         self.hold(held);
+    }
+
+    /// Comes back when the signers of a version on probation do not suffice any more, with the reason.
+    pub(super) async fn distrusted(&self, held: &Held) -> String {
+        let Some(trust) = &self.trust else { return pending().await };
+        loop {
+            sleep(LOOK_EVERY).await;
+            let (trust, signers) = (trust.clone(), Arc::clone(&held.signers));
+            match blocking(move || trust.still(&signers, SystemTime::now())).await {
+                Ok(Err(TrustError::Keyring(_)) | Ok(())) | Err(_) => {}
+                Ok(Err(error)) => return error.to_string(),
+            }
+        }
     }
 
     /// What is asked before code runs again after a trap and, of a placed service, all the time.

@@ -49,6 +49,7 @@ impl Node {
         let unwell = tokio::select! {
             failed = probation.failed() => return Err(refused(failed)),
             unwell = prove(engine, health) => unwell,
+            why = self.distrusted(next) => Err(format!("its code is trusted no longer: {why}")),
             () = proving.ended() => Err("another change of the service was asked for".to_owned()),
         };
         drop(proving);

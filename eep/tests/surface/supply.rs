@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Stdio;
 
 use tempfile::TempDir;
 
 use crate::golden::compare;
-use crate::guest::{of_other_shape, probe, probe_2};
+use crate::guest::{of_other_shape, probe, probe_2, teller};
 use crate::node::{Ended, Node, digest, eep};
 
 /// Runs a command in a directory.
@@ -155,6 +156,34 @@ fn what_runs_ends_when_its_signers_are_trusted_no_longer_and_comes_back_when_the
     assert_eq!(probe["wanted"], "running");
     std::fs::write(&file, key).unwrap();
     shows(&node, "running");
+}
+
+#[test]
+fn a_version_whose_signer_is_revoked_on_probation_is_taken_back() {
+    let dir = directory();
+    std::fs::write(dir.path().join("eep.yaml"), "trust:\n  keys: [a.pub, b.pub]\n").unwrap();
+    for (version, key) in [(1, "a.key"), (2, "b.key")] {
+        let file = format!("{version}.wasm");
+        std::fs::write(dir.path().join(&file), teller(version, "")).unwrap();
+        run(dir.path(), &["proxylet", "sign", &file, "--key", key]).done();
+    }
+    let file = dir.path().join("eep.yaml").to_str().unwrap().to_owned();
+    let node = Node::over(dir, &["--config", &file]);
+    node.eep(&["load", "1.wasm", "--sha256", &digest(&teller(1, ""))]).done();
+    let mut modify = eep();
+    modify.args(["modify", "teller", "--url", "2.wasm", "--sha256", &digest(&teller(2, ""))]);
+    modify.args(["--health-window-ms", "600000", "--data"]).arg(node.data()).current_dir(node.dir.path());
+    let modifying = modify.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let outcome = || node.json(&["status", "teller"])["last_swap"]["outcome"].clone();
+    assert!((0..10_000).any(|_| outcome() == "on-probation"));
+    let key = std::fs::read_to_string(node.dir.path().join("b.pub")).unwrap();
+    std::fs::write(node.dir.path().join("b.pub"), key + "revoked: the laptop was stolen\n").unwrap();
+    let ended: Ended = modifying.wait_with_output().unwrap().into();
+    let words = ended.refused();
+    assert!(words.contains("trusted no longer") && words.contains("the laptop was stolen"), "{words}");
+    assert_eq!(outcome(), "rolled-back");
+    let status = node.json(&["status", "teller"]);
+    assert_eq!((&status["state"], &status["digest"]), (&"running".into(), &digest(&teller(1, "")).into()));
 }
 
 #[test]
