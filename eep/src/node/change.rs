@@ -112,7 +112,10 @@ impl Node {
     /// # Errors
     /// It does not run, is busy, is recorded so already, or cannot be renewed.
     pub async fn record(&self, name: &str, renew: bool) -> Result<mpsc::Receiver<Vec<u8>>, Box<Problem>> {
-        let held = self.held(name)?;
+        let name = self.held(name)?.desired.name;
+        // A renewed instance has the configuration that is held now, and no change may come in between.
+        let _reserved = if renew { Some(self.reserve_soon(&name).await?) } else { None };
+        let held = self.held(name.as_str())?;
         let engine = held.engine.filter(alive).ok_or(ControlError::NotRunning);
         let recording = match engine {
             Ok(engine) => engine.record(renew.then_some(&held.config)).await,

@@ -97,7 +97,7 @@ impl Node {
         self.go_back_to(&held, to.to).await
     }
 
-    async fn go_back_to(&self, held: &Held, to: Option<u64>) -> Result<PolicyView, Box<Problem>> {
+    pub(super) async fn go_back_to(&self, held: &Held, to: Option<u64>) -> Result<PolicyView, Box<Problem>> {
         let view = self
             .with_policy(held, move |policy, state, service| policy.roll_back(state, service, to))
             .await?;
@@ -203,10 +203,11 @@ impl Node {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 _ = ending.wait_for(|ending| *ending) => return,
             }
-            let held: Vec<Held> = lock(&self.services).values().cloned().collect();
-            for held in held {
+            let names: Vec<ServiceName> = lock(&self.services).keys().cloned().collect();
+            for name in names {
                 // A change that is under way comes first; the next look sees what became of it.
-                let Some(_looking) = self.reserve_to_look(&held.desired.name) else { continue };
+                let Some(_looking) = self.reserve_to_look(&name) else { continue };
+                let Ok(held) = self.held(name.as_str()) else { continue };
                 let connections = held.engine.as_ref().map_or(0, |engine| engine.status().connections);
                 let now_ns = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
                 let looked = self

@@ -140,11 +140,9 @@ impl Node {
             return Ok(None);
         }
         let _reserved = self.reserve_soon(name).await?;
+        // As a change has left it that was under way.
+        let held = self.held(name.as_str())?;
         let brought = self.bring(&entry.proxylet.url, entry.proxylet.sha256, &|_| {}).await?;
-        let before = held.desired.applied.as_ref().and_then(|entry| entry.policy.as_ref());
-        if entry.policy.as_ref() != before {
-            self.follow_file(&held, entry.policy.as_deref()).await?;
-        }
         let desired = Desired {
             url: entry.proxylet.url.clone(),
             sha256: brought.code.digest(),
@@ -167,7 +165,19 @@ impl Node {
         next.log = Arc::clone(&held.log);
         next.policy = Arc::clone(&held.policy);
         let health = next.desired.health.clone();
-        let view = self.exchange(held, next, brought, &health, &|_| {}).await?;
+        let before = held.desired.applied.as_ref().and_then(|entry| entry.policy.as_ref());
+        let generation = held.policy.view().generation;
+        if entry.policy.as_ref() != before {
+            self.follow_file(&held, entry.policy.as_deref()).await?;
+        }
+        let exchanged = self.exchange(held, next, brought, &health, &|_| {}).await;
+        if exchanged.is_err()
+            && let Ok(held) = self.held(name.as_str())
+            && held.policy.view().generation != generation
+        {
+            self.go_back_to(&held, Some(generation)).await?;
+        }
+        let view = exchanged?;
         self.unload_exceeding(name).await;
         Ok(Some(view))
     }
@@ -192,6 +202,8 @@ impl Node {
             return Ok(held.view());
         }
         let _reserved = self.reserve_at_once(&held.desired.name).await?;
+        // As a change has left it that was under way.
+        let held = self.held(held.desired.name.as_str())?;
         let desired = Desired { sha256: code.digest(), ..held.desired.clone() };
         let listed = match &desired.granted {
             Granted::Listed(listed) => Some(listed.clone()),

@@ -218,6 +218,37 @@ fn the_node_file_is_applied_once_and_again_when_it_says_something_new() {
 }
 
 #[test]
+fn a_node_file_that_cannot_be_applied_leaves_the_policy_as_it_was_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    std::fs::write(dir.path().join("probe.wasm"), probe()).unwrap();
+    let service = |policy: &str, port: &str| {
+        let text = format!("policy: eep/v1\nname: {policy}\naccess: {{default: allow}}\n");
+        write(&format!("{policy}.yaml"), &text);
+        let code = digest(&probe());
+        let text = format!(
+            "services:\n- {{name: edge, proxylet: {{url: probe.wasm, sha256: {code}}}, policy: {policy}.yaml, config: {{port: {port}}}}}\n"
+        );
+        write("eep.yaml", &text);
+    };
+    let file = dir.path().join("eep.yaml").to_str().unwrap().to_owned();
+    let in_force = |node: &Node| {
+        let now = node.json(&["policy", "history", "edge"]);
+        (now["policy"].clone(), now["generation"].clone(), now["history"].as_array().unwrap().len())
+    };
+    service("one", "0");
+    let node = Node::over(tempfile::tempdir().unwrap(), &["--config", &file]);
+    assert_eq!(in_force(&node), (json!("one"), json!(1), 1));
+    service("two", "no");
+    let node = Node::over(node.kill(), &["--config", &file]);
+    assert_eq!(in_force(&node), (json!("one"), json!(1), 1));
+    assert_eq!(node.json(&["status", "edge"])["state"], "running");
+    service("two", "0");
+    let node = Node::over(node.kill(), &["--config", &file]);
+    assert_eq!(in_force(&node), (json!("two"), json!(2), 2));
+}
+
+#[test]
 fn a_proxylet_named_at_the_start_runs_once_and_takes_over_its_new_build() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("probe.wasm"), probe()).unwrap();
