@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use minicbor::{Decode, Encode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::mesh::streams::Stream;
@@ -20,6 +21,10 @@ pub const QUESTION_BYTES_MAX: usize = 1 << 20;
 pub const ANSWER_BYTES_MAX: u64 = CODE_BYTES_MAX + (1 << 20);
 /// How long a question may take to come, and the next piece of an answer.
 const PIECE: Duration = Duration::from_secs(30);
+/// How long the whole of an answer may take to be taken.
+const TAKEN: Duration = Duration::from_secs(600);
+/// Answers with code, each of which is in memory, that are given at one time.
+const CODES_MAX: usize = 8;
 /// How long a node may take to answer: it may have to fetch and compile.
 const ANSWER: Duration = Duration::from_secs(300);
 
@@ -129,9 +134,15 @@ struct Answered {
 }
 
 /// Who answers.
-#[derive(Default)]
 pub(super) struct Requests {
     local: OnceLock<Weak<dyn Local>>,
+    codes: Semaphore,
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self { local: OnceLock::new(), codes: Semaphore::new(CODES_MAX) }
+    }
 }
 
 impl std::fmt::Debug for Requests {
@@ -155,6 +166,7 @@ impl Requests {
     pub(super) async fn answer(&self, domains: &Domains, name: &str, mut stream: Stream) {
         let asked = timeout(PIECE, wire::read::<Asked>(&mut stream.io, QUESTION_BYTES_MAX)).await;
         let Ok(Ok(asked)) = asked else { return };
+        let mut room = None;
         let answer = match Question::of(name, asked.body) {
             None => Err(Problem::new("no-such-question", 404, "this version does not know the question")),
             Some(question) => match question.needs() {
@@ -164,6 +176,10 @@ impl Requests {
                     format!("the domain {} may not ask this node to {}", stream.peer.domain, question.name()),
                 )
                 .fix("have its operator add it to `may` of the domain under `mesh.trust`")),
+                Some(May::Fetch) if !self.has_room(&mut room) => {
+                    Err(Problem::new("busy", 503, "too many nodes fetch code from this one")
+                        .fix("try again soon"))
+                }
                 _ => match self.local.get().and_then(Weak::upgrade) {
                     Some(local) => local.answer(&stream.peer, question).await,
                     None => Err(Problem::new("ending", 503, "the node is ending")),
@@ -183,7 +199,13 @@ impl Requests {
             stream.io.shutdown().await
         };
         // Who does not take the answer does not get it.
-        let _: std::io::Result<()> = work.await;
+        let _: Result<std::io::Result<()>, _> = timeout(TAKEN, work).await;
+    }
+
+    /// Takes room for one more answer with code.
+    fn has_room<'a>(&'a self, room: &mut Option<SemaphorePermit<'a>>) -> bool {
+        *room = self.codes.try_acquire().ok();
+        room.is_some()
     }
 }
 

@@ -138,7 +138,14 @@ impl Domains {
                 "the domain {name:?} is this node's own\nremove it from `trust`, or rename one of the two CAs"
             ));
         }
-        self.domains.write().unwrap_or_else(PoisonError::into_inner).push(domain);
+        let mut domains = self.domains.write().unwrap_or_else(PoisonError::into_inner);
+        // Rights go by the domain's name: the one would have those of the other.
+        if domains.iter().any(|other| other.name == name) {
+            return Err(format!(
+                "two of the trusted domains are called {name:?}\nput the certificates of one domain into one file, or have one of the two CAs renamed"
+            ));
+        }
+        domains.push(domain);
         Ok(name)
     }
 

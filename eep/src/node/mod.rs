@@ -46,7 +46,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::config::{ServiceName, settings};
 use crate::host::grant::Grants;
@@ -91,6 +91,8 @@ pub struct Node {
     leases: Mutex<placement::Leases>,
     /// Leases of services that others have placed here.
     held_leases: Mutex<BTreeMap<(String, u64), placed::HeldLease>>,
+    /// Room for services that others are placing here.
+    placing: Semaphore,
     /// Services that are being launched, by launcher.
     launching: Mutex<BTreeSet<(String, String)>>,
     /// The threads on which services' requests are fulfilled.
@@ -203,6 +205,7 @@ impl Node {
             mesh: OnceLock::new(),
             leases: Mutex::default(),
             held_leases: Mutex::default(),
+            placing: Semaphore::new(placed::PLACING_MAX),
             launching: Mutex::default(),
             workers: OnceLock::new(),
             services: Mutex::default(),

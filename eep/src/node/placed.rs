@@ -21,6 +21,8 @@ use crate::proxylet::permit::{Moment, Permit};
 use crate::proxylet::status::State as Life;
 use crate::state::desired::Desired;
 
+/// Services that others may be placing here at one time.
+pub(super) const PLACING_MAX: usize = 4;
 /// The shortest and the longest lease that is taken.
 const LEASE_RANGE_MS: std::ops::RangeInclusive<u64> = 4_000..=600_000;
 /// How long a service may take from its order until it is seen to be here.
@@ -72,6 +74,8 @@ impl Node {
                 "a placed service's code and policy come over the mesh",
             ));
         }
+        // Each of them may fetch and compile: the others wait. It is never closed.
+        let _placing = self.placing.acquire().await.ok();
         // A former epoch of the same service gives way.
         let former =
             self.placed().into_iter().find(|(name, p)| *name == order.name.as_str() && p.owner == by.owner);

@@ -2,6 +2,7 @@
 
 use eep::mesh::authority::{Authority, Pair};
 use eep::mesh::wire::{DHT, VERSION};
+use serde_json::json;
 use topology::NodeId;
 use topology::dht::message::{Body, Message};
 use topology::soar::report::{Edge, Message as Soar, Report, Sealed};
@@ -110,6 +111,35 @@ fn nonsense_ends_the_connection() {
     });
     assert_eq!(target.node.refused("broken-frame"), 3.0);
     target.counted("malformed", 4.0);
+    target.is_well();
+}
+
+#[test]
+fn who_places_a_service_does_not_choose_what_the_node_reads_or_fetches() {
+    let target = Target::new();
+    let secret = target.node.dir.path().join("secret");
+    std::fs::write(&secret, "the word is swordfish\n").unwrap();
+    let digest = "ab".repeat(32);
+    let order = |url: &str, policy: Option<&std::path::Path>| {
+        let service = json!({ "proxylet": { "url": url, "sha256": digest }, "policy": policy });
+        json!({ "name": "placed", "service": service, "epoch": 1, "lease_ms": 10_000 }).to_string()
+    };
+    let orders = [
+        order(secret.to_str().unwrap(), None),
+        order("http://127.0.0.1:1/metadata", None),
+        order("oci://127.0.0.1:1/echo:1", None),
+        order(&format!("eep:{digest}"), Some(&secret)),
+    ];
+    let pair = target.pair("curious");
+    target.runtime.block_on(async {
+        let raw = Raw::honest(target.node.mesh(), &pair).await;
+        for order in &orders {
+            let (done, words) = raw.ask("place", order.as_bytes()).await;
+            let words = String::from_utf8(words).unwrap();
+            assert!(!done && words.contains("come over the mesh") && !words.contains("swordfish"), "{words}");
+        }
+    });
+    assert_eq!(target.node.json(&["list"]), json!([]));
     target.is_well();
 }
 

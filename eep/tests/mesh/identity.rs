@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use eep::mesh::authority::Authority;
+use eep::mesh::trust::{Domains, May, read_authorities};
 use rcgen::KeyPair;
 use serde_json::json;
 
@@ -118,4 +119,16 @@ fn a_certificate_near_its_end_is_exchanged_without_dropping_the_mesh() {
     let c = domain.node("edge-c", &[b.mesh()]);
     until("all on the map", || (c.map().0 == ["edge-a", "edge-b", "edge-c"]).then_some(()));
     assert_eq!(a.figure("eep_mesh_links_died_total"), 0.0, "no link was lost over it");
+}
+
+#[test]
+fn two_domains_of_one_name_are_told_apart_before_either_has_the_others_rights() {
+    let own = Domain::new("isp-a");
+    let twins = [Domain::new("isp-b"), Domain::new("isp-b")];
+    let [own, one, other] = [&own, &twins[0], &twins[1]].map(|d| read_authorities(&d.ca()).unwrap());
+    let domains = Domains::new(&rustls::crypto::aws_lc_rs::default_provider(), &own).unwrap();
+    domains.trust(&one, May::of_strangers()).unwrap();
+    let told = domains.trust(&other, [May::Place].into()).unwrap_err();
+    assert!(told.contains("\"isp-b\""), "{told}");
+    assert!(domains.may("isp-b", May::Stream) && !domains.may("isp-b", May::Place));
 }

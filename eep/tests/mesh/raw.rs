@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eep::mesh::authority::Pair;
-use eep::mesh::wire::{self, FRAME_BYTES_MAX, Frame, HELLO, Hello, Opening, SOAR, VERSION};
+use eep::mesh::wire::{self, FRAME_BYTES_MAX, Frame, HELLO, Hello, Opening, Purpose, Reply, SOAR, VERSION};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -139,6 +139,25 @@ impl Raw {
         e.u8(1).unwrap().u16(signer.scheme().into()).unwrap();
         e.u8(2).unwrap().bytes(&signature).unwrap();
         seal
+    }
+
+    /// Asks something; whether it was done, and the answer or the refusal.
+    pub(crate) async fn ask(&self, question: &str, body: &[u8]) -> (bool, Vec<u8>) {
+        let (mut send, mut recv) = self.connection.open_bi().await.unwrap();
+        let opening = Opening::to(Purpose::Request, None, Some(question.to_owned()));
+        wire::write(&mut send, &opening).await.unwrap();
+        let reply: Reply = wire::read(&mut recv, 1024).await.unwrap();
+        assert_eq!(reply.code, 0, "{reply:?}");
+        let mut asked = Vec::new();
+        minicbor::Encoder::new(&mut asked).map(1).unwrap().u8(0).unwrap().bytes(body).unwrap();
+        send.write_all(&(asked.len() as u32).to_be_bytes()).await.unwrap();
+        send.write_all(&asked).await.unwrap();
+        let answer = recv.read_to_end(1 << 20).await.unwrap();
+        let (head, rest) = answer[4..].split_at(u32::from_be_bytes(*answer.first_chunk().unwrap()) as usize);
+        let mut head = minicbor::Decoder::new(head);
+        head.map().unwrap();
+        head.u8().unwrap();
+        (head.bool().unwrap(), rest.to_vec())
     }
 
     /// The code with which the node closes the connection.
