@@ -2,7 +2,8 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{FromRequest, Query, Request};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
@@ -18,6 +19,12 @@ impl IntoResponse for Box<Problem> {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         (status, [(header::CONTENT_TYPE, PROBLEM)], Json(self)).into_response()
     }
+}
+
+/// What stands behind the `?` of an address; or what is wrong with it. `fix` says what may stand there.
+pub(super) fn query<T>(asked: Result<Query<T>, QueryRejection>, fix: &str) -> Result<T, Box<Problem>> {
+    let wrong = |e: QueryRejection| Problem::new("bad-request", 400, e.body_text()).at("query").fix(fix);
+    asked.map(|Query(asked)| asked).map_err(wrong)
 }
 
 /// A body in JSON. What is wrong in it is told with its place.

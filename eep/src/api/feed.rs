@@ -13,6 +13,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
+use crate::api::body::query;
 use crate::node::Node;
 use crate::problem::Problem;
 
@@ -23,6 +24,7 @@ const LINES_WAITING_MAX: usize = 64;
 
 /// Which lines.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
     /// How many of the last ones to begin with; 100 where it is missing.
@@ -50,9 +52,7 @@ pub(super) fn answer<T: Clone + Serialize + Send + Sync + 'static>(
     tail_and_follow: impl FnOnce(usize) -> (Vec<T>, broadcast::Receiver<T>),
     missed: fn(u64) -> Option<T>,
 ) -> Result<Response, Box<Problem>> {
-    let Query(which) = asked.map_err(|e| {
-        Problem::new("bad-request", 400, e.body_text()).at("query").fix("write ?tail=NUMBER&follow=true")
-    })?;
+    let which = query(asked, "write ?tail=NUMBER&follow=true")?;
     let (tail, mut new) = tail_and_follow(which.tail);
     let first: Vec<u8> = tail.iter().flat_map(line).collect();
     if !which.follow {

@@ -11,11 +11,13 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Deserialize;
 
+use crate::api::body::query;
 use crate::node::Node;
 use crate::problem::Problem;
 
 /// How it is recorded.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct How {
     /// Whether the service goes on with a new instance of the same code, as in a swap, so that a replay is exact.
@@ -35,8 +37,7 @@ pub(super) async fn record(
     Path(name): Path<String>,
     how: Result<Query<How>, QueryRejection>,
 ) -> Result<Response, Box<Problem>> {
-    let Query(how) = how
-        .map_err(|e| Problem::new("bad-request", 400, e.body_text()).at("query").fix("write ?renew=true"))?;
+    let how = query(how, "write ?renew=true")?;
     let pieces = node.record(&name, how.renew).await?;
     // It ends with the service, and so with the node.
     let body = stream::unfold(pieces, async |mut pieces| {

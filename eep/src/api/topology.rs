@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::api::body::query;
 use crate::mesh::alto::{self, AltoError, EndpointCostParams};
 use crate::mesh::find::{FactsView, FoundView, parse_prefix};
 use crate::mesh::views::{By, MapView, ROUTES_MAX, RegionsView, RoutesView};
@@ -19,14 +20,8 @@ use crate::problem::Problem;
 
 type Answer<T> = Result<Json<T>, Box<Problem>>;
 
-fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Box<Problem>> {
-    let bad = |e: QueryRejection| {
-        Problem::new("bad-request", 400, e.body_text())
-            .at("query")
-            .fix("see /openapi.json for what may stand here")
-    };
-    query.map(|Query(query)| query).map_err(bad)
-}
+/// What to do about a query that is wrong.
+const FIX: &str = "see /openapi.json for what may stand here";
 
 /// The map: nodes and links that are known here.
 #[utoipa::path(get, path = "/v1/topology/map", tag = "topology",
@@ -44,6 +39,7 @@ pub(super) async fn regions(State(node): State<Arc<Node>>) -> Answer<RegionsView
 
 /// Where to, and by what.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Route {
     /// A node: NAME, NAME@DOMAIN, or an id or its first digits.
@@ -67,13 +63,14 @@ pub(super) async fn routes(
     State(node): State<Arc<Node>>,
     asked: Result<Query<Route>, QueryRejection>,
 ) -> Answer<RoutesView> {
-    let Route { to, by, count } = query(asked)?;
+    let Route { to, by, count } = query(asked, FIX)?;
     let mesh = node.mesh()?;
     mesh.routes_to(mesh.resolve(&to).await?, by, count.clamp(1, ROUTES_MAX)).await.map(Json)
 }
 
 /// Nearest to what, and by what.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Nearest {
     /// An address or a prefix.
@@ -90,13 +87,14 @@ pub(super) async fn nearest(
     State(node): State<Arc<Node>>,
     asked: Result<Query<Nearest>, QueryRejection>,
 ) -> Answer<FoundView> {
-    let Nearest { to, by } = query(asked)?;
+    let Nearest { to, by } = query(asked, FIX)?;
     let prefix = parse_prefix(&to).map_err(|words| Problem::words("bad-request", 400, &words).at("to"))?;
     node.mesh()?.nearest(prefix, by).await.map(Json)
 }
 
 /// What is looked for.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Find {
     /// A node (NAME, NAME@DOMAIN, an id), `service:NAME`, `sha256:HEX`, or `random`.
@@ -113,7 +111,7 @@ pub(super) async fn find(
     State(node): State<Arc<Node>>,
     asked: Result<Query<Find>, QueryRejection>,
 ) -> Answer<FoundView> {
-    let Find { what, by } = query(asked)?;
+    let Find { what, by } = query(asked, FIX)?;
     node.mesh()?.find(&what, by).await.map(Json)
 }
 

@@ -60,6 +60,7 @@ impl Client {
     ) -> Result<Self, Failure> {
         // A node is reached directly, and answers a load only once it is done: there is no time limit.
         let http = builder
+            .no_proxy()
             .user_agent(concat!("eep/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|e| Problem::new("system", 500, format!("cannot begin: {e}")))?;

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::golden::compare;
 use crate::guest::probe;
-use crate::node::{Node, digest};
+use crate::node::{Ended, Node, digest, eep};
 use crate::web::say;
 
 fn request(node: &Node, method: &str, path: &str, more: &str, body: &str) -> (u16, String) {
@@ -39,7 +39,11 @@ fn every_described_path_is_served() {
     assert_eq!(status, 200);
     let api: Value = serde_json::from_str(&text).unwrap();
     for (path, verbs) in api["paths"].as_object().unwrap() {
-        for verb in verbs.as_object().unwrap().keys() {
+        for (verb, operation) in verbs.as_object().unwrap() {
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let stands_there = path.contains(&format!("{{{}}}", parameter["name"].as_str().unwrap()));
+                assert_eq!(parameter["in"] == "path", stands_there, "{verb} {path}: {parameter}");
+            }
             let path = path.replace("{name}", "nobody");
             let (status, body) = request(&node, &verb.to_uppercase(), &path, "", "");
             assert!(!body.contains("no-such-path") && status != 405, "{verb} {path}: {status} {body}");
@@ -49,6 +53,15 @@ fn every_described_path_is_served() {
     assert!(status == 404 && body.contains("no-such-path"), "{body}");
     let (status, body) = request(&node, "PUT", "/v1/services", "", "");
     assert!(status == 405 && body.contains("wrong-method"), "{body}");
+}
+
+#[test]
+fn a_node_is_reached_directly_where_the_user_has_a_proxy() {
+    let node = Node::start();
+    let url = format!("http://{}", node.api());
+    let list =
+        eep().args(["list", "--json", "--node", &url]).env("http_proxy", "http://127.0.0.1:1").output();
+    assert_eq!(Ended::from(list.unwrap()).done(), "[]\n");
 }
 
 #[test]
@@ -125,8 +138,7 @@ fn the_control_socket_is_for_its_user_alone() {
     let node = Node::start();
     let mode = |path: std::path::PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(node.data()), mode(node.data().join("eep.sock"))), (0o700, 0o600));
-    let over_tcp =
-        crate::node::eep().args(["list", "--node", &format!("http://{}", node.api())]).output().unwrap();
+    let over_tcp = eep().args(["list", "--node", &format!("http://{}", node.api())]).output().unwrap();
     assert!(over_tcp.status.success());
 }
 
