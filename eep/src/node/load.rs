@@ -261,6 +261,9 @@ impl Node {
         code: &Code,
         fresh: bool,
     ) -> Result<Service, Box<Problem>> {
+        if !held.policy.is_read() {
+            self.restore_policy(held).await?;
+        }
         self.lease_before_start(&held.desired).await?;
         let (name, url) = (&held.desired.name, &held.desired.url);
         Service::start(&self.runtime, self.spec(held, code, fresh))

@@ -70,6 +70,8 @@ pub struct ServicePolicy {
     book: Mutex<Book>,
     /// Whether the proxylet does not ask; known once it is there.
     unasked: AtomicBool,
+    /// Whether it is what is on disk.
+    is_read: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -265,7 +267,10 @@ impl ServicePolicy {
     /// # Errors
     /// What is kept cannot be read, or is no policy for this version. The service must not run without it.
     pub fn restore(&self, state: &State, service: &str) -> Result<(), Box<Problem>> {
-        let Some(kept) = state.policy(service)? else { return Ok(()) };
+        let Some(kept) = state.policy(service)? else {
+            self.is_read.store(true, Relaxed);
+            return Ok(());
+        };
         let policy = match kept.current() {
             Some(generation) => Some(load_kept(state, generation)?),
             None => None,
@@ -370,6 +375,12 @@ impl ServicePolicy {
     fn put(&self, policy: Option<Policy>) {
         let force = policy.map(|policy| Arc::new(InForce { counters: self.counts.of(&policy), policy }));
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = force;
+        self.is_read.store(true, Relaxed);
+    }
+
+    /// Whether it is what is on disk; where not, [`Self::restore`] comes before the service runs.
+    pub(crate) fn is_read(&self) -> bool {
+        self.is_read.load(Relaxed)
     }
 
     /// Looks whether a trial is over, and whether files of sets have changed. What to tell, and whether another
