@@ -17,8 +17,10 @@ use crate::proxylet::fetch::CODE_BYTES_MAX;
 
 /// Bytes of a question.
 pub const QUESTION_BYTES_MAX: usize = 1 << 20;
-/// Bytes of an answer: code with its signatures.
-pub const ANSWER_BYTES_MAX: u64 = CODE_BYTES_MAX + (1 << 20);
+/// Bytes of an answer with code and its signatures.
+pub const CODE_ANSWER_BYTES_MAX: u64 = CODE_BYTES_MAX + (1 << 20);
+/// Bytes of any other answer.
+pub const ANSWER_BYTES_MAX: u64 = 1 << 20;
 /// How long a question may take to come, and the next piece of an answer.
 const PIECE: Duration = Duration::from_secs(30);
 /// How long the whole of an answer may take to be taken.
@@ -96,6 +98,11 @@ impl Question {
             Self::Code(digest) => digest,
             Self::Place(body) | Self::Lease(body) | Self::Withdraw(body) => body,
         }
+    }
+
+    /// Bytes of the answer.
+    fn answer_bytes_max(&self) -> u64 {
+        if let Self::Code(_) = self { CODE_ANSWER_BYTES_MAX } else { ANSWER_BYTES_MAX }
     }
 
     /// What the asker's domain must be allowed.
@@ -222,7 +229,7 @@ pub(super) async fn ask(mut stream: Stream, question: &Question) -> Result<Vec<u
     wire::write(&mut stream.io, &asked).await.map_err(|e| broken(&e))?;
     let head = timeout(ANSWER, wire::read::<Answered>(&mut stream.io, 1024)).await;
     let head = head.map_err(|e| broken(&e))?.map_err(|e| broken(&e))?;
-    if head.len > ANSWER_BYTES_MAX {
+    if head.len > question.answer_bytes_max() {
         return Err(broken(&"it is too long"));
     }
     let mut body = Vec::new();
