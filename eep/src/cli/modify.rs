@@ -12,6 +12,8 @@ use crate::config::settings::parse_set;
 use crate::host::grant::Grant;
 use crate::problem::Problem;
 use crate::proxylet::digest::Digest;
+use crate::proxylet::service::OnTrap;
+use crate::record::service::Record;
 
 /// Give a service another configuration, other code or other grants. Where that fails, it goes on as it was.
 ///
@@ -22,7 +24,9 @@ use crate::proxylet::digest::Digest;
 Examples:
   eep modify edge --set leaves=2000 --set ultrapeers=null
   eep modify edge --url https://repo.example/gnutella-peer-0.2.wasm --sha256 HEX
-  eep modify edge --grant net.listen:6346 --grant net.connect")]
+  eep modify edge --grant net.listen:6346 --grant net.connect
+  eep modify edge --limit memory=512MiB --limit cpu=0.5 --on-trap fail-closed
+  eep modify edge --record on")]
 #[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
 pub(super) struct Args {
     /// The service.
@@ -39,6 +43,15 @@ pub(super) struct Args {
     /// What it may reach, in place of what it may now. May be given more than once.
     #[arg(long = "grant", value_name = "GRANT", group = "change")]
     grants: Vec<Grant>,
+    /// How much it may use: one of its limits, as `eep status` shows them; the others stay. May be given more than once.
+    #[arg(long = "limit", value_name = "KEY=VALUE", value_parser = parse_set, group = "change")]
+    limits: Vec<(String, Value)>,
+    /// What happens when it traps: restart, stop, fail-closed, or fail-open=ADDR:PORT.
+    #[arg(long, value_name = "WHAT", value_parser = on_trap, group = "change")]
+    on_trap: Option<OnTrap>,
+    /// Whether all that it sees and does is recorded from now on: on, off, or the most bytes of all its recordings.
+    #[arg(long, value_name = "on|off|SIZE", value_parser = record, group = "change")]
+    record: Option<Record>,
     /// For how many milliseconds a new version is on probation, from now on [default: 5000, or what the manifest says].
     #[arg(long, value_name = "MS", group = "change")]
     health_window_ms: Option<u32>,
@@ -59,6 +72,12 @@ pub(super) fn run(args: &Args) -> Outcome {
     if !args.grants.is_empty() {
         change.insert("grant".into(), json!(args.grants));
     }
+    if let Some(on_trap) = &args.on_trap {
+        change.insert("on-trap".into(), json!(on_trap));
+    }
+    if let Some(record) = &args.record {
+        change.insert("record".into(), json!(record));
+    }
     if let Some(window_ms) = args.health_window_ms {
         change.insert("health-window-ms".into(), json!(window_ms));
     }
@@ -68,8 +87,16 @@ pub(super) fn run(args: &Args) -> Outcome {
     }
     let path = format!("/v1/services/{}", args.name);
     let answer = block_on(async {
+        let client = args.target.client()?;
+        if !args.limits.is_empty() {
+            let mut limits = client.get(&path).await?["limits"].take();
+            if let Some(limits) = limits.as_object_mut() {
+                limits.extend(args.limits.iter().cloned());
+            }
+            change.insert("limits".into(), limits);
+        }
         let body = Value::Object(change);
-        let lines = args.target.client()?.lines(reqwest::Method::PATCH, &path, Some(&body)).await?;
+        let lines = client.lines(reqwest::Method::PATCH, &path, Some(&body)).await?;
         follow(lines, args.target.json).await
     })?;
     if args.target.json {
@@ -78,4 +105,21 @@ pub(super) fn run(args: &Args) -> Outcome {
         print(&read::<Service>(&answer)?.introduce());
     }
     Ok(())
+}
+
+fn on_trap(text: &str) -> Result<OnTrap, String> {
+    let written = match text.split_once("fail-open=") {
+        Some(("", to)) => json!({"fail-open": {"to": to}}),
+        _ => json!(text),
+    };
+    serde_json::from_value(written)
+        .map_err(|_| "write restart, stop, fail-closed, or fail-open=ADDR:PORT".to_owned())
+}
+
+fn record(text: &str) -> Result<Record, String> {
+    let written = match text {
+        "on" | "off" => json!(text),
+        size => json!({"budget": size}),
+    };
+    serde_json::from_value(written).map_err(|e| e.to_string())
 }

@@ -439,6 +439,7 @@ impl Life {
         } else {
             now.since = None;
             now.listening.clear();
+            self.figures.memory_bytes.set(0);
         }
         drop(now);
         self.changes.send_replace(state);

@@ -174,6 +174,34 @@ fn other_code_takes_over_with_the_state() {
 }
 
 #[test]
+fn limits_what_follows_a_trap_and_recordings_are_changed_one_by_one() {
+    let node = Node::start();
+    node.load_probe("probe");
+    let modify = |args: &[&str]| node.eep(&[&["modify", "probe", "--health-window-ms", "0"], args].concat());
+    modify(&["--limit", "memory=64MiB", "--limit", "cpu=0.5", "--on-trap", "fail-open=127.0.0.1:9"]).done();
+    modify(&["--limit", "connections=7", "--record", "2MiB"]).done();
+    let probe = node.json(&["status", "probe"]);
+    let limits = &probe["limits"];
+    assert_eq!(
+        (&limits["memory"], &limits["cpu"], &limits["connections"], &limits["call-ms"]),
+        (&json!("64MiB"), &json!(0.5), &json!(7), &json!(1000))
+    );
+    assert_eq!(probe["on_trap"], json!({"fail-open": {"to": "127.0.0.1:9"}}));
+    assert!(probe["recording"]["file"].is_string(), "{probe}");
+    let kept = node.kept();
+    assert!(modify(&["--limit", "cpu=2"]).refused().contains("cpu"));
+    assert!(modify(&["--limit", "memry=1"]).refused().contains("memry"));
+    assert_eq!(node.kept(), kept);
+    modify(&["--record", "off"]).done();
+    assert!(node.json(&["status", "probe"])["recording"].is_null());
+    for wrong in [["--on-trap", "explode"], ["--on-trap", "fail-open=nowhere"], ["--record", "1KiB"]] {
+        assert_eq!(modify(&wrong).code, Some(2), "{wrong:?}");
+    }
+    let stopped = node.json(&["stop", "probe"]);
+    assert_eq!((&stopped["state"], &stopped["memory_bytes"]), (&json!("stopped"), &json!(0)));
+}
+
+#[test]
 fn a_modification_that_fails_leaves_the_service_with_its_state() {
     let node = Node::start();
     let at = node.load_probe("probe");
@@ -246,6 +274,38 @@ fn a_node_file_that_cannot_be_applied_leaves_the_policy_as_it_was_too() {
     service("two", "0");
     let node = Node::over(node.kill(), &["--config", &file]);
     assert_eq!(in_force(&node), (json!("two"), json!(2), 2));
+}
+
+#[test]
+fn a_service_whose_policy_is_lost_is_started_by_nobody_without_it() {
+    let node = Node::start();
+    let text = "policy: eep/v1\nname: closed\naccess: {default: {deny: {reason: closed}}}\n";
+    node.file("closed.yaml", text.as_bytes());
+    node.load_probe("probe");
+    node.eep(&["policy", "apply", "probe", "closed.yaml"]).done();
+    let dir = node.kill();
+    let database = redb::Database::open(dir.path().join("data/state.redb")).unwrap();
+    let change = database.begin_write().unwrap();
+    let texts = redb::TableDefinition::<&[u8], &[u8]>::new("policy-texts");
+    change.open_table(texts).unwrap().retain(|_, _| false).unwrap();
+    change.commit().unwrap();
+    drop(database);
+    let node = Node::over(dir, &[]);
+    assert_eq!(node.json(&["status", "probe"])["state"], "failed");
+    // The node tries to bring it back at times, and no change gets between.
+    let alone = |args: &[&str]| loop {
+        let ended = node.eep(args);
+        if !ended.stderr.contains("under way") {
+            return ended;
+        }
+    };
+    for bypass in [&["start", "probe"][..], &["modify", "probe", "--set", "leaves=x"]] {
+        let told = alone(bypass).refused();
+        assert!(told.contains("`closed.yaml` is no longer kept"), "{told}");
+    }
+    alone(&["policy", "apply", "probe", "closed.yaml"]).done();
+    alone(&["start", "probe"]).done();
+    assert_eq!(node.json(&["policy", "history", "probe"])["policy"], "closed");
 }
 
 #[test]

@@ -23,6 +23,13 @@ pub(super) use history::trial;
 
 /// Check, test, explain, compare and format policies; roll them out and back, and watch them decide.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eep policy check isp-a.yaml                     what is wrong with it, without a node
+  eep policy test isp-a.yaml                      its tests, in isp-a.test.yaml beside it
+  eep policy apply edge isp-a.yaml --confirm 5m   in force; taken back unless it is confirmed
+  eep policy confirm edge                         keep it
+  eep policy tap edge -f                          decisions as they are made")]
 pub(super) struct Args {
     #[command(subcommand)]
     verb: Verb,

@@ -17,6 +17,13 @@ use crate::cli::output::Outcome;
 
 /// Make proxylets, look into them, sign and publish them, replay what they did.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eep proxylet new hello                          a project with a test that passes
+  eep proxylet build hello --out hello.wasm       a component of it
+  eep proxylet test hello                         play its scenarios
+  eep proxylet sign hello.wasm --key me.key       vouch for it
+  eep proxylet replay edge.eeprec                 do again what a recording holds")]
 pub(super) struct Args {
     #[command(subcommand)]
     verb: Verb,
