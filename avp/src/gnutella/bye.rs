@@ -2,25 +2,24 @@
 
 use std::fmt::Write;
 
-/// The reasons that are used here. The hundreds are those of HTTP: 2xx nobody's fault, 4xx the receiver's, 5xx the
-/// sender's.
+/// Reasons. The hundreds are those of HTTP: 2xx nobody's fault, 4xx the receiver's, 5xx the sender's.
 pub mod code {
     /// Leaving the network.
     pub const LEAVING: u16 = 200;
+    /// The slot is needed for somebody else.
+    pub const REPLACED: u16 = 202;
     /// A message that is too large.
     pub const TOO_LARGE: u16 = 400;
+    /// Too slow: to take what is sent, or to come to the end of a message.
+    pub const TOO_SLOW: u16 = 405;
     /// No answer to alive pings.
     pub const NO_PONG: u16 = 406;
     /// A query routing update out of order.
     pub const BAD_QRP: u16 = 413;
-    /// A leaf relays what is not its own.
-    pub const RELAYING_LEAF: u16 = 414;
-    /// Inside the sender.
-    pub const INTERNAL: u16 = 500;
+    /// A message that the peer's role or the agreed terms forbid.
+    pub const NOT_ALLOWED: u16 = 414;
     /// What waits to be sent is too much.
     pub const QUEUE_OVERFLOW: u16 = 502;
-    /// What was agreed on in the handshake cannot be done.
-    pub const PROTOCOL: u16 = 505;
 }
 
 /// A Bye's payload: code, reason, and optionally headers below the reason.

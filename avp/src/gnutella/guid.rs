@@ -1,7 +1,6 @@
 //! The 16 bytes that name a message or a servent.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
 use rand_chacha::ChaCha12Rng;
@@ -44,22 +43,6 @@ impl Guid {
     #[must_use]
     pub fn base32(&self) -> String {
         BASE32_NOPAD.encode(&self.0)
-    }
-
-    /// Where hits go directly, if this is the id of an out-of-band query: address in bytes 0-3, port in bytes 13-14
-    /// little-endian (out-of-band v2, section 2).
-    #[must_use]
-    pub fn out_of_band(&self) -> SocketAddrV4 {
-        let [a, b, c, d, .., p, q, _] = self.0;
-        SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), u16::from_le_bytes([p, q]))
-    }
-
-    /// This id with the address that hits should go to.
-    #[must_use]
-    pub fn with_out_of_band(mut self, to: SocketAddrV4) -> Self {
-        self.0[..4].copy_from_slice(&to.ip().octets());
-        self.0[13..15].copy_from_slice(&to.port().to_le_bytes());
-        self
     }
 }
 
@@ -104,12 +87,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_forms_round_trip(bytes: [u8; 16], ip: [u8; 4], port: u16) {
+        fn text_forms_round_trip(bytes: [u8; 16]) {
             let guid = Guid(bytes);
             prop_assert_eq!(Guid::from_hex(guid.to_string().as_bytes()), Some(guid));
             prop_assert_eq!(Guid::from_base32(guid.base32().to_lowercase().as_bytes()), Some(guid));
-            let to = SocketAddrV4::new(ip.into(), port);
-            prop_assert_eq!(guid.with_out_of_band(to).out_of_band(), to);
         }
 
         #[test]

@@ -144,13 +144,6 @@ impl Headers {
         self.get(name)?.parse().ok()
     }
 
-    /// The `ip:port` of each item of a list such as `X-Try-Ultrapeers`, up to `max`; what follows a blank in an item
-    /// (some peers add a date) is ignored, as are items that are no address.
-    pub fn addrs(&self, name: &str, max: usize) -> Vec<SocketAddrV4> {
-        let addr = |item: &str| item.split_ascii_whitespace().next()?.parse().ok();
-        self.items(name).filter_map(addr).take(max).collect()
-    }
-
     /// An address, with or without a port.
     #[must_use]
     pub fn ip(&self, name: &str) -> Option<IpAddr> {
@@ -261,10 +254,6 @@ mod tests {
         assert_eq!(h.items("X-Try").collect::<Vec<_>>(), ["1.2.3.4:1", "5.6.7.8:2"]);
         assert_eq!(h.merged("X-Try").as_deref(), Some("1.2.3.4:1,  5.6.7.8:2 ,"));
         assert_eq!(h.merged("X-None"), None);
-        let try_these =
-            headers(&[("X-Try", "1.2.3.4:1 2004-01-01T00:00Z, x, 5.6.7.8:2"), ("X-Try", "9.9.9.9:3")]);
-        let two: Vec<SocketAddrV4> = vec!["1.2.3.4:1".parse().unwrap(), "5.6.7.8:2".parse().unwrap()];
-        assert_eq!(try_these.addrs("X-Try", 2), two);
         assert!(!headers(&[("A", "deflate; q=0.0")]).accepts("A", "deflate"));
     }
 

@@ -138,18 +138,6 @@ impl Flags {
         self.known(Self::BUSY)
     }
 
-    /// An upload of it has succeeded.
-    #[must_use]
-    pub const fn uploaded(self) -> Option<bool> {
-        self.known(Self::UPLOADED)
-    }
-
-    /// The speed was measured.
-    #[must_use]
-    pub const fn speed_measured(self) -> Option<bool> {
-        self.known(Self::SPEED)
-    }
-
     /// There is GGEP in the private area.
     #[must_use]
     pub const fn ggep(self) -> Option<bool> {

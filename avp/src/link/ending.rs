@@ -1,5 +1,6 @@
 //! Why relations end, in the words of the protocol and of the metrics.
 
+use crate::gnutella::bye::code;
 use crate::host::CloseReason;
 
 /// Why a connection or relation ended, or never came to be. Each has a name for the metrics.
@@ -123,16 +124,16 @@ impl Ending {
     #[must_use]
     pub fn bye(self) -> Option<(u16, &'static str)> {
         match self {
-            Self::Silent => Some((406, "No reply to alive pings")),
-            Self::QueueOverflow => Some((502, "Send queue overflow")),
-            Self::Stalled => Some((405, "Flow-controlled for too long")),
-            Self::Unfinished => Some((405, "Message unfinished for too long")),
-            Self::OutOfMemory => Some((502, "Too much waits for this connection")),
-            Self::OversizeMessage => Some((400, "Too large a message")),
-            Self::Violation => Some((414, "Message not allowed on this connection")),
-            Self::BadRoutingTable => Some((413, "Invalid query routing table")),
-            Self::Shutdown => Some((200, "Shutting down")),
-            Self::Replaced => Some((202, "Making room for another peer")),
+            Self::Silent => Some((code::NO_PONG, "No reply to alive pings")),
+            Self::QueueOverflow => Some((code::QUEUE_OVERFLOW, "Send queue overflow")),
+            Self::Stalled => Some((code::TOO_SLOW, "Flow-controlled for too long")),
+            Self::Unfinished => Some((code::TOO_SLOW, "Message unfinished for too long")),
+            Self::OutOfMemory => Some((code::QUEUE_OVERFLOW, "Too much waits for this connection")),
+            Self::OversizeMessage => Some((code::TOO_LARGE, "Too large a message")),
+            Self::Violation => Some((code::NOT_ALLOWED, "Message not allowed on this connection")),
+            Self::BadRoutingTable => Some((code::BAD_QRP, "Invalid query routing table")),
+            Self::Shutdown => Some((code::LEAVING, "Shutting down")),
+            Self::Replaced => Some((code::REPLACED, "Making room for another peer")),
             _ => None,
         }
     }

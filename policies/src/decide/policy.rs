@@ -166,18 +166,6 @@ impl Policy {
         self.decide_point(chain, &point, &Scope { event, facts })
     }
 
-    /// Decides many events with the same facts; `out` is emptied first.
-    pub fn decide_batch<'p>(
-        &'p self,
-        chain: Chain,
-        events: &[Event<'_>],
-        facts: &Facts,
-        out: &mut Vec<Decision<'p>>,
-    ) {
-        out.clear();
-        out.extend(events.iter().map(|event| self.decide(chain, event, facts)));
-    }
-
     pub(crate) fn decide_point<'p>(&'p self, chain: Chain, point: &Point, scope: &Scope<'_>) -> Decision<'p> {
         let compiled = &self.chains[chain as usize];
         let mut conditions = FactSet::default();
