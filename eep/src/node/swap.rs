@@ -22,6 +22,7 @@ use crate::proxylet::error::ControlError;
 use crate::proxylet::service::Service;
 use crate::proxylet::swap::SwapError;
 use crate::state::desired::Desired;
+use crate::state::error::StateError;
 
 impl Node {
     /// Has a service go on as it shall be, with all that it holds. False where no instance is there to take over from.
@@ -56,14 +57,18 @@ impl Node {
         if let Err(why) = unwell {
             return Err(refused(probation.revert(why).await));
         }
-        if let Err(problem) = self.write_beside(&next.desired, brought).await {
+        let former = self.kept_code(&held.desired).await?;
+        if let Err(problem) = self.write_beside(&next.desired, &brought.bytes, &brought.signatures).await {
             probation.revert(format!("it could not be written down: {}", problem.title)).await;
             return Err(problem);
         }
         let kept = probation.keep().await;
         if kept.is_err() {
-            // It failed at the very last. Both codes are there.
-            self.update(&held.desired).await?;
+            // It failed at the very last. Nobody wanted the former code meanwhile: another change may have removed it.
+            match former {
+                Some((bytes, signatures)) => self.write_beside(&held.desired, &bytes, &signatures).await?,
+                None => self.update(&held.desired).await?,
+            }
         }
         let state = Arc::clone(&self.state);
         // Code that nobody needs costs only room, and is removed when the node starts next.
@@ -71,10 +76,25 @@ impl Node {
         kept.map(|()| true).map_err(refused)
     }
 
+    /// The code that is wanted now, and its signatures; none where it is not kept.
+    async fn kept_code(&self, desired: &Desired) -> Result<Option<(Vec<u8>, Vec<u8>)>, Box<Problem>> {
+        let (state, digest) = (Arc::clone(&self.state), desired.sha256);
+        let kept = blocking(move || -> Result<_, StateError> {
+            let Some(code) = state.code(&digest)? else { return Ok(None) };
+            Ok(Some((code, state.signatures(&digest)?)))
+        });
+        Ok(kept.await??)
+    }
+
     /// Writes down what is wanted, with its code; the code that was wanted before stays.
-    async fn write_beside(&self, desired: &Desired, brought: &Brought) -> Result<(), Box<Problem>> {
+    async fn write_beside(
+        &self,
+        desired: &Desired,
+        bytes: &[u8],
+        signatures: &[u8],
+    ) -> Result<(), Box<Problem>> {
         let (state, desired) = (Arc::clone(&self.state), desired.clone());
-        let (bytes, signatures) = (brought.bytes.clone(), brought.signatures.clone());
+        let (bytes, signatures) = (bytes.to_vec(), signatures.to_vec());
         blocking(move || state.put_beside(&desired, &bytes, &signatures)).await?.map_err(Into::into)
     }
 }

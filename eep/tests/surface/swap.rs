@@ -8,7 +8,7 @@ use std::process::{Child, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::guest::teller;
+use crate::guest::{mute_teller, teller};
 use crate::node::{Node, address, digest, eep};
 
 /// A version that traps when it is handed the message of this number.
@@ -96,6 +96,21 @@ fn other_code_serves_the_same_connections_and_it_is_said_how_it_went() {
     {
         assert!(metrics.contains(line), "{line} is missing in\n{metrics}");
     }
+}
+
+#[test]
+fn a_version_that_gives_no_state_is_not_what_the_node_comes_back_with() {
+    let node = node();
+    let mut peer = Teller::join(load(&node));
+    assert_eq!(peer.tell(), 1);
+    node.file("mute.wasm", &mute_teller(9));
+    let kept = node.kept();
+    let words = node.eep(&modify("mute.wasm", &digest(&mute_teller(9)), "0")).refused();
+    assert!(words.contains("was taken back") && words.contains("unreachable"), "{words}");
+    assert_eq!((peer.tell(), node.kept()), (1, kept));
+    let node = over(node.kill());
+    assert_eq!(status(&node)["version"], "0.1.0");
+    assert_eq!(Teller::join(address(&status(&node))).tell(), 1);
 }
 
 #[test]
