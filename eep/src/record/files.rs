@@ -38,10 +38,13 @@ fn create(folder_path: &Path, service: &str, suffix: &str) -> io::Result<(PathBu
 /// A service's files, oldest first, with their bytes: those of traps, or the others.
 fn list(folder: &Path, service: &str, traps: bool) -> Vec<(PathBuf, u64)> {
     let is_ours = |name: &str| {
-        // What follows the service's name is the time: another service's name may begin with this one's.
         let rest = name.strip_prefix(service).and_then(|rest| rest.strip_prefix('-'));
-        rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()) && rest.ends_with(SUFFIX))
-            && name.ends_with(TRAP_SUFFIX) == traps
+        let time = match traps {
+            true => rest.and_then(|rest| rest.strip_suffix(TRAP_SUFFIX)),
+            false => rest.and_then(|rest| rest.strip_suffix(SUFFIX)),
+        };
+        // The time alone: another service's name may begin with this one's, and a trap's file ends like the others.
+        time.is_some_and(|time| !time.contains('-'))
     };
     let mut files: Vec<_> = fs::read_dir(folder)
         .into_iter()

@@ -335,3 +335,24 @@ async fn recordings_keep_to_their_budget_and_the_latest_is_kept() {
     let outcome = again(&file);
     assert!(outcome.calls > 0 && !outcome.exact, "{outcome:?}");
 }
+
+#[tokio::test]
+async fn a_recording_makes_room_among_the_files_of_its_service_alone() {
+    let node = Node::new();
+    let folder = node.dir.path().join("recordings");
+    fs::create_dir(&folder).unwrap();
+    let old = |name: &str| {
+        let path = folder.join(format!("{name}.eeprec"));
+        fs::write(&path, vec![0; 1 << 20]).unwrap();
+        path
+    };
+    let time = "20200101T000000.000000Z";
+    let own = old(&format!("probe-{time}"));
+    let others = ["probe-2", "probe-2-b", "prob"].map(|service| old(&format!("{service}-{time}")));
+    let trap = old(&format!("probe-{time}-trap"));
+    let service = node.start_with(|spec| spec.record = Record::On { budget: Record::BUDGET_MIN }).await;
+    Peer::join(&service).await.ask("Ehello", 5).await;
+    end(&service).await;
+    assert!(!own.exists());
+    assert!(others.iter().all(|path| path.exists()) && trap.exists());
+}
