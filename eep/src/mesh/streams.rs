@@ -343,7 +343,9 @@ impl Streams {
         };
         if !self.domains.may(&from.domain, May::Relay) {
             let words = format!("streams of the domain {} are not passed on here", from.domain);
-            return answer(io, refused(Refusal::NotAllowed, words)).await;
+            // Only the target's own no is the last word: over another node there may be a way.
+            let _ = answer(io, refused(Refusal::NoRoute, words.clone())).await;
+            return Err((refused(Refusal::NotAllowed, words), None));
         }
         let Ok(_permit) = Arc::clone(&self.relays).try_acquire_owned() else {
             return answer(io, refused(Refusal::Busy, "too many streams are being passed on")).await;
