@@ -25,6 +25,12 @@ pub(crate) struct Args {
     /// Of all chance
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Threads to run on, at most one a shard; results do not depend on it [default: one a core]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Parts of the network that may run at the same time [default: one, or 4 for large networks]
+    #[arg(long)]
+    shards: Option<usize>,
     /// A whole setup as JSON instead of the above
     #[arg(long, value_name = "JSON")]
     setup: Option<String>,
@@ -43,17 +49,20 @@ impl Args {
                     self.preset
                 ))?;
                 let config = serde_json::from_str(&self.config).map_err(|e| format!("--config: {e}"))?;
-                Setup::new(preset, self.peers, self.seed).with_virtual(self.virtual_peers, config)
+                let setup =
+                    Setup::new(preset, self.peers, self.seed).with_virtual(self.virtual_peers, config);
+                Setup { shards: self.shards.unwrap_or(setup.shards), ..setup }
             }
         };
         let began = std::time::Instant::now();
-        let mut world = setup.build()?;
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let mut world = setup.build()?.on_threads(self.threads.unwrap_or_else(cores));
         match self.check {
             Some(every) => world.run_checked(self.seconds, every.max(1)),
             None => world.run_until(self.seconds),
         }
         print(&world, began.elapsed().as_secs_f64());
-        match world.checks.violations() {
+        match world.violations() {
             [] => Ok(()),
             found => Err(found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
         }
@@ -70,10 +79,11 @@ fn peak_memory_kib() -> Option<u64> {
 fn print(world: &World, wall_s: f64) {
     let (ledger, records) = (&world.ledger, &world.records);
     println!(
-        "virtual time      {:.0} s, of {} peers in {} systems",
+        "virtual time      {:.0} s, of {} places in {} systems and {} shards",
         world.elapsed_s(),
         world.len(),
-        world.places.systems()
+        world.places.systems(),
+        world.shards()
     );
     println!(
         "events            {}, {:.0} a second of wall time ({wall_s:.1} s)",

@@ -121,6 +121,11 @@ impl<T> Queue<T> {
         Some(entry.event)
     }
 
+    /// Lets time pass up to here, when there is nothing left before.
+    pub fn rest_until(&mut self, until: Instant) {
+        self.now = self.now.max(until.0);
+    }
+
     /// Goes to the next slot that may have something.
     fn advance(&mut self) {
         let last = (self.slot | (BLOCK_SLOTS as u64 - 1)) as usize % BLOCK_SLOTS;

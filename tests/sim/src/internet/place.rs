@@ -34,6 +34,9 @@ pub struct Places {
 }
 
 impl Places {
+    /// The least delay between two peers, one way, in microseconds: that of both accesses.
+    pub const LEAST_DELAY_US: u32 = 2 * ACCESS_DELAY_US;
+
     /// Places so many peers in a graph's systems.
     #[must_use]
     pub fn new(graph: &Graph, peers: usize, dice: &mut Dice) -> Self {
@@ -55,6 +58,18 @@ impl Places {
             .flat_map(|(system, w)| std::iter::repeat_n(system as u16, (w[1] - w[0]) as usize))
             .collect();
         Self { starts, systems, paths: Paths::new(graph) }
+    }
+
+    /// How many peers there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.systems.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.systems.is_empty()
     }
 
     /// The system of a peer.
@@ -79,7 +94,7 @@ impl Places {
     #[must_use]
     pub fn path(&self, a: NodeId, b: NodeId) -> Path {
         let between = self.paths.between(self.system(a), self.system(b));
-        Path { delay_us: between.delay_us.saturating_add(2 * ACCESS_DELAY_US), ..between }
+        Path { delay_us: between.delay_us.saturating_add(Self::LEAST_DELAY_US), ..between }
     }
 
     /// The probability that two peers taken at random are in the same system.

@@ -113,6 +113,23 @@ impl Ledger {
         self.overflowed.add(bytes);
     }
 
+    /// Adds what other books have.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, more) in self.sent.iter_mut().zip(other.sent) {
+            sum.messages += more.messages;
+            sum.bytes += more.bytes;
+        }
+        self.sent_bytes += other.sent_bytes;
+        self.delivered_bytes += other.delivered_bytes;
+        self.lost_bytes += other.lost_bytes;
+        self.late_bytes += other.late_bytes;
+        self.overflowed.messages += other.overflowed.messages;
+        self.overflowed.bytes += other.overflowed.bytes;
+        self.local_bytes += other.local_bytes;
+        self.transit_bytes += other.transit_bytes;
+        self.border_query_bytes += other.border_query_bytes;
+    }
+
     /// What was sent of a class.
     #[must_use]
     pub fn of(&self, class: Class) -> Count {

@@ -8,7 +8,7 @@ use super::{Light, Timer};
 use crate::engine::MS;
 use crate::internet::place::address;
 use crate::workload::content::mix;
-use crate::world::{Bytes, World};
+use crate::world::{Bytes, Shard};
 
 /// From one act to the next.
 const INTERVAL: u64 = 500 * MS;
@@ -32,7 +32,7 @@ pub enum Attack {
 
 impl Light {
     /// From now on it is an attacker; what kind follows from its place.
-    pub fn turn_byzantine(&mut self, world: &mut World) {
+    pub fn turn_byzantine(&mut self, world: &mut Shard) {
         if self.attack.is_some() {
             return;
         }
@@ -47,7 +47,7 @@ impl Light {
         world.timer(self.node, INTERVAL, Timer::Attack);
     }
 
-    pub(super) fn attack_now(&mut self, world: &mut World) {
+    pub(super) fn attack_now(&mut self, world: &mut Shard) {
         let Some(attack) = self.attack else { return };
         world.timer(self.node, INTERVAL, Timer::Attack);
         for _ in 0..BURST {
@@ -58,7 +58,7 @@ impl Light {
     }
 }
 
-fn weapon(attack: Attack, world: &mut World) -> Bytes {
+fn weapon(attack: Attack, world: &mut Shard) -> Bytes {
     let guid = Guid::random(world.dice.rng());
     let header = |kind, ttl| Header { guid, kind, ttl, hops: 0, len: 0 };
     match attack {

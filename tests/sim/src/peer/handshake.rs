@@ -8,7 +8,7 @@ use avp::gnutella::headers::Writer;
 use super::links::Other;
 use super::{Light, Role, Stage};
 use crate::internet::place::{NodeId, address, node_at};
-use crate::world::{Bytes, World};
+use crate::world::{Bytes, Shard};
 
 /// What light peers call themselves.
 const USER_AGENT: &str = "Light/1.0";
@@ -58,7 +58,7 @@ impl Light {
         head.finish().into()
     }
 
-    pub(super) fn text(&mut self, world: &mut World, n: usize, bytes: &Bytes) {
+    pub(super) fn text(&mut self, world: &mut Shard, n: usize, bytes: &Bytes) {
         let read = Reader::new(HEAD_BYTES_MAX, HEAD_LINES_MAX).push(bytes);
         let Ok(Some((block, used))) = read else {
             self.end_link(world, n);
@@ -82,7 +82,7 @@ impl Light {
         }
     }
 
-    fn learn_tries(&mut self, world: &mut World, block: &Block) {
+    fn learn_tries(&mut self, world: &mut Shard, block: &Block) {
         let places = world.len();
         for host in block.headers.items("X-Try-Ultrapeers").take(2 * TRY_MAX) {
             let node = host.parse().ok().and_then(|a| node_at(a, places));
@@ -102,7 +102,7 @@ impl Light {
         }
     }
 
-    pub(super) fn has_room(&self, world: &World, what: Other) -> bool {
+    pub(super) fn has_room(&self, world: &Shard, what: Other) -> bool {
         let preset = &world.setup.preset;
         let most = match what {
             Other::Leaf => preset.leaves,
@@ -114,13 +114,13 @@ impl Light {
     }
 
     /// Whether somebody who comes for the first time would be taken.
-    pub(super) fn has_room_for_newcomers(&self, world: &World) -> bool {
+    pub(super) fn has_room_for_newcomers(&self, world: &Shard) -> bool {
         self.has_room(world, Other::Neighbour)
             || self.role == Role::Ultrapeer && self.has_room(world, Other::Leaf)
     }
 
     /// First leg, to us.
-    fn asked(&mut self, world: &mut World, n: usize, block: &Block) -> bool {
+    fn asked(&mut self, world: &mut Shard, n: usize, block: &Block) -> bool {
         if !matches!(block.start, Start::Connect(_)) {
             return false;
         }
@@ -148,7 +148,7 @@ impl Light {
     }
 
     /// Second leg, to us.
-    fn was_answered(&mut self, world: &mut World, n: usize, block: &Block) -> bool {
+    fn was_answered(&mut self, world: &mut Shard, n: usize, block: &Block) -> bool {
         let accepted = matches!(block.start, Start::Status { code: 200, .. });
         let other = self.links[n].other;
         let twin = self.links.iter().enumerate().any(|(m, l)| m != n && l.other == other && l.is_up());
@@ -168,7 +168,7 @@ impl Light {
     }
 
     /// Third leg, to us.
-    fn was_confirmed(&mut self, world: &mut World, n: usize, block: &Block) -> bool {
+    fn was_confirmed(&mut self, world: &mut Shard, n: usize, block: &Block) -> bool {
         if !matches!(block.start, Start::Status { code: 200, .. }) {
             return false;
         }
@@ -176,7 +176,7 @@ impl Light {
         true
     }
 
-    fn stands(&mut self, world: &mut World, n: usize) {
+    fn stands(&mut self, world: &mut Shard, n: usize) {
         self.stage(world, n, Stage::Up);
         self.tries = 0;
         world.records.joined += 1;

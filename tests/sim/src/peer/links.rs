@@ -7,7 +7,7 @@ use super::told::Known;
 use super::{LINKS_MAX, Light, Role, TRIES_PATIENT};
 use crate::engine::SECOND;
 use crate::internet::place::NodeId;
-use crate::world::{Bytes, End, Keep, RelationRecord, World};
+use crate::world::{Bytes, End, Keep, RelationRecord, Shard};
 
 /// A handshake that takes longer is given up.
 const HANDSHAKE_MAX: u64 = 25 * SECOND;
@@ -87,13 +87,13 @@ impl Link {
 
     /// When we last heard from them, or began to listen.
     #[must_use]
-    pub fn heard(&self, world: &World) -> Instant {
+    pub fn heard(&self, world: &Shard) -> Instant {
         world.heard(self.end).unwrap_or(self.since).max(self.since)
     }
 }
 
 impl Light {
-    fn add_link(&mut self, world: &mut World, end: End, other: NodeId, stage: Stage) {
+    fn add_link(&mut self, world: &mut Shard, end: End, other: NodeId, stage: Stage) {
         world.links += 1;
         let now = world.now();
         world.keep(end, self.keep(self.links.len()));
@@ -118,7 +118,7 @@ impl Light {
     }
 
     /// Takes a link out of the list; what it has told us is forgotten.
-    fn remove_link(&mut self, world: &mut World, n: usize) -> Link {
+    fn remove_link(&mut self, world: &mut Shard, n: usize) -> Link {
         let link = self.links.swap_remove(n);
         if let Some(moved) = self.links.get(n) {
             world.keep(moved.end, self.keep(n));
@@ -140,13 +140,13 @@ impl Light {
     }
 
     /// Ends a link from our side.
-    pub(super) fn end_link(&mut self, world: &mut World, n: usize) {
+    pub(super) fn end_link(&mut self, world: &mut Shard, n: usize) {
         let link = self.remove_link(world, n);
         world.close(link.end);
     }
 
     /// Ends all of them and looks for no more.
-    pub fn give_up(&mut self, world: &mut World) {
+    pub fn give_up(&mut self, world: &mut Shard) {
         self.want = 0;
         for n in (0..self.links.len()).rev() {
             self.end_link(world, n);
@@ -154,7 +154,7 @@ impl Light {
     }
 
     /// Forgets a relation, and the other side does not learn it.
-    pub fn forget(&mut self, world: &mut World, other: NodeId) {
+    pub fn forget(&mut self, world: &mut Shard, other: NodeId) {
         if let Some(n) = self.links.iter().position(|l| l.other == other && l.is_up()) {
             let link = self.remove_link(world, n);
             world.keep(link.end, Keep::default());
@@ -178,7 +178,7 @@ impl Light {
         self.wanted_now() < usize::from(self.want)
     }
 
-    pub(super) fn look_after_links(&mut self, world: &mut World) {
+    pub(super) fn look_after_links(&mut self, world: &mut Shard) {
         let now = world.now();
         let age = |since: Instant| now.0 - since.0;
         for n in (0..self.links.len()).rev() {
@@ -195,7 +195,7 @@ impl Light {
         self.dial_more(world);
     }
 
-    fn dial_more(&mut self, world: &mut World) {
+    fn dial_more(&mut self, world: &mut Shard) {
         let dialling =
             self.links.iter().filter(|l| matches!(l.stage, Stage::Dialling | Stage::Asked)).count();
         let missing = usize::from(self.want).saturating_sub(self.wanted_now());
@@ -224,7 +224,7 @@ impl Light {
     }
 
     /// A dial came to nothing: another one follows at once, unless many have.
-    pub(super) fn came_to_nothing(&mut self, world: &mut World) {
+    pub(super) fn came_to_nothing(&mut self, world: &mut Shard) {
         self.tries += 1;
         if self.tries < TRIES_PATIENT && self.wants_more() {
             self.dial_more(world);
@@ -232,7 +232,7 @@ impl Light {
     }
 
     /// Somebody connects.
-    pub fn accepted(&mut self, world: &mut World, end: End, from: NodeId) {
+    pub fn accepted(&mut self, world: &mut Shard, end: End, from: NodeId) {
         if self.links.len() >= LINKS_MAX {
             world.close(end);
             return;
@@ -241,14 +241,14 @@ impl Light {
     }
 
     /// A dial has succeeded.
-    pub fn established(&mut self, world: &mut World, end: End) {
+    pub fn established(&mut self, world: &mut Shard, end: End) {
         let Some(n) = self.links.iter().position(|l| l.end == end) else { return };
         let request = self.request_text(self.links[n].other);
         self.stage(world, n, Stage::Asked);
         world.send(end, &request);
     }
 
-    pub(super) fn stage(&mut self, world: &mut World, n: usize, stage: Stage) {
+    pub(super) fn stage(&mut self, world: &mut Shard, n: usize, stage: Stage) {
         let counted = |stage| matches!(stage, Stage::Up | Stage::Answered);
         let link = &mut self.links[n];
         if counted(stage) && !counted(link.stage) {
@@ -258,17 +258,14 @@ impl Light {
         if let (Stage::Up, Some(router)) = (stage, &mut self.router) {
             match link.what {
                 Other::Leaf => link.lane = router.tables.insert(link.end),
-                Other::Neighbour => {
-                    let number = world.router_number(link.other).unwrap_or(u32::MAX);
-                    router.tables.meet(link.end, number);
-                }
+                Other::Neighbour => router.tables.meet(link.end),
                 Other::Parent | Other::Unknown => {}
             }
         }
     }
 
     /// A dial has failed, or the other side has closed.
-    pub fn closed(&mut self, world: &mut World, index: u32, failed: bool) {
+    pub fn closed(&mut self, world: &mut Shard, index: u32, failed: bool) {
         let n = index as usize;
         if n >= self.links.len() {
             return;
@@ -283,7 +280,7 @@ impl Light {
     }
 
     /// Bytes have come in: text before the relation stands, messages then.
-    pub fn received(&mut self, world: &mut World, index: u32, bytes: &Bytes) {
+    pub fn received(&mut self, world: &mut Shard, index: u32, bytes: &Bytes) {
         let n = index as usize;
         let Some(link) = self.links.get(n) else { return };
         match link.stage {

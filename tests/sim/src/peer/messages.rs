@@ -14,7 +14,7 @@ use super::tables::LOG2;
 use super::{Light, Role, Timer};
 use crate::engine::SECOND;
 use crate::internet::place::{address, node_at};
-use crate::world::{Bytes, World};
+use crate::world::{Bytes, Shard};
 
 /// TTL of a pong from a cache.
 const PONG_TTL: u8 = 7;
@@ -39,7 +39,7 @@ impl Light {
     }
 
     /// Takes messages: what `bytes` has from `from` on.
-    pub(super) fn messages(&mut self, world: &mut World, n: usize, bytes: &Bytes, from: usize) {
+    pub(super) fn messages(&mut self, world: &mut Shard, n: usize, bytes: &Bytes, from: usize) {
         let mut rest = &bytes[from..];
         let serial = self.links[n].serial;
         while !rest.is_empty() {
@@ -59,7 +59,7 @@ impl Light {
         }
     }
 
-    fn message(&mut self, world: &mut World, n: usize, header: Header, bytes: &Bytes, payload: &[u8]) {
+    fn message(&mut self, world: &mut Shard, n: usize, header: Header, bytes: &Bytes, payload: &[u8]) {
         match header.kind {
             Kind::QUERY => self.query(world, n, header, payload),
             Kind::QUERY_HIT => self.hit(world, n, header, payload),
@@ -72,19 +72,19 @@ impl Light {
     }
 
     /// Sends one message to some links.
-    pub(super) fn send_to(&self, world: &mut World, to: impl Iterator<Item = usize>, bytes: &Bytes) {
+    pub(super) fn send_to(&self, world: &mut Shard, to: impl Iterator<Item = usize>, bytes: &Bytes) {
         to.for_each(|n| {
             world.send(self.links[n].end, bytes);
         });
     }
 
-    fn own_message(&self, world: &mut World, kind: Kind, ttl: u8, payload: &[u8]) -> Bytes {
+    fn own_message(&self, world: &mut Shard, kind: Kind, ttl: u8, payload: &[u8]) -> Bytes {
         let guid = Guid::random(world.dice.rng());
         message(Header { guid, kind, ttl, hops: 0, len: 0 }, payload)
     }
 
     /// What a new relation begins with.
-    pub(super) fn introduce(&mut self, world: &mut World, n: usize) {
+    pub(super) fn introduce(&mut self, world: &mut Shard, n: usize) {
         let end = self.links[n].end;
         match self.links[n].what {
             Other::Parent => {
@@ -105,7 +105,7 @@ impl Light {
 
     /// Asks one neighbour, or all of them, for hosts: with one hop where pongs have many, with all where they come one
     /// by one.
-    fn ask_for_pongs(&mut self, world: &mut World, whom: Option<usize>) {
+    fn ask_for_pongs(&mut self, world: &mut Shard, whom: Option<usize>) {
         let now = world.now();
         let flat = self.role == Role::Flat;
         let payload =
@@ -121,7 +121,7 @@ impl Light {
     }
 
     /// Pings who was silent, and asks neighbours for pongs where it is time.
-    pub(super) fn ping_silent(&mut self, world: &mut World, silent: u64) {
+    pub(super) fn ping_silent(&mut self, world: &mut Shard, silent: u64) {
         let now = world.now();
         let every = u64::from(world.setup.preset.ping_s) * SECOND;
         for n in 0..self.links.len() {
@@ -138,7 +138,7 @@ impl Light {
         }
     }
 
-    fn own_pong(&self, world: &World, wanted: Option<CachedPongs>) -> Vec<u8> {
+    fn own_pong(&self, world: &Shard, wanted: Option<CachedPongs>) -> Vec<u8> {
         let mut extensions = Vec::new();
         if self.role == Role::Ultrapeer {
             let preset = &world.setup.preset;
@@ -157,7 +157,7 @@ impl Light {
         Pong { addr: address(self.node), files, kbytes: files * 4_096, extensions: &extensions }.encode()
     }
 
-    fn ping(&mut self, world: &mut World, n: usize, header: Header, payload: &[u8]) {
+    fn ping(&mut self, world: &mut Shard, n: usize, header: Header, payload: &[u8]) {
         let preset_caching = world.setup.preset.pong_caching;
         let id = self.link_id(n);
         let now = world.now();
@@ -194,7 +194,7 @@ impl Light {
         }
     }
 
-    fn pong(&mut self, world: &mut World, n: usize, header: Header, payload: &[u8]) {
+    fn pong(&mut self, world: &mut Shard, n: usize, header: Header, payload: &[u8]) {
         let Some(pong) = Pong::parse(payload) else { return };
         let places = world.len();
         for host in pong.packed_hosts() {
@@ -219,7 +219,7 @@ impl Light {
         }
     }
 
-    fn table_update(&mut self, world: &mut World, n: usize, bytes: &Bytes, payload: &[u8]) {
+    fn table_update(&mut self, world: &mut Shard, n: usize, bytes: &Bytes, payload: &[u8]) {
         let Some(router) = &mut self.router else { return };
         let link = &mut self.links[n];
         if self.role != Role::Ultrapeer || link.what == Other::Parent {
@@ -241,7 +241,7 @@ impl Light {
     }
 
     /// A leaf's own table, computed for the first who asks.
-    fn table_messages(&mut self, world: &mut World) -> Vec<Bytes> {
+    fn table_messages(&mut self, world: &mut Shard) -> Vec<Bytes> {
         if let Some(known) = &self.table {
             return known.clone();
         }
@@ -252,12 +252,12 @@ impl Light {
         messages
     }
 
-    fn updates(&self, world: &mut World, old: Option<&Table>, new: &Table) -> Vec<Bytes> {
+    fn updates(&self, world: &mut Shard, old: Option<&Table>, new: &Table) -> Vec<Bytes> {
         sender::updates(old, new).iter().map(|p| self.own_message(world, Kind::QRP, 1, p)).collect()
     }
 
     /// What neighbours know by now, for a new one.
-    fn published_messages(&mut self, world: &mut World) -> Vec<Bytes> {
+    fn published_messages(&mut self, world: &mut Shard) -> Vec<Bytes> {
         if self.role != Role::Ultrapeer {
             return Vec::new();
         }
@@ -270,7 +270,7 @@ impl Light {
     }
 
     /// Tells all neighbours what has changed.
-    pub(super) fn publish(&mut self, world: &mut World) {
+    pub(super) fn publish(&mut self, world: &mut Shard) {
         world.timer(self.node, PUBLISH_INTERVAL, Timer::Publish);
         let Some(router) = &self.router else { return };
         let names: Vec<String> = self.files.iter().map(|f| world.catalogue.name(*f)).collect();

@@ -39,7 +39,7 @@ use crate::workload::content::{FileId, mix};
 use crate::workload::klemm::{Region, between_searches_s};
 use crate::workload::life::Span;
 use crate::workload::preset::{Searches, Style};
-use crate::world::{Bytes, End, Setup, World};
+use crate::world::{Bytes, End, Setup, Shard};
 
 /// Hosts that a peer remembers.
 const HOSTS_MAX: usize = 60;
@@ -151,7 +151,7 @@ pub struct Light {
 impl Light {
     /// A peer that comes to this place.
     #[must_use]
-    pub fn new(world: &mut World, node: NodeId, span: Span) -> Self {
+    pub fn new(world: &mut Shard, node: NodeId, span: Span) -> Self {
         let preset = &world.setup.preset;
         let fate = fate(&world.setup, node);
         let role = Role::of(&world.setup, node);
@@ -197,7 +197,7 @@ impl Light {
     }
 
     /// The first that it does.
-    pub fn begin(&mut self, world: &mut World) {
+    pub fn begin(&mut self, world: &mut Shard) {
         if self.role != Role::Leaf {
             world.announce(self.node);
             let after = world.dice.below(60_000) as u64 * MS;
@@ -213,7 +213,7 @@ impl Light {
     }
 
     /// Time until its next search, in seconds.
-    fn pause_s(&self, world: &mut World) -> f64 {
+    fn pause_s(&self, world: &mut Shard) -> f64 {
         match world.setup.preset.searches {
             Searches::Every(mean) => world.dice.exponential(mean),
             _ => between_searches_s(&mut world.dice),
@@ -221,7 +221,7 @@ impl Light {
     }
 
     /// A timer has come.
-    pub fn timer(&mut self, world: &mut World, timer: Timer) {
+    pub fn timer(&mut self, world: &mut Shard, timer: Timer) {
         match timer {
             Timer::Tick => self.tick(world),
             Timer::Search => self.search(world),
@@ -233,7 +233,7 @@ impl Light {
         }
     }
 
-    fn tick(&mut self, world: &mut World) {
+    fn tick(&mut self, world: &mut Shard) {
         self.look_after_links(world);
         let busy = self.wants_more();
         if self.role != Role::Leaf {
@@ -255,7 +255,7 @@ impl Light {
     }
 
     /// It leaves and says so.
-    pub fn leave(mut self, world: &mut World) {
+    pub fn leave(mut self, world: &mut Shard) {
         for n in (0..self.links.len()).rev() {
             self.end_link(world, n);
         }
@@ -288,7 +288,7 @@ impl Light {
 
     /// Whether it is an ultrapeer that takes another leaf.
     #[must_use]
-    pub fn has_room_for_leaf(&self, world: &World) -> bool {
+    pub fn has_room_for_leaf(&self, world: &Shard) -> bool {
         self.role == Role::Ultrapeer && self.has_room(world, Other::Leaf)
     }
 
@@ -330,7 +330,7 @@ impl Light {
     }
 
     /// Remembers a host.
-    fn hear_of(&mut self, world: &mut World, host: NodeId) {
+    fn hear_of(&mut self, world: &mut Shard, host: NodeId) {
         if host == self.node || self.hosts.contains(&host) {
             return;
         }
@@ -344,7 +344,7 @@ impl Light {
 }
 
 /// The files of a peer that shares: log-normal around the mean.
-fn library(world: &mut World, mean: u32) -> Vec<FileId> {
+fn library(world: &mut Shard, mean: u32) -> Vec<FileId> {
     // exp(mu + 1/2) is the mean.
     let count = world.dice.lognormal(libm::log(f64::from(mean.max(1))) - 0.5, 1.0);
     let count = (count as usize).clamp(1, FILES_MAX);

@@ -13,7 +13,7 @@ use avp::tables::GuidHasher;
 use super::Link;
 use super::tables::{LOG2, Tables};
 use crate::engine::{Dice, SECOND};
-use crate::world::World;
+use crate::world::Shard;
 use crate::world::floods::{Flood, Route};
 
 /// Entries in one of the two generations of routes of pings.
@@ -44,7 +44,7 @@ pub(super) struct Router {
 }
 
 impl Router {
-    pub(super) fn new(world: &World, number: u32) -> Self {
+    pub(super) fn new(world: &Shard, number: u32) -> Self {
         // A stream of its own: how many keys a hasher takes changes nothing else.
         let hasher = GuidHasher::new(Dice::new(world.setup.seed, "hash keys").rng());
         Self {

@@ -16,7 +16,7 @@ use crate::internet::place::{NodeId, address};
 use crate::workload::content::{FileId, Words};
 use crate::workload::preset::Reach;
 use crate::world::floods::{self, Route};
-use crate::world::{SearchRecord, World};
+use crate::world::{End, SearchRecord, Shard};
 
 /// A search is over after this time.
 const SEARCH_LIFE: u64 = 120 * SECOND;
@@ -56,7 +56,7 @@ impl Search {
 
 impl Light {
     /// Looks for something.
-    pub(super) fn search(&mut self, world: &mut World) {
+    pub(super) fn search(&mut self, world: &mut Shard) {
         self.searches_left = self.searches_left.saturating_sub(1);
         if self.searches_left > 0 {
             let pause = self.pause_s(world);
@@ -91,7 +91,7 @@ impl Light {
     }
 
     /// The oldest searches are over.
-    pub(super) fn search_over(&mut self, world: &mut World) {
+    pub(super) fn search_over(&mut self, world: &mut Shard) {
         let now = world.now();
         while let Some(oldest) = self.searches.first().filter(|s| now.0 - s.at.0 >= SEARCH_LIFE) {
             world.records.search(oldest.record(self.node));
@@ -100,7 +100,7 @@ impl Light {
     }
 
     /// A search has come in.
-    pub(super) fn query(&mut self, world: &mut World, n: usize, header: Header, payload: &[u8]) {
+    pub(super) fn query(&mut self, world: &mut Shard, n: usize, header: Header, payload: &[u8]) {
         let (serial, what) = (self.links[n].serial, self.links[n].what);
         let mut repeated = false;
         // Whoever lets searches go farther than we do may repeat one with a TTL that changes nothing for us.
@@ -153,7 +153,7 @@ impl Light {
         }
     }
 
-    fn answer(&mut self, world: &mut World, n: usize, header: &Header, text: &[u8]) {
+    fn answer(&mut self, world: &mut Shard, n: usize, header: &Header, text: &[u8]) {
         if self.files.is_empty() {
             return;
         }
@@ -177,7 +177,7 @@ impl Light {
     }
 
     /// An answer has come in: it is ours, or goes back.
-    pub(super) fn hit(&mut self, world: &mut World, n: usize, header: Header, payload: &[u8]) {
+    pub(super) fn hit(&mut self, world: &mut Shard, n: usize, header: Header, payload: &[u8]) {
         let Some(hit) = QueryHit::parse(payload) else { return };
         if let Some(own) = self.searches.iter_mut().find(|s| s.guid == header.guid) {
             own.hits += u32::from(hit.count);
@@ -199,7 +199,7 @@ impl Light {
 
     fn to_leaves(
         &self,
-        world: &mut World,
+        world: &mut Shard,
         from: Option<usize>,
         header: &Header,
         payload: &[u8],
@@ -221,7 +221,7 @@ impl Light {
     /// `repeated` where it was sent to them before, with fewer hops.
     fn to_neighbours(
         &self,
-        world: &mut World,
+        world: &mut Shard,
         from: Option<usize>,
         header: &Header,
         payload: &[u8],
@@ -234,23 +234,27 @@ impl Light {
         let from = from.map(|n| self.links[n].end);
         let bytes = message(Header { ttl: left, hops: header.hops + 1, ..*header }, payload);
         let flood = world.floods.enter(world.now(), header.guid);
-        for near in router.tables.neighbours().iter().filter(|near| Some(near.end) != from) {
-            // At the last hop only those are worth asking who may have it, or have not told yet what they have.
-            if left == 1 && near.may_have(&flood, hashes) == Some(false) {
-                continue;
+        let send = |end: End| {
+            if Some(end) == from {
+                return;
             }
             if repeated {
-                world.send(near.end, &bytes);
+                world.send(end, &bytes);
             } else {
-                world.send_search(near.end, &bytes, &flood);
+                world.send_search(end, &bytes, &flood);
             }
+        };
+        // At the last hop only those are worth asking who may have it, or have not told yet what they have.
+        match left {
+            1 => router.tables.neighbours_matching(hashes).for_each(send),
+            _ => router.tables.neighbours().iter().map(|near| near.end).for_each(send),
         }
     }
 
     /// A search of a leaf, or its own, goes to the neighbours.
     fn begin_search(
         &mut self,
-        world: &mut World,
+        world: &mut Shard,
         from: LinkId,
         header: Header,
         payload: &[u8],
@@ -279,7 +283,7 @@ impl Light {
         self.wake_for_dynamic(world, due);
     }
 
-    fn candidates(&self, world: &mut World, hashes: &Hashes) -> Vec<Candidate> {
+    fn candidates(&self, world: &mut Shard, hashes: &Hashes) -> Vec<Candidate> {
         let told = |end| {
             let all = self.router.as_ref()?.tables.neighbours();
             all.iter().find(|near| near.end == end)?.told().as_ref()
@@ -304,13 +308,13 @@ impl Light {
         candidates
     }
 
-    fn put(&self, world: &mut World, ask: Ask, guid: Guid, payload: &[u8]) {
+    fn put(&self, world: &mut Shard, ask: Ask, guid: Guid, payload: &[u8]) {
         let Some(n) = self.by_id(ask.link) else { return };
         let header = Header { guid, kind: Kind::QUERY, ttl: ask.ttl, hops: 1, len: 0 };
         world.send(self.links[n].end, &message(header, payload));
     }
 
-    fn wake_for_dynamic(&mut self, world: &mut World, due: Instant) {
+    fn wake_for_dynamic(&mut self, world: &mut Shard, due: Instant) {
         let Some(router) = &mut self.router else { return };
         if router.dynamic_timer.is_none_or(|at| at > due) {
             router.dynamic_timer = Some(due);
@@ -319,7 +323,7 @@ impl Light {
     }
 
     /// Takes the steps that are due.
-    pub(super) fn dynamic_due(&mut self, world: &mut World) {
+    pub(super) fn dynamic_due(&mut self, world: &mut Shard) {
         let now = world.now();
         let Some(router) = &mut self.router else { return };
         router.dynamic_timer = None;

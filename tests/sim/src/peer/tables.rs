@@ -6,7 +6,6 @@ use avp::gnutella::qrp::{Hashes, Table, slot};
 
 use super::told::Known;
 use crate::world::End;
-use crate::world::floods::Flood;
 
 /// Slots of a light peer's table, as a power of two: what LimeWire's leaves send.
 pub(super) const LOG2: u8 = 14;
@@ -23,12 +22,8 @@ pub(super) type Lane = u16;
 pub(super) struct Near {
     /// Our end.
     pub(super) end: End,
-    /// Its number among routers.
-    pub(super) router: u32,
-    /// What it has told...
+    /// What it has told.
     told: Known,
-    /// ...and the number of that, 0 where it has not told anything.
-    number: u32,
 }
 
 impl Near {
@@ -39,14 +34,7 @@ impl Near {
 
     /// It has told this by now.
     pub(super) fn tells(&mut self, told: Known) {
-        self.number = told.as_ref().map_or(0, |told| told.number);
         self.told = told;
-    }
-
-    /// Whether it may have what a search looks for, by what it has told; `None` where it has not told anything.
-    pub(super) fn may_have(&self, flood: &Flood, hashes: &Hashes) -> Option<bool> {
-        let told = self.told.as_ref()?;
-        Some(flood.matches(self.router, self.number, || told.matches(hashes)))
     }
 }
 
@@ -112,16 +100,13 @@ impl Tables {
     /// The ends of the leaves that may have what is asked for. A search here has words alone.
     pub(super) fn leaves_matching(&self, hashes: &Hashes) -> impl Iterator<Item = (Lane, End)> + '_ {
         let mut set = self.taken;
-        let found = !self.rows.is_empty()
-            && hashes.matches(|hash| {
-                let row = slot(hash, LOG2) as usize * self.stride;
-                let mut any = 0;
-                for (set, word) in set.iter_mut().zip(&self.rows[row..row + self.stride]) {
-                    *set &= word;
-                    any |= *set;
-                }
-                any != 0
-            });
+        // Rows lie far apart: none waits for what is in another.
+        for hash in hashes.words() {
+            let row = slot(*hash, LOG2) as usize * self.stride;
+            let words = self.rows.get(row..row + self.stride).unwrap_or_default();
+            set.iter_mut().zip(words).for_each(|(set, word)| *set &= word);
+        }
+        let found = !self.rows.is_empty() && !hashes.words().is_empty();
         let set = if found { set } else { [0; WORDS_MAX] };
         lanes(set).map(|lane| (lane, self.ends[usize::from(lane)]))
     }
@@ -139,8 +124,8 @@ impl Tables {
     }
 
     /// A neighbour has come.
-    pub(super) fn meet(&mut self, end: End, router: u32) {
-        self.near.push(Near { end, router, told: None, number: 0 });
+    pub(super) fn meet(&mut self, end: End) {
+        self.near.push(Near { end, told: None });
     }
 
     /// A neighbour is gone.
@@ -153,6 +138,16 @@ impl Tables {
     /// A neighbour.
     pub(super) fn near(&mut self, end: End) -> Option<&mut Near> {
         self.near.iter_mut().find(|near| near.end == end)
+    }
+
+    /// The ends of the neighbours that may have what is asked for, or have not told yet what they have.
+    ///
+    /// Tables lie far apart: all are asked before anything hangs on an answer, so that the processor waits for them
+    /// together.
+    pub(super) fn neighbours_matching(&self, hashes: &Hashes) -> impl Iterator<Item = End> + '_ {
+        let may_have: Vec<bool> =
+            self.near.iter().map(|near| near.told.as_ref().is_none_or(|told| told.has_all(hashes))).collect();
+        self.near.iter().zip(may_have).filter(|(_, may_have)| *may_have).map(|(near, _)| near.end)
     }
 
     /// All neighbours.
@@ -183,7 +178,7 @@ mod tests {
     use crate::world::{Bytes, Conns};
 
     fn end() -> End {
-        Conns::default().open([1, 2], 10, 0)
+        Conns::default().open([1, 2], None, 10, 0)
     }
 
     fn told(name: &str) -> Known {

@@ -4,7 +4,7 @@
 //! are shared, and what became of a table by a message is remembered for a while. These are results of a pure function:
 //! nothing but time and memory depends on what is remembered.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use avp::gnutella::qrp::receiver::Error;
 use avp::gnutella::qrp::{Change, Hashes, Receiver, Slots, slot};
@@ -20,19 +20,17 @@ const RESULTS_MAX: usize = 4_096;
 /// A table, folded to our size, and what has come of its next version.
 #[derive(Clone, Debug)]
 pub struct Told {
-    /// Its number: there is no other table that has it.
-    pub(super) number: u32,
     receiver: Receiver,
     bits: [u64; SLOTS / 64],
     log2: u8,
 }
 
 /// What is known of a peer; `None` where it has not told anything.
-pub(super) type Known = Option<Rc<Told>>;
+pub(super) type Known = Option<Arc<Told>>;
 
 impl Told {
     fn new() -> Self {
-        Self { number: 0, receiver: Receiver::default(), bits: [0; SLOTS / 64], log2: LOG2 }
+        Self { receiver: Receiver::default(), bits: [0; SLOTS / 64], log2: LOG2 }
     }
 
     /// The same after a message.
@@ -59,6 +57,15 @@ impl Told {
             let at = slot(hash, LOG2) as usize;
             self.bits[at / 64] >> (at % 64) & 1 != 0
         })
+    }
+
+    /// The same for a search that has words alone: without a branch, which would wait for each word.
+    pub(super) fn has_all(&self, hashes: &Hashes) -> bool {
+        let bit = |hash: &u32| {
+            let at = slot(*hash, LOG2) as usize;
+            self.bits[at / 64] >> (at % 64) & 1
+        };
+        hashes.words().iter().fold(u64::from(!hashes.words().is_empty()), |all, hash| all & bit(hash)) != 0
     }
 
     /// The slots, 64 a word, the lowest slot in the lowest bit.
@@ -96,7 +103,7 @@ struct Step {
     payload: usize,
     #[expect(dead_code, reason = "keeps the payload where it is")]
     bytes: Bytes,
-    after: Rc<Told>,
+    after: Arc<Told>,
 }
 
 impl Step {
@@ -110,7 +117,7 @@ fn hash_of(before: &Known, payload: usize) -> u64 {
 }
 
 fn place_of(known: &Known) -> usize {
-    known.as_ref().map_or(0, |told| Rc::as_ptr(told) as usize)
+    known.as_ref().map_or(0, |told| Arc::as_ptr(told) as usize)
 }
 
 /// What became of tables by messages, of late.
@@ -118,8 +125,6 @@ fn place_of(known: &Known) -> usize {
 pub struct Memory {
     young: HashTable<Step>,
     old: HashTable<Step>,
-    /// Counts the tables.
-    tables: u32,
 }
 
 impl Memory {
@@ -129,21 +134,18 @@ impl Memory {
         before: &Known,
         bytes: &Bytes,
         payload: &[u8],
-    ) -> Result<Rc<Told>, Error> {
+    ) -> Result<Arc<Told>, Error> {
         let place = payload.as_ptr() as usize;
         let hash = hash_of(before, place);
         let same = |step: &Step| step.payload == place && place_of(&step.before) == place_of(before);
         if let Some(step) = self.young.find(hash, same).or_else(|| self.old.find(hash, same)) {
             return Ok(step.after.clone());
         }
-        let mut after = match before {
+        let after = match before {
             Some(told) => told.after(payload),
             None => Told::new().after(payload),
         }?;
-        // Numbers fit into 31 bits and are not 0.
-        self.tables = self.tables % (u32::MAX >> 1) + 1;
-        after.number = self.tables;
-        let after = Rc::new(after);
+        let after = Arc::new(after);
         if self.young.len() >= RESULTS_MAX {
             self.old = std::mem::take(&mut self.young);
         }

@@ -58,6 +58,7 @@ impl Scenario {
         setup.systems = 8 + dice.below(20);
         setup.ramp_s = 1 + dice.below(120) as u64;
         setup.faults = (0..dice.below(4)).map(|_| fault(&mut dice, seconds)).collect();
+        setup.shards = 1 + dice.below(3);
         Self { setup, seconds }
     }
 
@@ -69,7 +70,7 @@ impl Scenario {
         let run = || {
             let mut world = self.setup.clone().build()?;
             world.run_checked(self.seconds, CHECK_EVERY_S);
-            match world.checks.violations() {
+            match world.violations() {
                 [] => Ok(()),
                 [first, ..] => Err(first.to_string()),
             }
@@ -105,6 +106,7 @@ impl Scenario {
                 s.setup.faults.remove(n);
             });
         }
+        push(&|s| s.setup.shards = 1);
         push(&|s| s.setup.virtual_peers = s.setup.virtual_peers.saturating_sub(1));
         push(&|s| s.seconds = (s.seconds * 7 / 8).max(SECONDS_MIN));
         push(&|s| s.setup.peers = (s.setup.peers * 7 / 8).max(PEERS_MIN));

@@ -19,7 +19,8 @@ use avp::application::topology::DIALS_MAX;
 use avp::cache::{hosts::HOSTS_MAX, pong};
 use avp::gnutella::{HEADER_LEN, Header, Kind};
 
-use super::{End, Peer, World};
+use super::shard::Peer;
+use super::{End, Shard, World};
 use crate::engine::SECOND;
 use crate::internet::place::NodeId;
 use crate::measure::ledger::text_len;
@@ -90,10 +91,9 @@ impl Checks {
         }
     }
 
-    /// What was found.
-    #[must_use]
-    pub fn violations(&self) -> &[Violation] {
-        &self.violations
+    /// What was found since somebody asked.
+    pub(super) fn take(&mut self) -> Vec<Violation> {
+        std::mem::take(&mut self.violations)
     }
 
     /// From now on this peer is not expected to keep to any rule.
@@ -107,8 +107,13 @@ impl Checks {
         self.byzantine.contains(&node)
     }
 
-    pub(super) fn weather_changed(&mut self, now: Instant) {
+    pub(super) fn weather_changes(&mut self, now: Instant) {
         self.weather_changed = now;
+    }
+
+    /// When a fault began or ended last.
+    pub(super) fn weather_changed(&self) -> Instant {
+        self.weather_changed
     }
 
     /// Writes down what must not be.
@@ -118,24 +123,29 @@ impl Checks {
         }
     }
 
-    /// A peer sends.
-    pub(super) fn sent(&mut self, now: Instant, from: End, sender: NodeId, bytes: &[u8]) {
+    /// A search is from somebody who keeps to no rule. Whether that was not known yet.
+    pub(super) fn taint(&mut self, now: Instant, search: u64) -> bool {
+        !self.tainted.again(now, (search, 0))
+    }
+
+    /// A peer sends. Answers the number of a search that other shards are to hear is tainted.
+    pub(super) fn sent(&mut self, now: Instant, from: End, sender: NodeId, bytes: &[u8]) -> Option<u64> {
         if !self.byzantine.is_empty() && self.byzantine.contains(&sender) {
-            if let Some(header) = Header::parse(bytes).filter(|h| h.kind == Kind::QUERY && h.hops == 0) {
-                self.tainted.again(now, (number(&header), 0));
-            }
-            return;
+            let query = Header::parse(bytes).filter(|h| h.kind == Kind::QUERY && h.hops == 0);
+            let search = query.map(|header| number(&header));
+            return search.filter(|search| self.taint(now, *search));
         }
         let mut rest = &bytes[text_len(bytes)..];
         while let Some(header) = Header::parse(rest) {
             let len = HEADER_LEN + header.len as usize;
             let Some((message, next)) = rest.split_at_checked(len) else {
                 self.violate("whole messages are sent", format!("peer {sender}: {header:?}"));
-                return;
+                return None;
             };
             rest = next;
             self.message(now, from, sender, &header, &message[HEADER_LEN..]);
         }
+        None
     }
 
     fn message(&mut self, now: Instant, from: End, sender: NodeId, header: &Header, payload: &[u8]) {
@@ -147,7 +157,7 @@ impl Checks {
         if !sampled || self.tainted.has((id, 0)) {
             return;
         }
-        let way = mix(from.conn_number() << 1 | u64::from(from.side));
+        let way = mix(from.number());
         let (what, content) = match header.kind {
             Kind::QUERY => ("a query", u64::from(header.ttl)),
             Kind::QUERY_HIT => ("a hit", digest(payload)),
@@ -182,17 +192,20 @@ fn digest(payload: &[u8]) -> u64 {
 }
 
 /// Looks at everybody. Costs time in proportion to the world's size.
-pub fn inspect(world: &mut World) {
+pub(super) fn inspect(world: &World) -> Vec<Violation> {
     let mut found = Vec::new();
-    let (books, queued) = (world.ledger.under_way(), world.queued_bytes());
+    let queued = world.shards.iter().map(Shard::queued_bytes).sum::<u64>();
+    let books = world.ledger.under_way();
     if books != queued {
         found.push((
             "bytes are conserved",
             format!("{books} are under way by the books, {queued} in the queue"),
         ));
     }
-    if world.floods.len() > world.floods.bound() {
-        found.push(("no unbounded table", format!("searches seen: {}", world.floods.len())));
+    for floods in world.shards.iter().map(|shard| &shard.floods) {
+        if floods.len() > floods.bound() {
+            found.push(("no unbounded table", format!("searches seen: {}", floods.len())));
+        }
     }
     let classes: u64 = world.ledger.sent.iter().map(|count| count.bytes).sum();
     if classes != world.ledger.sent_bytes {
@@ -220,9 +233,7 @@ pub fn inspect(world: &mut World) {
     }
     let lost = half_open(world).into_iter().chain(alone(world));
     found.extend(lost.map(|seen| ("no leaf is lost", seen)));
-    for (rule, seen) in found {
-        world.checks.violate(rule, seen);
-    }
+    found.into_iter().map(|(rule, seen)| Violation { rule, seen }).collect()
 }
 
 /// Tables of a virtual peer: name, entries, bound.
@@ -252,7 +263,7 @@ fn half_open(world: &World) -> Vec<String> {
     let now = world.now();
     let silence = world.setup.faults.iter().any(|fault| fault.kind.silences());
     let most = if silence { HALF_OPEN_MAX } else { HALF_OPEN_CALM_MAX };
-    if now.0.saturating_sub(world.checks.weather_changed.0) < most {
+    if now.0.saturating_sub(world.weather_changed().0) < most {
         return Vec::new();
     }
     let mut found = Vec::new();
@@ -268,7 +279,7 @@ fn half_open(world: &World) -> Vec<String> {
     }
     let mut of_light = BTreeSet::new();
     let virtual_nodes: BTreeSet<NodeId> = world.virtual_peers().map(|(n, _)| n).collect();
-    for (node, light) in world.light().filter(|(n, _)| !world.checks.is_excused(*n)) {
+    for (node, light) in world.light().filter(|(n, _)| !world.is_excused(*n)) {
         for (other, age) in light.relations(now).filter(|(other, _)| virtual_nodes.contains(other)) {
             of_light.insert((other, node));
             if age.0 > most && !of_virtual.contains_key(&(other, node)) {
@@ -277,7 +288,7 @@ fn half_open(world: &World) -> Vec<String> {
         }
     }
     for ((node, other), age_s) in of_virtual {
-        let excused = world.checks.is_excused(other) || virtual_nodes.contains(&other);
+        let excused = world.is_excused(other) || virtual_nodes.contains(&other);
         if !excused && age_s > most / SECOND && !of_light.contains(&(node, other)) {
             found.push(format!("virtual peer {node} believes in peer {other}, which is not there"));
         }
@@ -288,7 +299,7 @@ fn half_open(world: &World) -> Vec<String> {
 /// Leaves that have been without an ultrapeer for longer than it takes to find one, while there is one with room.
 fn alone(world: &World) -> Vec<String> {
     let now = world.now();
-    if now.0.saturating_sub(world.checks.weather_changed.0) < ALONE_MAX {
+    if now.0.saturating_sub(world.weather_changed().0) < ALONE_MAX {
         return Vec::new();
     }
     let is_alone = |light: &Light| {
@@ -296,12 +307,13 @@ fn alone(world: &World) -> Vec<String> {
     };
     let mut lost: Vec<String> = world
         .light()
-        .filter(|(node, light)| is_alone(light) && !world.checks.is_excused(*node))
+        .filter(|(node, light)| is_alone(light) && !world.is_excused(*node))
         .map(|(node, _)| format!("leaf {node} finds no ultrapeer"))
         .collect();
     let leaves = |avp: &super::virtual_peer::Avp| avp.metric("avp_links", &[("role", "leaf")]);
     let room = |(_, avp): (_, &super::virtual_peer::Avp)| leaves(avp) < f64::from(avp.limits().leaves);
-    if !world.virtual_peers().any(room) && !world.light().any(|(_, light)| light.has_room_for_leaf(world)) {
+    let takes = |shard: &Shard| shard.light().any(|(_, light)| light.has_room_for_leaf(shard));
+    if !world.virtual_peers().any(room) && !world.shards.iter().any(takes) {
         lost.clear();
     }
     lost

@@ -1,42 +1,35 @@
-//! Connections between peers.
+//! Connections between peers. Each side keeps an end of its own, since the two peers may be in different shards; what the
+//! other side has done is known when it has been told.
 
 use avp::{ConnId, Instant};
 
 use crate::internet::place::NodeId;
 
-/// One side's end of a connection.
+/// A peer's end of a connection, among those of its shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct End {
-    conn: u32,
-    /// Tells connections apart that have had the same place.
+    place: u32,
+    /// Tells ends apart that have had the same place.
     serial: u32,
-    /// 0 of the dialler, 1 of the dialled.
-    pub side: u8,
 }
 
 impl End {
-    /// The other side's end.
-    #[must_use]
-    pub const fn other(self) -> Self {
-        Self { side: 1 - self.side, ..self }
-    }
-
     /// As the virtual peer knows it: never the same again.
     #[must_use]
     pub fn id(self) -> ConnId {
-        ConnId(u64::from(self.serial) << 33 | u64::from(self.conn) << 1 | u64::from(self.side))
+        ConnId(self.number())
     }
 
     /// The end that [`Self::id`] named.
     #[must_use]
     pub fn of(id: ConnId) -> Self {
-        Self { conn: (id.0 >> 1) as u32, serial: (id.0 >> 33) as u32, side: (id.0 & 1) as u8 }
+        Self { place: id.0 as u32, serial: (id.0 >> 32) as u32 }
     }
 
-    /// A number for its connection.
+    /// A number for it, among the ends of its shard.
     #[must_use]
-    pub fn conn_number(self) -> u64 {
-        u64::from(self.serial) << 32 | u64::from(self.conn)
+    pub fn number(self) -> u64 {
+        u64::from(self.serial) << 32 | u64::from(self.place)
     }
 }
 
@@ -57,89 +50,103 @@ impl Default for Keep {
     }
 }
 
-/// A connection.
+/// One side of a connection.
 #[derive(Clone, Debug)]
-pub struct Conn {
-    /// Who, by side.
-    pub nodes: [NodeId; 2],
-    /// Whether a side is done with it.
-    pub closed: [bool; 2],
-    /// What each side's light peer wants to find again.
-    pub keep: [Keep; 2],
+pub struct Half {
+    /// Whose it is.
+    pub node: NodeId,
+    /// Who is at the other side.
+    pub other: NodeId,
+    /// The end of the other side, once it is connected.
+    pub far: Option<End>,
+    /// What this side's light peer wants to find again.
+    pub keep: Keep,
     /// One-way delay in microseconds.
     pub delay_us: u32,
     /// Links between systems on the way.
     pub hops: u8,
-    /// Whether both sides know of it.
-    pub established: bool,
-    /// When what a side sent last arrives: nothing overtakes it, and the other side has heard from it then.
-    pub last_arrival: [Instant; 2],
+    /// Whether this side is done with it, and the other may not know it yet.
+    pub closed: bool,
+    /// When what this side sent last arrives: nothing overtakes it.
+    pub arrival: Instant,
+    /// When the last of what is known to come from the other side arrives; 0 before the first.
+    pub heard: Instant,
     serial: u32,
 }
 
-/// All of them.
+/// The ends of a shard's peers.
 #[derive(Debug, Default)]
 pub struct Conns {
-    all: Vec<Conn>,
+    all: Vec<Half>,
     free: Vec<u32>,
 }
 
 impl Conns {
-    /// Opens one; the end is the dialler's.
-    pub fn open(&mut self, nodes: [NodeId; 2], delay_us: u32, hops: u8) -> End {
-        let fresh = Conn {
-            nodes,
-            closed: [false; 2],
-            keep: [Keep::default(); 2],
+    /// Opens an end for a peer towards another.
+    pub fn open(&mut self, [node, other]: [NodeId; 2], far: Option<End>, delay_us: u32, hops: u8) -> End {
+        let fresh = Half {
+            node,
+            other,
+            far,
+            keep: Keep::default(),
             delay_us,
             hops,
-            established: false,
-            last_arrival: [Instant(0); 2],
+            closed: false,
+            arrival: Instant(0),
+            heard: Instant(0),
             serial: 1,
         };
         match self.free.pop() {
             Some(place) => {
                 let serial = self.all[place as usize].serial;
-                self.all[place as usize] = Conn { serial, ..fresh };
-                End { conn: place, serial, side: 0 }
+                self.all[place as usize] = Half { serial, ..fresh };
+                End { place, serial }
             }
             None => {
                 self.all.push(fresh);
-                End { conn: self.all.len() as u32 - 1, serial: 1, side: 0 }
+                End { place: self.all.len() as u32 - 1, serial: 1 }
             }
         }
     }
 
-    /// The connection of an end, while one of its sides is open.
+    /// What is known at an end, until it is forgotten.
     #[must_use]
-    pub fn get(&self, end: End) -> Option<&Conn> {
-        self.all.get(end.conn as usize).filter(|c| c.serial == end.serial)
+    pub fn get(&self, end: End) -> Option<&Half> {
+        self.all.get(end.place as usize).filter(|half| half.serial == end.serial)
     }
 
     /// The same, to be changed.
-    pub fn get_mut(&mut self, end: End) -> Option<&mut Conn> {
-        self.all.get_mut(end.conn as usize).filter(|c| c.serial == end.serial)
+    pub fn get_mut(&mut self, end: End) -> Option<&mut Half> {
+        self.all.get_mut(end.place as usize).filter(|half| half.serial == end.serial)
+    }
+
+    /// What is known at an end that its side is not done with.
+    pub fn get_open(&mut self, end: End) -> Option<&mut Half> {
+        self.get_mut(end).filter(|half| !half.closed)
     }
 
     /// Whose end it is, if that end is open.
     #[must_use]
     pub fn open_at(&self, end: End) -> Option<NodeId> {
-        let conn = self.get(end)?;
-        let side = usize::from(end.side);
-        (!conn.closed[side]).then_some(conn.nodes[side])
+        self.get(end).filter(|half| !half.closed).map(|half| half.node)
     }
 
-    /// Closes an end. The connection is forgotten when both are.
-    pub fn close(&mut self, end: End) {
-        let Some(conn) = self.get_mut(end) else { return };
-        conn.closed[usize::from(end.side)] = true;
-        if conn.closed == [true; 2] {
-            conn.serial += 1;
-            self.free.push(end.conn);
-        }
+    /// Forgets an end: both sides are done with it.
+    pub fn forget(&mut self, end: End) {
+        let Some(half) = self.get_mut(end) else { return };
+        half.serial += 1;
+        half.closed = true;
+        half.far = None;
+        self.free.push(end.place);
     }
 
-    /// Connections with an open end.
+    /// Ends of connections that stand.
+    #[must_use]
+    pub fn standing(&self) -> usize {
+        self.all.iter().filter(|half| !half.closed && half.far.is_some()).count()
+    }
+
+    /// Ends that are not forgotten.
     #[must_use]
     pub fn len(&self) -> usize {
         self.all.len() - self.free.len()
@@ -159,17 +166,20 @@ mod tests {
     #[test]
     fn an_end_is_never_somebody_elses_later() {
         let mut conns = Conns::default();
-        let first = conns.open([1, 2], 10, 0);
+        let first = conns.open([1, 2], None, 10, 0);
         assert_eq!(End::of(first.id()), first);
-        assert_eq!((conns.open_at(first), conns.open_at(first.other())), (Some(1), Some(2)));
-        conns.close(first);
-        assert_eq!((conns.open_at(first), conns.open_at(first.other())), (None, Some(2)));
-        conns.close(first.other());
+        assert_eq!((conns.open_at(first), conns.standing()), (Some(1), 0));
+        conns.get_mut(first).unwrap().far = Some(first);
+        assert_eq!(conns.standing(), 1);
+        conns.get_mut(first).unwrap().closed = true;
+        assert_eq!((conns.open_at(first), conns.len(), conns.standing()), (None, 1, 0));
+        assert!(conns.get_open(first).is_none() && conns.get(first).is_some());
+        conns.forget(first);
         assert!(conns.is_empty());
-        let second = conns.open([3, 4], 10, 0);
+        let second = conns.open([3, 4], None, 10, 0);
         assert_ne!(second.id(), first.id());
         assert!(conns.get(first).is_none());
-        conns.close(first);
+        conns.forget(first);
         assert_eq!(conns.open_at(second), Some(3));
     }
 }

@@ -2,45 +2,35 @@
 
 use avp::Instant;
 
+use super::shard::Peer;
 use super::virtual_peer::Avp;
-use super::{Event, Peer, World};
+use super::{Event, Shard};
 use crate::engine::SECOND;
 use crate::internet::place::NodeId;
 use crate::peer::{Light, Timer};
-use crate::workload::Life;
 use crate::workload::life::Span;
-use crate::workload::preset::{Choice, Style};
+use crate::workload::preset::Choice;
 
 /// Most hosts that newcomers are told of at a time.
 pub const TOLD_MAX: usize = 10;
 /// Times that a host is looked for among those who have announced themselves.
 const TELL_TRIES: usize = 30;
 
-impl World {
-    /// Seconds for which a place stays empty: so that, in the mean, as many places are taken as there are peers.
-    pub(super) fn pause_s(&mut self) -> f64 {
-        let life = self.setup.preset.life;
-        if life == Life::Forever {
-            return f64::INFINITY;
-        }
-        let empty = (self.setup.places_percent - 100) as f64 / 100.0;
-        self.crowd_dice.exponential(life.mean_s() * empty)
-    }
-
+impl Shard {
     pub(super) fn come(&mut self, node: NodeId, span: Option<Span>) {
         let now = self.now();
-        let slot = &mut self.slots[node as usize];
+        let slot = self.slot(node);
         if slot.online {
             return;
         }
         slot.online = true;
         slot.epoch += 1;
         slot.uplink_free = now;
-        let epoch = slot.epoch;
+        let (epoch, config) = (slot.epoch, slot.config.clone());
         self.records.lives += 1;
-        if let Some(config) = slot.config.clone() {
+        if let Some(config) = config {
             let avp = Avp::new(*config, node, now, self.dice.seed(), self.weather.skew_ppm(node));
-            self.slots[node as usize].peer = Some(Peer::Virtual(Box::new(avp)));
+            self.slot(node).peer = Some(Peer::Virtual(Box::new(avp)));
             self.announce(node);
             self.timer(node, 0, Timer::Wake);
             return;
@@ -58,12 +48,12 @@ impl World {
         }
         let mut light = Light::new(self, node, span);
         light.begin(self);
-        self.slots[node as usize].peer = Some(Peer::Light(Box::new(light)));
+        self.slot(node).peer = Some(Peer::Light(Box::new(light)));
     }
 
     /// A peer leaves and says so.
     pub(super) fn go(&mut self, node: NodeId) {
-        let Some(peer) = self.slots[node as usize].peer.take() else { return };
+        let Some(peer) = self.slot(node).peer.take() else { return };
         match peer {
             Peer::Light(light) => light.leave(self),
             Peer::Virtual(avp) => avp.leave(self),
@@ -73,7 +63,7 @@ impl World {
 
     /// A peer is gone without a word.
     pub(super) fn kill(&mut self, node: NodeId) {
-        let Some(peer) = self.slots[node as usize].peer.take() else { return };
+        let Some(peer) = self.slot(node).peer.take() else { return };
         let ends = match &peer {
             Peer::Light(light) => light.ends(),
             Peer::Virtual(avp) => avp.ends(),
@@ -83,10 +73,13 @@ impl World {
     }
 
     fn gone(&mut self, node: NodeId) {
-        self.slots[node as usize].online = false;
-        self.slots[node as usize].epoch += 1;
+        self.slot(node).online = false;
+        self.slot(node).epoch += 1;
         self.withdraw(node);
-        let pause = if self.slots[node as usize].config.is_some() { f64::INFINITY } else { self.pause_s() };
+        let pause = match self.slot(node).config {
+            Some(_) => f64::INFINITY,
+            None => self.setup.pause_s(&mut self.crowd_dice),
+        };
         if pause.is_finite() {
             let at = Instant(self.now().0 + (pause * SECOND as f64) as u64);
             self.queue.push(at, Event::Come(node));
@@ -95,19 +88,15 @@ impl World {
 
     /// Lets newcomers be told of a host that takes relations.
     pub fn announce(&mut self, node: NodeId) {
-        let slot = &mut self.slots[node as usize];
-        if slot.announced.is_none() {
-            slot.announced = Some(self.announced.len() as u32);
-            self.announced.push(node);
+        if self.hosts.insert(node) {
+            self.tell_all(|parcel| parcel.host(node, true));
         }
     }
 
     /// Newcomers are not told of it any more.
     pub fn withdraw(&mut self, node: NodeId) {
-        let Some(place) = self.slots[node as usize].announced.take() else { return };
-        self.announced.swap_remove(place as usize);
-        if let Some(moved) = self.announced.get(place as usize) {
-            self.slots[*moved as usize].announced = Some(place);
+        if self.hosts.remove(node) {
+            self.tell_all(|parcel| parcel.host(node, false));
         }
     }
 
@@ -117,8 +106,8 @@ impl World {
         let system = self.places.system(asker);
         match self.setup.preset.choice {
             Choice::Domain => {
-                let own =
-                    self.domain_peers.iter().filter(|(s, n)| *s == system && *n != asker).map(|(_, n)| *n);
+                let all = &self.atlas.domain_peers;
+                let own = all.iter().filter(|(s, n)| *s == system && *n != asker).map(|(_, n)| *n);
                 into.extend(own);
                 if !into.is_empty() && patient {
                     return;
@@ -128,7 +117,7 @@ impl World {
                 let members = self.places.members(system);
                 for _ in 0..TELL_TRIES {
                     let one = members.start + self.dice.below(members.len()) as NodeId;
-                    let takes = self.slots[one as usize].announced.is_some();
+                    let takes = self.hosts.has(one);
                     if takes && one != asker && !into.contains(&one) && into.len() < TOLD_MAX {
                         into.push(one);
                     }
@@ -137,7 +126,7 @@ impl World {
             Choice::Random => {}
         }
         for _ in 0..TELL_TRIES {
-            let Some(one) = self.dice.pick(&self.announced).copied() else { break };
+            let Some(one) = self.hosts.pick(&mut self.dice) else { break };
             if into.len() >= TOLD_MAX {
                 break;
             }
@@ -145,11 +134,5 @@ impl World {
                 into.push(one);
             }
         }
-    }
-
-    /// Peers that take relations and are not virtual.
-    #[must_use]
-    pub fn is_flat(&self) -> bool {
-        self.setup.preset.style == Style::Flat
     }
 }

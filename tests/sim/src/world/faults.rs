@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Plant, World};
+use super::shard::Peer;
+use super::{Plant, Shard};
 use crate::engine::{Dice, MS};
 use crate::internet::place::NodeId;
 use crate::workload::content::mix;
@@ -130,7 +131,7 @@ impl Weather {
     }
 }
 
-impl World {
+impl Shard {
     pub(super) fn fault(&mut self, index: usize, begins: bool) {
         let Some(fault) = self.setup.faults.get(index).cloned() else { return };
         let share = |percent: u8| if begins { f64::from(percent) / 100.0 } else { 0.0 };
@@ -149,26 +150,26 @@ impl World {
             FaultKind::Slow(percent) => self.weather.slow_percent = if begins { percent } else { 0 },
             FaultKind::Skew(_) => {}
             FaultKind::Kill(percent) if begins => {
-                for node in 0..self.len() as NodeId {
-                    let light = self.slots[node as usize].config.is_none();
+                for node in self.nodes() {
+                    let light = self.slot(node).config.is_none();
                     if light && self.transport_dice.chance(share(percent)) {
                         self.kill(node);
                     }
                 }
             }
             FaultKind::KillVirtual => {
-                for node in (0..self.len() as NodeId)
-                    .filter(|n| self.slots[*n as usize].config.is_some())
-                    .collect::<Vec<_>>()
-                {
+                for node in self.nodes() {
+                    if self.slot(node).config.is_none() {
+                        continue;
+                    }
                     if begins { self.kill(node) } else { self.bring(node, None) }
                 }
             }
             FaultKind::Byzantine(percent) if begins => {
-                for node in 0..self.len() as NodeId {
+                for node in self.nodes() {
                     if self.transport_dice.chance(share(percent)) {
                         self.with(node, |world, peer| {
-                            if let super::Peer::Light(light) = peer {
+                            if let Peer::Light(light) = peer {
                                 light.turn_byzantine(world);
                             }
                         });
@@ -176,7 +177,8 @@ impl World {
                 }
             }
             FaultKind::Plant(plant) => {
-                if begins {
+                // One rule, once.
+                if begins && self.index == 0 {
                     self.plant(plant);
                 }
                 return;
@@ -184,6 +186,6 @@ impl World {
             FaultKind::Kill(_) | FaultKind::Byzantine(_) => {}
         }
         self.weather.renew();
-        self.checks.weather_changed(self.now());
+        self.checks.weather_changes(self.now());
     }
 }

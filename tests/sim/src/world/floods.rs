@@ -3,8 +3,8 @@
 //! Every peer remembers this for itself; it is kept by search instead of by peer. A search passes all its routers within
 //! seconds, and what they remember of it then lies side by side in the processor's cache.
 
-use std::cell::Cell;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use avp::Instant;
 use avp::gnutella::Guid;
@@ -17,8 +17,8 @@ use crate::workload::content::mix;
 const AGE: u64 = 300 * SECOND;
 /// Searches of a generation, whatever their age.
 pub const SEARCHES_MAX: usize = 200_000;
-/// Bytes of a generation, whatever its age.
-const BYTES_MAX: usize = 1 << 30;
+/// Bytes of a generation in all shards, whatever its age.
+const BYTES_MAX: usize = 1 << 31;
 
 /// Bits of the TTL in a packed route.
 const TTL_BITS: u32 = 4;
@@ -44,48 +44,35 @@ impl Route {
     }
 }
 
-/// What is known of one search and one router.
-#[derive(Clone, Debug, Default)]
-struct Seen {
-    /// The packed route; 0 where it has not come.
-    route: Cell<u32>,
-    /// The number of the table that was looked at last for it, times two, and whether that matches; all its neighbours
-    /// ask the same.
-    table: Cell<u32>,
+/// What is known of one search. Numbers are changed by one thread at a time: they are atomic so that a shard may go from
+/// one to another.
+#[derive(Clone, Debug)]
+pub struct Flood {
+    /// The first of the shard's own routers.
+    first: u32,
+    /// The packed route of each; 0 where the search has not come to it.
+    seen: Arc<[AtomicU32]>,
 }
 
-/// What is known of one search.
-#[derive(Clone, Debug)]
-pub struct Flood(Rc<[Seen]>);
-
 impl Flood {
+    fn place(&self, router: u32) -> Option<&AtomicU32> {
+        self.seen.get(router.wrapping_sub(self.first) as usize)
+    }
+
     /// What a router remembers of it. `born` is the number of links that there were when the router's life began:
     /// what came earlier came to who was in its place before.
     #[must_use]
     pub fn route(&self, router: u32, born: u32) -> Option<Route> {
-        let packed = self.0.get(router as usize)?.route.get();
+        let packed = self.place(router)?.load(Relaxed);
         let route = Route::unpacked(packed);
         (packed != 0 && route.link > born).then_some(route)
     }
 
     /// A router remembers this.
     pub fn remember(&self, router: u32, route: Route) {
-        if let Some(seen) = self.0.get(router as usize) {
-            seen.route.set(route.packed());
+        if let Some(place) = self.place(router) {
+            place.store(route.packed(), Relaxed);
         }
-    }
-
-    /// Whether a table of a router matches, as `look` says unless that table was looked at last. Tables have numbers from
-    /// 1 on.
-    pub fn matches(&self, router: u32, table: u32, look: impl FnOnce() -> bool) -> bool {
-        let Some(seen) = self.0.get(router as usize) else { return look() };
-        let last = seen.table.get();
-        if last >> 1 == table {
-            return last & 1 != 0;
-        }
-        let matches = look();
-        seen.table.set(table << 1 | u32::from(matches));
-        matches
     }
 }
 
@@ -101,16 +88,19 @@ pub struct Floods {
     young: HashTable<Entry>,
     old: HashTable<Entry>,
     turned: Instant,
-    routers: usize,
+    first: u32,
+    own: usize,
     max: usize,
 }
 
 impl Floods {
-    /// For so many routers.
+    /// For the routers with these numbers, which are in one of so many shards.
     #[must_use]
-    pub fn new(routers: usize) -> Self {
-        let max = (BYTES_MAX / (size_of::<Seen>() * routers.max(1))).clamp(1, SEARCHES_MAX);
-        Self { young: HashTable::new(), old: HashTable::new(), turned: Instant(0), routers, max }
+    pub fn new(own: std::ops::Range<u32>, shards: usize) -> Self {
+        let bytes = size_of::<AtomicU32>() * own.len().max(1);
+        let max = (BYTES_MAX / shards / bytes).clamp(1, SEARCHES_MAX);
+        let (young, old) = (HashTable::new(), HashTable::new());
+        Self { young, old, turned: Instant(0), first: own.start, own: own.len(), max }
     }
 
     /// The search of this id, if a router has seen it.
@@ -132,7 +122,8 @@ impl Floods {
             self.turned = now;
         }
         let id = u128::from_le_bytes(guid.0);
-        let flood = Flood(vec![Seen::default(); self.routers].into());
+        let seen = std::iter::repeat_with(AtomicU32::default).take(self.own).collect();
+        let flood = Flood { first: self.first, seen };
         self.young.insert_unique(hash_of(id), Entry { id, flood: flood.clone() }, |e| hash_of(e.id));
         flood
     }
@@ -170,7 +161,7 @@ mod tests {
 
     #[test]
     fn each_router_remembers_for_itself_and_not_for_who_was_there_before() {
-        let mut floods = Floods::new(3);
+        let mut floods = Floods::new(0..3, 1);
         let flood = floods.enter(Instant(5), guid(1));
         flood.remember(1, Route { link: 7, ttl: 4 });
         let again = floods.enter(Instant(6), guid(1));
@@ -185,13 +176,13 @@ mod tests {
 
     #[test]
     fn searches_are_forgotten_after_two_ages_and_bounded() {
-        let mut floods = Floods::new(1);
+        let mut floods = Floods::new(0..1, 1);
         floods.enter(Instant(AGE), guid(1));
         floods.enter(Instant(2 * AGE), guid(2));
         assert!(floods.get(guid(1)).is_some());
         floods.enter(Instant(3 * AGE), guid(3));
         assert!(floods.get(guid(1)).is_none() && floods.get(guid(2)).is_some());
-        let mut few = Floods { max: 4, ..Floods::new(1) };
+        let mut few = Floods { max: 4, ..Floods::new(0..1, 1) };
         for n in 0..100 {
             few.enter(Instant(AGE), guid(n));
             assert!(few.len() <= few.bound());

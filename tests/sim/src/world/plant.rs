@@ -3,7 +3,8 @@
 use avp::gnutella::{Guid, Header, Kind, hit};
 use serde::{Deserialize, Serialize};
 
-use super::{Bytes, End, Peer, World};
+use super::shard::Peer;
+use super::{Bytes, End, Shard};
 use crate::internet::place::{NodeId, address};
 use crate::peer::{Light, Role};
 
@@ -41,7 +42,7 @@ fn answer(hops: u8) -> Bytes {
     Header { guid: Guid([7; 16]), kind: Kind::QUERY_HIT, ttl: 3, hops, len: 0 }.frame(&payload).into()
 }
 
-impl World {
+impl Shard {
     /// Breaks a rule, if somebody is here who can.
     pub(super) fn plant(&mut self, plant: Plant) {
         let found = self.light().find_map(|(node, light)| {

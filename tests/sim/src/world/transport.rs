@@ -4,11 +4,13 @@
 //! The way takes the delay of the path. What is sent on a connection arrives in order, unless a fault disorders it.
 
 use avp::Instant;
+use avp::gnutella::Guid;
 use avp::host::CloseReason;
 
 use super::conns::Keep;
 use super::floods::Flood;
-use super::{Bytes, End, Event, Peer, World};
+use super::shard::Peer;
+use super::{Bytes, End, Event, Shard};
 use crate::engine::{MS, SECOND};
 use crate::internet::place::NodeId;
 
@@ -19,80 +21,99 @@ pub const CONGESTED_AFTER: u64 = 500 * MS;
 /// How long a dialler waits where no answer comes.
 const DIAL_TIMEOUT: u64 = 10 * SECOND;
 
-impl World {
+impl Shard {
     /// Begins to connect; [`Event::Established`] or [`Event::Closed`] with `failed` follows.
     pub fn connect(&mut self, from: NodeId, to: NodeId) -> End {
         let path = self.places.path(from, to);
-        let end = self.conns.open([from, to], path.delay_us, path.hops);
-        let one_way = u64::from(path.delay_us) * 1_000;
+        let end = self.conns.open([from, to], None, path.delay_us, path.hops);
         if self.weather.parts(from, to) {
-            self.conns.close(end.other());
             let at = Instant(self.now().0 + DIAL_TIMEOUT);
             self.queue.push(at, Event::Closed { to: end, reason: CloseReason::TimedOut, failed: true });
         } else {
-            self.queue.push(Instant(self.now().0 + one_way), Event::Arrive { to: end.other() });
+            let at = Instant(self.now().0 + u64::from(path.delay_us) * 1_000);
+            self.post(to, at, Event::Arrive { to, from, far: end });
         }
         end
     }
 
-    pub(super) fn arrive(&mut self, to: End) {
-        let Some(conn) = self.conns.get_mut(to) else { return };
-        if conn.closed[0] {
-            // The dialler has thought better of it.
-            self.conns.close(to);
+    pub(super) fn arrive(&mut self, dialled: NodeId, dialler: NodeId, far: End) {
+        let path = self.places.path(dialler, dialled);
+        let back = Instant(self.now().0 + u64::from(path.delay_us) * 1_000);
+        if !self.slot(dialled).online {
+            let refused = Event::Closed { to: far, reason: CloseReason::Refused, failed: true };
+            self.post(dialler, back, refused);
             return;
         }
-        let [dialler, dialled] = conn.nodes;
-        let back = Instant(self.queue.now().0 + u64::from(conn.delay_us) * 1_000);
-        if !self.slots[dialled as usize].online {
-            self.conns.close(to);
-            self.queue
-                .push(back, Event::Closed { to: to.other(), reason: CloseReason::Refused, failed: true });
-            return;
-        }
-        conn.established = true;
-        self.queue.push(back, Event::Established { to: to.other() });
-        self.with(dialled, |world, peer| match peer {
-            Peer::Light(light) => light.accepted(world, to, dialler),
-            Peer::Virtual(avp) => avp.accepted(world, to, dialler),
+        let end = self.conns.open([dialled, dialler], Some(far), path.delay_us, path.hops);
+        self.post(dialler, back, Event::Established { to: far, far: end });
+        self.with(dialled, |shard, peer| match peer {
+            Peer::Light(light) => light.accepted(shard, end, dialler),
+            Peer::Virtual(avp) => avp.accepted(shard, end, dialler),
         });
     }
 
-    pub(super) fn established(&mut self, to: End) {
-        let Some(node) = self.conns.open_at(to) else { return };
-        self.with(node, |world, peer| match peer {
-            Peer::Light(light) => light.established(world, to),
-            Peer::Virtual(avp) => avp.established(world, to),
+    pub(super) fn established(&mut self, to: End, far: End) {
+        let Some(half) = self.conns.get_mut(to) else { return };
+        half.far = Some(far);
+        if half.closed {
+            // The dialler has thought better of it.
+            self.tell_closed(to, CloseReason::Reset);
+            return;
+        }
+        let node = half.node;
+        self.with(node, |shard, peer| match peer {
+            Peer::Light(light) => light.established(shard, to),
+            Peer::Virtual(avp) => avp.established(shard, to),
         });
+    }
+
+    /// Tells the other side that this one is done, once what was sent has arrived.
+    fn tell_closed(&mut self, end: End, reason: CloseReason) {
+        let Some(half) = self.conns.get(end) else { return };
+        let Some(far) = half.far else { return };
+        let (node, other, delay, arrival) =
+            (half.node, half.other, u64::from(half.delay_us) * 1_000, half.arrival);
+        let left = match reason {
+            CloseReason::Ended => self.slot(node).uplink_free.max(self.now()),
+            _ => self.now(),
+        };
+        let at = Instant(left.0 + delay).max(arrival);
+        self.post(other, at, Event::Closed { to: far, reason, failed: false });
     }
 
     pub(super) fn learn_closed(&mut self, to: End, reason: CloseReason, failed: bool) {
-        let Some(node) = self.conns.open_at(to) else { return };
-        let index = self.conns.get(to).map_or(u32::MAX, |c| c.keep[usize::from(to.side)].index);
-        self.conns.close(to);
-        self.with(node, |world, peer| match peer {
-            Peer::Light(light) => light.closed(world, index, failed),
-            Peer::Virtual(avp) => avp.closed(world, to, reason, failed),
-        });
+        let Some(half) = self.conns.get(to) else { return };
+        let (node, index, open) = (half.node, half.keep.index, !half.closed);
+        if open {
+            // The other side forgets the connection when it hears that this one has closed too.
+            self.tell_closed(to, CloseReason::Ended);
+        }
+        self.conns.forget(to);
+        if open {
+            self.with(node, |shard, peer| match peer {
+                Peer::Light(light) => light.closed(shard, index, failed),
+                Peer::Virtual(avp) => avp.closed(shard, to, reason, failed),
+            });
+        }
     }
 
     /// The node at the other side of an end.
     #[must_use]
     pub fn other_node(&self, end: End) -> Option<NodeId> {
-        Some(self.conns.get(end)?.nodes[usize::from(end.other().side)])
+        Some(self.conns.get(end)?.other)
     }
 
     /// Remembers what a light peer keeps at its end.
     pub fn keep(&mut self, end: End, keep: Keep) {
-        if let Some(conn) = self.conns.get_mut(end) {
-            conn.keep[usize::from(end.side)] = keep;
+        if let Some(half) = self.conns.get_mut(end) {
+            half.keep = keep;
         }
     }
 
     /// When the other side was last heard, at this end; `None` where it never was.
     #[must_use]
     pub fn heard(&self, end: End) -> Option<Instant> {
-        let at = self.conns.get(end)?.last_arrival[usize::from(end.other().side)];
+        let at = self.conns.get(end)?.heard;
         (at != Instant(0)).then_some(at.min(self.now()))
     }
 
@@ -110,11 +131,11 @@ impl World {
     }
 
     fn transmit(&mut self, from: End, bytes: &Bytes, flood: Option<&Flood>) -> Option<u64> {
-        let side = usize::from(from.side);
         let now = self.queue.now();
-        let conn = self.conns.get(from).filter(|c| !c.closed[side])?;
-        let [sender, receiver] = [conn.nodes[side], conn.nodes[1 - side]];
-        let slot = &mut self.slots[sender as usize];
+        let half = self.conns.get_open(from)?;
+        let far = half.far?;
+        let (sender, receiver) = (half.node, half.other);
+        let slot = &mut self.slots[(sender - self.first) as usize];
         let waits = slot.uplink_free.0.saturating_sub(now.0);
         if waits > UPLINK_WAIT_MAX && slot.config.is_none() {
             self.ledger.overflowed(bytes.len());
@@ -124,68 +145,75 @@ impl World {
         let sending = bytes.len() as u64 * 8 * SECOND / rate.max(1);
         slot.uplink_free = Instant(slot.uplink_free.0.max(now.0) + sending);
         let left = slot.uplink_free;
-        self.ledger.sent(bytes, conn.hops);
-        self.checks.sent(now, from, sender, bytes);
+        self.ledger.sent(bytes, half.hops);
+        if let Some(tainted) = self.checks.sent(now, from, sender, bytes) {
+            for parcel in &mut self.out {
+                parcel.taint(tainted);
+            }
+        }
         if self.weather.loses(sender, receiver, &mut self.transport_dice) {
             self.ledger.lost_bytes += bytes.len() as u64;
             return Some(waits);
         }
         let disorder = self.weather.disorder(&mut self.transport_dice);
-        let Some(conn) = self.conns.get_mut(from) else { return Some(waits) };
-        let mut arrives = Instant(left.0 + u64::from(conn.delay_us) * 1_000 + disorder);
+        let mut arrives = Instant(left.0 + u64::from(half.delay_us) * 1_000 + disorder);
         if disorder == 0 {
-            arrives = arrives.max(conn.last_arrival[side]);
-            conn.last_arrival[side] = arrives;
+            arrives = arrives.max(half.arrival);
+            half.arrival = arrives;
         }
-        let Keep { router, born, .. } = conn.keep[1 - side];
-        if !conn.closed[1 - side] && flood.is_some_and(|f| f.route(router, born).is_some()) {
+        let shard = self.atlas.shard(receiver);
+        if shard != self.index {
+            self.out[shard].deliver(arrives, far, bytes, flood.is_some());
+            return Some(waits);
+        }
+        if let Some(flood) = flood
+            && let Some(half) = self.conns.get_open(far)
+            && flood.route(half.keep.router, half.keep.born).is_some()
+        {
+            half.heard = half.heard.max(arrives);
             self.ledger.delivered_bytes += bytes.len() as u64;
             return Some(waits);
         }
-        self.queue.push(arrives, Event::Deliver { to: from.other(), bytes: bytes.clone() });
+        self.queue.push(arrives, Event::Deliver { to: far, bytes: bytes.clone(), search: flood.is_some() });
         Some(waits)
     }
 
-    pub(super) fn deliver(&mut self, to: End, bytes: &Bytes) {
-        let side = usize::from(to.side);
-        let open = self.conns.get(to).filter(|c| !c.closed[side]);
-        let Some((node, index)) = open.map(|c| (c.nodes[side], c.keep[side].index)) else {
+    pub(super) fn deliver(&mut self, to: End, bytes: &Bytes, search: bool) {
+        let now = self.now();
+        let Some(half) = self.conns.get_open(to) else {
             self.ledger.late_bytes += bytes.len() as u64;
             // Nobody is there any more: the sender is told, in case it has not heard.
-            if let Some(delay) = self.conns.get(to).map(|c| u64::from(c.delay_us) * 1_000) {
-                let at = Instant(self.now().0 + delay);
-                self.queue
-                    .push(at, Event::Closed { to: to.other(), reason: CloseReason::Reset, failed: false });
-            }
+            self.tell_closed(to, CloseReason::Reset);
             return;
         };
+        half.heard = half.heard.max(now);
+        let (node, index) = (half.node, half.keep.index);
         self.ledger.delivered_bytes += bytes.len() as u64;
-        self.with(node, |world, peer| match peer {
-            Peer::Light(light) => light.received(world, index, bytes),
-            Peer::Virtual(avp) => avp.received(world, to, bytes),
+        // Another copy was faster: the peer would throw this one away.
+        let Keep { router, born, .. } = half.keep;
+        let guid = || bytes.first_chunk().copied().map(Guid);
+        let flood = if search { guid().and_then(|guid| self.floods.get(guid)) } else { None };
+        if flood.is_some_and(|flood| flood.route(router, born).is_some()) {
+            return;
+        }
+        self.with(node, |shard, peer| match peer {
+            Peer::Light(light) => light.received(shard, index, bytes),
+            Peer::Virtual(avp) => avp.received(shard, to, bytes),
         });
     }
 
     /// Closes an end; the other side learns of it once what was sent has arrived.
     pub fn close(&mut self, end: End) {
-        let side = usize::from(end.side);
-        let Some(conn) = self.conns.get(end) else { return };
-        if conn.closed[side] {
-            return;
-        }
-        let sender = conn.nodes[side];
-        let left = self.slots[sender as usize].uplink_free.max(self.queue.now());
-        let arrives = Instant(left.0 + u64::from(conn.delay_us) * 1_000).max(conn.last_arrival[side]);
-        if conn.established {
-            self.queue
-                .push(arrives, Event::Closed { to: end.other(), reason: CloseReason::Ended, failed: false });
-        }
-        self.conns.close(end);
+        let Some(half) = self.conns.get_open(end) else { return };
+        half.closed = true;
+        self.tell_closed(end, CloseReason::Ended);
     }
 
     /// An end disappears: nobody is told.
     pub(super) fn vanish(&mut self, end: End) {
-        self.conns.close(end);
+        if let Some(half) = self.conns.get_open(end) {
+            half.closed = true;
+        }
     }
 
     /// Sends a datagram. Its bytes are in no book: light peers send none.
@@ -194,7 +222,7 @@ impl World {
             return;
         }
         let at = Instant(self.now().0 + u64::from(self.places.path(from, to).delay_us) * 1_000);
-        self.queue.push(at, Event::Datagram { to, from, bytes: bytes.into() });
+        self.post(to, at, Event::Datagram { to, from, bytes: bytes.into() });
     }
 
     /// Asks for [`Event::Writable`] when the uplink has sent what waits there now.
@@ -209,11 +237,5 @@ impl World {
             _ => 0,
         };
         self.queue.iter().map(bytes).sum()
-    }
-
-    /// Connections with an open end.
-    #[must_use]
-    pub fn connections(&self) -> usize {
-        self.conns.len()
     }
 }

@@ -9,7 +9,7 @@ use avp::host::{CloseReason, Level};
 use avp::{Config, ConnId, Event, Host, Instant, SendBatch, VirtualPeer};
 
 use super::transport::{CONGESTED_AFTER, UPLINK_WAIT_MAX};
-use super::{Bytes, End, World};
+use super::{Bytes, End, Shard};
 use crate::engine::START;
 use crate::internet::place::{NodeId, address, node_at};
 use crate::peer::Timer;
@@ -70,7 +70,7 @@ impl Avp {
         self.peer.metrics().iter().filter(has).map(number).sum()
     }
 
-    fn handle<'a>(&mut self, world: &mut World, event: Event<'a>) {
+    fn handle<'a>(&mut self, world: &mut Shard, event: Event<'a>) {
         let now = skewed(world.now(), self.skew_ppm);
         let mut shell = Shell { world, node: self.node, ends: &mut self.ends, now, wake: None };
         self.peer.handle(now, [event], &mut shell);
@@ -81,47 +81,47 @@ impl Avp {
         }
     }
 
-    pub(super) fn timer(&mut self, world: &mut World, timer: Timer) {
+    pub(super) fn timer(&mut self, world: &mut Shard, timer: Timer) {
         let now = skewed(world.now(), self.skew_ppm);
         if timer == Timer::Wake && self.wake.is_none_or(|at| at <= now) {
             self.handle(world, Event::Timer);
         }
     }
 
-    pub(super) fn accepted(&mut self, world: &mut World, end: End, from: NodeId) {
+    pub(super) fn accepted(&mut self, world: &mut Shard, end: End, from: NodeId) {
         self.ends.insert(end);
         let remote = SocketAddr::new((*address(from).ip()).into(), DIAL_PORT);
         let local = address(self.node).into();
         self.handle(world, Event::Accepted { conn: end.id(), remote, local });
     }
 
-    pub(super) fn established(&mut self, world: &mut World, end: End) {
+    pub(super) fn established(&mut self, world: &mut Shard, end: End) {
         let Some(other) = world.other_node(end) else { return };
         let (remote, local) =
             (address(other).into(), SocketAddr::new((*address(self.node).ip()).into(), DIAL_PORT));
         self.handle(world, Event::Established { conn: end.id(), remote, local });
     }
 
-    pub(super) fn received(&mut self, world: &mut World, end: End, bytes: &Bytes) {
+    pub(super) fn received(&mut self, world: &mut Shard, end: End, bytes: &Bytes) {
         self.handle(world, Event::Received { conn: end.id(), bytes });
     }
 
-    pub(super) fn closed(&mut self, world: &mut World, end: End, reason: CloseReason, failed: bool) {
+    pub(super) fn closed(&mut self, world: &mut Shard, end: End, reason: CloseReason, failed: bool) {
         self.ends.remove(&end);
         let conn = end.id();
         let event = if failed { Event::Failed { conn, reason } } else { Event::Closed { conn, reason } };
         self.handle(world, event);
     }
 
-    pub(super) fn writable(&mut self, world: &mut World, end: End) {
+    pub(super) fn writable(&mut self, world: &mut Shard, end: End) {
         self.handle(world, Event::Writable { conn: end.id() });
     }
 
-    pub(super) fn datagram(&mut self, world: &mut World, from: NodeId, bytes: &Bytes) {
+    pub(super) fn datagram(&mut self, world: &mut Shard, from: NodeId, bytes: &Bytes) {
         self.handle(world, Event::Datagram { from: address(from).into(), bytes });
     }
 
-    pub(super) fn leave(mut self, world: &mut World) {
+    pub(super) fn leave(mut self, world: &mut Shard) {
         let now = skewed(world.now(), self.skew_ppm);
         let mut shell = Shell { world, node: self.node, ends: &mut self.ends, now, wake: None };
         self.peer.stop(now, &mut shell);
@@ -147,7 +147,7 @@ fn unskewed(shown: Instant, ppm: i64) -> Instant {
 
 /// What the virtual peer sees of the world.
 struct Shell<'a> {
-    world: &'a mut World,
+    world: &'a mut Shard,
     node: NodeId,
     ends: &'a mut BTreeSet<End>,
     now: Instant,
