@@ -5,8 +5,14 @@ mod run;
 mod scoreboard;
 mod swarm;
 
+const EXAMPLES: &str = "Examples:
+  eep-sim run --peers 1000 --virtual-peers 4        a thousand peers below four virtual peers, ten minutes
+  eep-sim run --peers 100000 --seconds 3600         a hundred thousand, an hour, on all cores: some 3.5 GiB
+  eep-sim swarm --seconds 600                       random scenarios for ten minutes
+  eep-sim scoreboard --only locality                one experiment";
+
 #[derive(Debug, clap::Parser)]
-#[command(name = "eep-sim", about = "Networks of peers under virtual time", version)]
+#[command(name = "eep-sim", about = "Networks of peers under virtual time", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     verb: Verb,

@@ -142,12 +142,16 @@ impl Tables {
 
     /// The ends of the neighbours that may have what is asked for, or have not told yet what they have.
     ///
-    /// Tables lie far apart: all are asked before anything hangs on an answer, so that the processor waits for them
-    /// together.
-    pub(super) fn neighbours_matching(&self, hashes: &Hashes) -> impl Iterator<Item = End> + '_ {
-        let may_have: Vec<bool> =
-            self.near.iter().map(|near| near.told.as_ref().is_none_or(|told| told.has_all(hashes))).collect();
-        self.near.iter().zip(may_have).filter(|(_, may_have)| *may_have).map(|(near, _)| near.end)
+    /// Tables lie far apart: all are asked for the first word before anything hangs on an answer, so that the processor
+    /// waits for them together. Most have no such word, and are not asked for the others.
+    pub(super) fn neighbours_matching(&self, hashes: &Hashes) -> impl Iterator<Item = End> {
+        let first = hashes.words().first();
+        let may_have =
+            |near: &Near| near.told.as_ref().is_none_or(|told| first.is_some_and(|h| told.has(*h)));
+        let may_have: Vec<bool> = self.near.iter().map(may_have).collect();
+        let left = self.near.iter().zip(may_have).filter(|(_, may_have)| *may_have).map(|(near, _)| near);
+        left.filter(move |near| near.told.as_ref().is_none_or(|told| told.matches(hashes)))
+            .map(|near| near.end)
     }
 
     /// All neighbours.

@@ -53,19 +53,13 @@ impl Told {
 
     /// Whether the peer may have what is asked for.
     pub(super) fn matches(&self, hashes: &Hashes) -> bool {
-        hashes.matches(|hash| {
-            let at = slot(hash, LOG2) as usize;
-            self.bits[at / 64] >> (at % 64) & 1 != 0
-        })
+        hashes.matches(|hash| self.has(hash))
     }
 
-    /// The same for a search that has words alone: without a branch, which would wait for each word.
-    pub(super) fn has_all(&self, hashes: &Hashes) -> bool {
-        let bit = |hash: &u32| {
-            let at = slot(*hash, LOG2) as usize;
-            self.bits[at / 64] >> (at % 64) & 1
-        };
-        hashes.words().iter().fold(u64::from(!hashes.words().is_empty()), |all, hash| all & bit(hash)) != 0
+    /// Whether it may have something with this word.
+    pub(super) fn has(&self, hash: u32) -> bool {
+        let at = slot(hash, LOG2) as usize;
+        self.bits[at / 64] >> (at % 64) & 1 != 0
     }
 
     /// The slots, 64 a word, the lowest slot in the lowest bit.
