@@ -25,9 +25,9 @@ pub enum ScaffoldError {
     /// Rust has another use for the word.
     #[error("a Rust crate cannot be called {0}")]
     Name(ServiceName),
-    /// The other languages have the service alone.
-    #[error("there are projects of this kind in Rust only")]
-    RustOnly,
+    /// The Gnutella peer is a Rust crate.
+    #[error("there is no Gnutella peer to begin with in {0}, since the stock peer is a Rust crate")]
+    RustOnly(Language),
     /// Something has this name.
     #[error("{} is there already", .0.display())]
     Exists(PathBuf),
@@ -118,21 +118,36 @@ const SERVICE_RUST: &[(&str, &str)] = &[
     ("src/lines.rs", include_str!("../../templates/service/src/lines.rs")),
 ];
 const SERVICE_C: &[(&str, &str)] = &[("src/proxylet.c", include_str!("../../templates/c/src/proxylet.c"))];
+/// What jco and componentize-py are asked for, whatever the kind.
+const JS: &[(&str, &str)] = &[("package.json", include_str!("../../templates/js/package.json"))];
+const PYTHON: &[(&str, &str)] =
+    &[("requirements.txt", include_str!("../../templates/python/requirements.txt"))];
+/// Interpreters import all that a world has: such a project has a world of its own.
 const SERVICE_JS: &[(&str, &str)] = &[
     ("src/proxylet.js", include_str!("../../templates/js/src/proxylet.js")),
-    ("package.json", include_str!("../../templates/js/package.json")),
+    ("wit/world.wit", include_str!("../../templates/world.wit")),
 ];
-/// Interpreters import all that a world has: such a project has a world of its own.
-const WORLD: &[(&str, &str)] = &[("wit/world.wit", include_str!("../../templates/world.wit"))];
 const SERVICE_PYTHON: &[(&str, &str)] = &[
     ("src/app.py", include_str!("../../templates/python/src/app.py")),
-    ("requirements.txt", include_str!("../../templates/python/requirements.txt")),
+    ("wit/world.wit", include_str!("../../templates/world.wit")),
 ];
+/// What a probe in any language has.
 const PROBE: &[(&str, &str)] = &[
-    ("src/lib.rs", include_str!("../../templates/probe/src/lib.rs")),
-    ("src/rounds.rs", include_str!("../../templates/probe/src/rounds.rs")),
     ("proxylet.json", include_str!("../../templates/probe/proxylet.json")),
     ("tests/rounds.yaml", include_str!("../../templates/probe/tests/rounds.yaml")),
+];
+const PROBE_RUST: &[(&str, &str)] = &[
+    ("src/lib.rs", include_str!("../../templates/probe/src/lib.rs")),
+    ("src/rounds.rs", include_str!("../../templates/probe/src/rounds.rs")),
+];
+const PROBE_C: &[(&str, &str)] = &[("src/proxylet.c", include_str!("../../templates/probe/c/proxylet.c"))];
+const PROBE_JS: &[(&str, &str)] = &[
+    ("src/proxylet.js", include_str!("../../templates/probe/js/proxylet.js")),
+    ("wit/world.wit", include_str!("../../templates/probe/world.wit")),
+];
+const PROBE_PYTHON: &[(&str, &str)] = &[
+    ("src/app.py", include_str!("../../templates/probe/python/app.py")),
+    ("wit/world.wit", include_str!("../../templates/probe/world.wit")),
 ];
 const GNUTELLA: &[(&str, &str)] = &[
     ("tests/peer.rs", include_str!("../../templates/gnutella/tests/peer.rs")),
@@ -153,8 +168,8 @@ pub fn scaffold(
     if language == Language::Rust && TAKEN.contains(&name.as_str()) {
         return Err(ScaffoldError::Name(name.clone()));
     }
-    if language != Language::Rust && kind != Kind::Service {
-        return Err(ScaffoldError::RustOnly);
+    if language != Language::Rust && kind == Kind::Gnutella {
+        return Err(ScaffoldError::RustOnly(language));
     }
     fs::create_dir(folder).map_err(|source| match source.kind() {
         std::io::ErrorKind::AlreadyExists => ScaffoldError::Exists(folder.to_owned()),
@@ -235,12 +250,15 @@ fn files(name: &ServiceName, kind: Kind, language: Language) -> Vec<(String, Str
     let mut files =
         vec![("README.md".to_owned(), filled(README)), (".gitignore".to_owned(), IGNORED.to_owned())];
     let own: &[&[(&str, &str)]] = match (language, kind) {
+        (_, Kind::Gnutella) => &[GNUTELLA],
         (Language::Rust, Kind::Service) => &[SERVICE, SERVICE_RUST],
-        (Language::Rust, Kind::Probe) => &[PROBE],
-        (Language::Rust, Kind::Gnutella) => &[GNUTELLA],
-        (Language::C, _) => &[SERVICE, SERVICE_C],
-        (Language::Js, _) => &[SERVICE, SERVICE_JS, WORLD],
-        (Language::Python, _) => &[SERVICE, SERVICE_PYTHON, WORLD],
+        (Language::Rust, Kind::Probe) => &[PROBE, PROBE_RUST],
+        (Language::C, Kind::Service) => &[SERVICE, SERVICE_C],
+        (Language::C, Kind::Probe) => &[PROBE, PROBE_C],
+        (Language::Js, Kind::Service) => &[SERVICE, SERVICE_JS, JS],
+        (Language::Js, Kind::Probe) => &[PROBE, PROBE_JS, JS],
+        (Language::Python, Kind::Service) => &[SERVICE, SERVICE_PYTHON, PYTHON],
+        (Language::Python, Kind::Probe) => &[PROBE, PROBE_PYTHON, PYTHON],
     };
     files.extend(own.iter().copied().flatten().map(|(path, text)| ((*path).to_owned(), filled(text))));
     let contract = match language {
@@ -293,6 +311,9 @@ mod tests {
             (Kind::Service, Language::C, "vendor/c/service.h"),
             (Kind::Service, Language::Js, "wit/world.wit"),
             (Kind::Service, Language::Python, "src/app.py"),
+            (Kind::Probe, Language::C, "src/proxylet.c"),
+            (Kind::Probe, Language::Js, "src/proxylet.js"),
+            (Kind::Probe, Language::Python, "src/app.py"),
         ];
         for (kind, language, source) in made {
             let files = files(&"edge-2".parse().unwrap(), kind, language);

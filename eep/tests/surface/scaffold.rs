@@ -107,8 +107,10 @@ fn projects_in_other_languages_pass_their_tests_where_their_tools_are() {
             continue;
         }
         let dir = tempfile::tempdir().unwrap();
-        succeed(eep().args(["proxylet", "new", "hello", "--lang", language]), dir.path());
-        succeed(eep().args(["proxylet", "test", "hello"]), dir.path());
+        for kind in ["service", "probe"] {
+            succeed(eep().args(["proxylet", "new", kind, "--kind", kind, "--lang", language]), dir.path());
+            succeed(eep().args(["proxylet", "test", kind]), dir.path());
+        }
     }
 }
 
@@ -130,7 +132,8 @@ fn a_project_is_made_whole_or_not_at_all() {
     );
     assert_eq!(
         refused(&["hello", "--kind", "gnutella", "--lang", "c"]),
-        "error: there are projects of this kind in Rust only\n  fix: leave --lang out, or --kind\n"
+        "error: there is no Gnutella peer to begin with in C, since the stock peer is a Rust crate\n  fix: leave --lang \
+         out; or begin with --kind service or --kind probe, which are there in rust, c, js and python\n"
     );
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     std::fs::write(dir.path().join("hello"), "mine").unwrap();

@@ -18,7 +18,8 @@ Examples:
   eep proxylet new hello
   eep proxylet new latency --kind probe
   eep proxylet new my-peer --kind gnutella --dir src/my-peer
-  eep proxylet new hello --lang python")]
+  eep proxylet new hello --lang python
+  eep proxylet new latency --kind probe --lang js")]
 pub(super) struct Args {
     /// What to call it: lower-case letters, digits and `-`.
     #[arg(value_name = "NAME", value_parser = one_line::<ServiceName>)]
@@ -26,7 +27,7 @@ pub(super) struct Args {
     /// What to begin with.
     #[arg(long, value_name = "KIND", value_enum, default_value_t = Kind::Service)]
     kind: Kind,
-    /// What to write it in; kinds other than `service` are there in Rust.
+    /// What to write it in; the kind `gnutella` is there in Rust alone.
     #[arg(long, value_name = "LANG", value_enum, default_value_t = Language::Rust)]
     lang: Language,
     /// The folder to make; the name unless given.
@@ -42,7 +43,9 @@ pub(super) fn run(args: &Args) -> Outcome {
     scaffold(&folder, &args.name, args.kind, args.lang).map_err(|e| {
         let fix = match &e {
             ScaffoldError::Name(_) => "choose another name",
-            ScaffoldError::RustOnly => "leave --lang out, or --kind",
+            ScaffoldError::RustOnly(_) => {
+                "leave --lang out; or begin with --kind service or --kind probe, which are there in rust, c, js and python"
+            }
             ScaffoldError::Exists(_) => "choose another name, or another folder with --dir",
             ScaffoldError::File { .. } => "check the folder around it",
         };
@@ -53,15 +56,12 @@ pub(super) fn run(args: &Args) -> Outcome {
         return Ok(());
     }
     let shown = folder.display();
-    let (language, first) = match args.lang {
-        Language::Rust => ("Rust", ""),
-        Language::C => ("C", ""),
-        Language::Js => ("JavaScript", "npm install && "),
-        Language::Python => {
-            ("Python", "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt && ")
-        }
+    let first = match args.lang {
+        Language::Rust | Language::C => "",
+        Language::Js => "npm install && ",
+        Language::Python => "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt && ",
     };
-    line(&format!("{shown}/  a proxylet in {language}"));
+    line(&format!("{shown}/  a proxylet in {}", args.lang));
     line(&format!("  next   cd {shown} && {first}eep proxylet test"));
     line("         eep dev --watch");
     Ok(())

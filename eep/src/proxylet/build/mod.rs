@@ -13,6 +13,7 @@ mod script;
 mod wrap;
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -34,6 +35,17 @@ pub enum Language {
     Js,
     /// Python, on CPython.
     Python,
+}
+
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rust => "Rust",
+            Self::C => "C",
+            Self::Js => "JavaScript",
+            Self::Python => "Python",
+        })
+    }
 }
 
 /// The file by which a project's language is known.

@@ -1,5 +1,5 @@
 // {{name}}: answers each line that it receives. The functions of `lifecycle` are those of the world `service`
-// (vendor/wit/world.wit).
+// (wit/deps/eep-proxylet/world.wit).
 
 import { write as log } from "eep:proxylet/log@0.1.0";
 import { close, connections as alive, listen, receive, send } from "eep:proxylet/net@0.1.0";
@@ -19,7 +19,8 @@ function begin(config) {
   const [, a, b, c, d, port] = /^(\d+)\.(\d+)\.(\d+)\.(\d+):(\d+)$/.exec(text) ?? [];
   // What is thrown is the reason why the service does not start.
   if (port === undefined) throw `config: listen: ${text}: write an address such as 127.0.0.1:7007`;
-  const ip = ((Number(a) * 256 + Number(b)) * 256 + Number(c)) * 256 + Number(d);
+  // In 32 bits: QuickJS hands larger numbers over as the largest that fits.
+  const ip = (Number(a) << 24) | (Number(b) << 16) | (Number(c) << 8) | Number(d);
   const [, bound] = listen({ ip: { tag: "ipv4", val: ip }, port: Number(port) });
   log("info", `{{name}} on port ${bound.port}`);
 }

@@ -1,6 +1,6 @@
 """{{name}}: answers each line that it receives.
 
-The methods of Lifecycle are those of the world `service` (vendor/wit/world.wit).
+The methods of Lifecycle are those of the world `service` (wit/deps/eep-proxylet/world.wit).
 """
 
 import ipaddress
