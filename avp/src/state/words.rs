@@ -7,20 +7,29 @@ use super::{Damaged, Reader, Writer};
 
 /// Words in a group.
 const GROUP: usize = 64;
+/// Groups that are put together before they are written, so that the copying is done in large pieces.
+const GROUPS: usize = 8;
 
 impl Writer {
     /// Writes words; the reader knows how many.
     pub(crate) fn words(&mut self, words: &[u64]) {
-        let mut group_bytes = [0; 8 * (GROUP + 1)];
-        for group in words.chunks(GROUP) {
-            let (mut set, mut len) = (0_u64, 8);
-            for (n, word) in group.iter().enumerate() {
-                group_bytes[len..len + 8].copy_from_slice(&word.to_le_bytes());
-                set |= u64::from(*word != 0) << n;
-                len += 8 * usize::from(*word != 0);
+        /// More than all groups with their masks take, and a power of two: places in it need no check.
+        const ROOM: usize = (GROUPS * (GROUP + 1)).next_power_of_two();
+        let mut packed = [[0; 8]; ROOM];
+        for groups in words.chunks(GROUPS * GROUP) {
+            let mut end = 0;
+            for group in groups.chunks(GROUP) {
+                let (mask, mut set) = (end, 0_u64);
+                end += 1;
+                for (n, word) in group.iter().enumerate() {
+                    // Each lies where the next one would, and only one that is not zero stays there: no branch to guess.
+                    packed[end % ROOM] = word.to_le_bytes();
+                    set |= u64::from(*word != 0) << n;
+                    end += usize::from(*word != 0);
+                }
+                packed[mask % ROOM] = set.to_le_bytes();
             }
-            group_bytes[..8].copy_from_slice(&set.to_le_bytes());
-            self.raw(&group_bytes[..len]);
+            self.raw(packed[..end].as_flattened());
         }
     }
 }

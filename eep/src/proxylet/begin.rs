@@ -4,6 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::host::clock::ServiceClock;
 use crate::host::effects::Done;
 use crate::host::enforce::Enforcer;
@@ -18,6 +20,7 @@ use crate::proxylet::memory::MemoryLimit;
 use crate::proxylet::service::{Life, ServiceSpec};
 use crate::proxylet::state_store::Checkpoint;
 use crate::proxylet::status::State;
+use crate::record::recorder::Recorder;
 
 /// What the host functions of a service's instances work with: no sockets, no timers.
 pub(crate) fn make_env(life: &Life, clock: ServiceClock) -> Rc<Env> {
@@ -58,29 +61,34 @@ pub(crate) fn begin(
 ) -> Result<Instance, StartError> {
     life.figures.memory_bytes.set(0);
     life.series.clear();
-    let state = checkpoint.map(|c| c.state.as_slice()).filter(|state| !state.is_empty());
-    let (instance, _) = bring_up(life, env, spec, config, state)?;
+    let state = checkpoint.map(|c| &c.state).filter(|state| !state.is_empty());
+    let instance = make(life, env, spec)?;
+    let (instance, _) = bring_up(life, env, spec, instance, config, state)?;
     env.close_shelved();
     show(life, env);
     env.log.node_info(&format!("started, proxylet {}", spec.code.digest()));
     Ok(instance)
 }
 
-/// Makes an instance and calls `restore` where there is a state, `start` otherwise. It may take over what was put
-/// aside. Where it fails, all that it asked for is undone; what it asked for where it does not, comes with it.
+/// Makes an instance that nothing was asked of yet; it is not recorded before it is brought up.
+pub(crate) fn make(life: &Life, env: &Rc<Env>, spec: &ServiceSpec) -> Result<Instance, StartError> {
+    let memory = MemoryLimit::new(spec.limits.memory.0, Arc::clone(&life.figures));
+    let host = Host { env: Rc::clone(env), memory, wasi: WasiState::default(), recorder: Recorder::off() };
+    let call = spec.limits.call();
+    Instance::new(life.runtime.engine(), &spec.code, host, call).map_err(StartError::Trapped)
+}
+
+/// Calls an instance's `restore` where there is a state, `start` otherwise. It may take over what was put aside. Where it
+/// fails, all that it asked for is undone; what it asked for where it does not, comes with it.
 pub(crate) fn bring_up(
     life: &Life,
     env: &Rc<Env>,
     spec: &ServiceSpec,
+    mut instance: Instance,
     config: &str,
-    state: Option<&[u8]>,
+    state: Option<&Bytes>,
 ) -> Result<(Instance, Done), StartError> {
-    let memory = MemoryLimit::new(spec.limits.memory.0, Arc::clone(&life.figures));
-    let recorder = life.recordings.recorder(spec);
-    let host = Host { env: Rc::clone(env), memory, wasi: WasiState::default(), recorder };
-    let call = spec.limits.call();
-    let mut instance =
-        Instance::new(life.runtime.engine(), &spec.code, host, call).map_err(StartError::Trapped)?;
+    instance.record(life.recordings.recorder(spec));
     let now_ns = env.clock.now_ns();
     env.hold();
     env.net.borrow_mut().takes_over = true;

@@ -3,12 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use wasmtime::Store;
+use wasmtime::component::{ComponentExportIndex, TypedFunc};
+
 use crate::host::Host;
-use crate::host::bindings::ServicePre;
+use crate::host::bindings::{Service, ServicePre};
 use crate::host::grant::Grants;
 use crate::proxylet::digest::Digest;
 use crate::proxylet::error::LoadError;
-use crate::proxylet::inspect::Inspection;
+use crate::proxylet::inspect::{Inspection, PACKAGE, VERSION};
 use crate::proxylet::manifest::Manifest;
 
 /// A proxylet's code, made by `Runtime::prepare`. Cheap to clone.
@@ -19,8 +22,13 @@ struct Inner {
     digest: Digest,
     inspection: Inspection,
     pre: ServicePre<Host>,
+    /// `takeover.warm`, where it is exported.
+    warm: Option<ComponentExportIndex>,
     origin: Origin,
 }
+
+/// Has an instance ask for so many bytes of memory and write to them, or give all that it has so back (0).
+pub(crate) type Warm = TypedFunc<(u32,), ()>;
 
 /// How code was compiled.
 #[derive(Debug)]
@@ -35,7 +43,11 @@ pub(crate) enum Origin {
 
 impl Code {
     pub(crate) fn new(digest: Digest, inspection: Inspection, pre: ServicePre<Host>, origin: Origin) -> Self {
-        Self(Arc::new(Inner { digest, inspection, pre, origin }))
+        let component = pre.instance_pre().component();
+        let takeover = format!("{PACKAGE}/takeover@{VERSION}");
+        let exported = component.get_export_index(None, &takeover);
+        let warm = exported.and_then(|takeover| component.get_export_index(Some(&takeover), "warm"));
+        Self(Arc::new(Inner { digest, inspection, pre, warm, origin }))
     }
 
     /// The digest of the bytes that it was made from.
@@ -84,8 +96,12 @@ impl Code {
         self.0.inspection.check_grants(grants)
     }
 
-    pub(crate) fn pre(&self) -> &ServicePre<Host> {
-        &self.0.pre
+    /// Makes an instance, and finds what warms it, where it can be warmed.
+    pub(crate) fn instantiate(&self, store: &mut Store<Host>) -> wasmtime::Result<(Service, Option<Warm>)> {
+        let instance = self.0.pre.instance_pre().instantiate(&mut *store)?;
+        let exports = Service::new(&mut *store, &instance)?;
+        let warm = self.0.warm.as_ref().map(|warm| instance.get_typed_func(&mut *store, warm)).transpose()?;
+        Ok((exports, warm))
     }
 }
 

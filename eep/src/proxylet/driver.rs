@@ -22,6 +22,7 @@ use crate::proxylet::service::{Life, Order, Vouched};
 use crate::proxylet::swap::{SwapOrder, Verdict};
 use crate::proxylet::throttle::Throttle;
 use crate::proxylet::trap::TrapReport;
+use crate::proxylet::warming::Warming;
 
 /// How long the driver sleeps where nothing is due.
 const IDLE_NS: u64 = 3_600_000_000_000;
@@ -42,6 +43,8 @@ pub(crate) struct Driver<'a> {
     pub(crate) mark: &'a mut Option<Mark>,
     /// Where the instance is on probation: no checkpoints are taken then.
     pub(crate) journal: Option<&'a mut Journal>,
+    /// The instance that is to take over next.
+    pub(crate) warming: Option<Warming<'a>>,
 }
 
 /// Why the driver has stopped.
@@ -56,6 +59,8 @@ pub(crate) enum End {
     Swap(Box<SwapOrder>),
     /// The probation is over.
     Judged(Verdict),
+    /// The instance that is to take over next is ready, or why it is not; the present one waits between two batches.
+    Warm(Result<(), TrapReport>),
     /// Faster code is to take over; the instance waits between two batches.
     Optimise { code: Code, done: oneshot::Sender<Optimised> },
 }
@@ -115,7 +120,7 @@ impl Driver<'_> {
                 Wake::Order(Some(Order::Stop { drain, done })) => {
                     return End::Ordered { drain, done: Some(done) };
                 }
-                Wake::Order(Some(Order::Swap(order))) if self.journal.is_none() && replies.is_empty() => {
+                Wake::Order(Some(Order::Swap(order))) if self.is_free() && replies.is_empty() => {
                     return End::Swap(order);
                 }
                 Wake::Order(Some(Order::Swap(order))) => {
@@ -124,7 +129,7 @@ impl Driver<'_> {
                     continue;
                 }
                 Wake::Order(Some(Order::Optimise { code, done })) => {
-                    if self.journal.is_none() && replies.is_empty() {
+                    if self.is_free() && replies.is_empty() {
                         return End::Optimise { code, done };
                     }
                     let _ = done.send(Optimised::Later);
@@ -153,10 +158,20 @@ impl Driver<'_> {
                 checkpoint_ns = self.env.clock.now_ns() + self.checkpoint_every.as_nanos() as u64;
                 worked = false;
             }
+            match self.warming.as_mut().map(Warming::step) {
+                Some(Ok(true)) => return End::Warm(Ok(())),
+                Some(Err(trap)) => return End::Warm(Err(trap)),
+                Some(Ok(false)) | None => {}
+            }
             self.throttle.account(self.env);
             // Sockets that became ready meanwhile are read before the next batch is taken.
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Whether another version may begin to take over.
+    fn is_free(&self) -> bool {
+        self.journal.is_none() && self.warming.is_none()
     }
 
     /// Takes the pending batch with what is due by now, hands it to the proxylet, and writes what it sent. Whether
@@ -219,7 +234,7 @@ impl Driver<'_> {
             }
             if !held {
                 let mut inbox = self.env.inbox.borrow_mut();
-                if !inbox.is_empty() {
+                if !inbox.is_empty() || self.warming.is_some() {
                     return Poll::Ready(Wake::Work);
                 }
                 inbox.wait_for_event(cx.waker());

@@ -5,24 +5,36 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
 use crate::host::Env;
 use crate::host::effects::Done;
 use crate::host::legacy::Mark;
-use crate::proxylet::begin::{bring_up, show};
+use crate::proxylet::begin::{bring_up, make, show};
 use crate::proxylet::driver::End;
-use crate::proxylet::error::StartError;
+use crate::proxylet::error::{ControlError, StartError};
 use crate::proxylet::instance::Instance;
 use crate::proxylet::journal::Journal;
 use crate::proxylet::service::ServiceSpec;
 use crate::proxylet::supervisor::{After, Stopping, Supervisor, config_of};
 use crate::proxylet::swap::{SwapError, SwapOrder, SwapOutcome, SwapReport, Verdict};
 use crate::proxylet::trap::TrapReport;
+use crate::proxylet::warming::Warming;
 
 /// The version that is paused while another one is on probation.
 pub(super) struct Former {
     spec: Arc<ServiceSpec>,
     config: String,
     instance: Instance,
+}
+
+/// Why no instance is ready to take over.
+enum NotReady {
+    /// There is none.
+    Refused(StartError),
+    /// Something else became of the service meanwhile.
+    Over(After),
 }
 
 /// Why a probation is over.
@@ -42,25 +54,33 @@ impl Supervisor<'_> {
         order: Box<SwapOrder>,
     ) -> After {
         let SwapOrder { spec, told, verdict, ended } = *order;
-        let paused = Instant::now();
         let mut report = SwapReport::new(self.spec.code.digest(), spec.code.digest());
+        let next = match self.make_ready(env, instance, &spec).await {
+            Ok(next) => next,
+            Err(NotReady::Refused(error)) => {
+                self.refuse(env, &mut report, told, SwapError::Refused(error));
+                return After::Serves;
+            }
+            Err(NotReady::Over(after)) => {
+                // Where whoever asked has gone, nobody needs to hear of it.
+                let _ = told.send(Err(ControlError::NotRunning.into()));
+                return after;
+            }
+        };
+        let paused = Instant::now();
         let state = match instance.save() {
             Ok(state) => state,
             Err(trap) => {
-                let error = SwapError::Save(trap.clone());
-                self.report(env, &mut report, SwapOutcome::Refused, Some(error.to_string()));
-                let _ = told.send(Err(error));
+                self.refuse(env, &mut report, told, SwapError::Save(trap.clone()));
                 return After::Trapped(trap);
             }
         };
         let config = config_of(&spec);
-        let (former, mark, begun) = match self.take_over(env, instance, *spec, config, &state) {
+        let (former, mark, begun) = match self.take_over(env, instance, next, *spec, config, &state) {
             Ok(taken_over) => taken_over,
             Err(error) => {
                 report.pause_s = paused.elapsed().as_secs_f64();
-                let error = SwapError::Refused(error);
-                self.report(env, &mut report, SwapOutcome::Refused, Some(error.to_string()));
-                let _ = told.send(Err(error));
+                self.refuse(env, &mut report, told, SwapError::Refused(error));
                 return After::Serves;
             }
         };
@@ -74,9 +94,9 @@ impl Supervisor<'_> {
         let mut journal = Journal::new(mark, begun, verdict);
         let mut over = self.watch(env, instance, &mut journal).await;
         if let Over::Kept = over
-            && let Err(trap) = self.keep(env, instance)
+            && let Err(failed) = self.keep(env, instance)
         {
-            over = self.new_version_trapped(env, trap);
+            over = failed;
         }
         match over {
             Over::Kept => {
@@ -91,6 +111,7 @@ impl Supervisor<'_> {
                 after
             }
             Over::Lapsed => {
+                env.kv.end_trial();
                 let why = "the service's lease was over".to_owned();
                 self.report(env, &mut report, SwapOutcome::RolledBack, Some(why.clone()));
                 let _ = ended.send(Err(SwapError::RolledBack(why)));
@@ -112,18 +133,63 @@ impl Supervisor<'_> {
         }
     }
 
+    /// Makes an instance of another version, and gives it memory while the running one goes on.
+    async fn make_ready(
+        &mut self,
+        env: &Rc<Env>,
+        instance: &mut Instance,
+        spec: &ServiceSpec,
+    ) -> Result<Instance, NotReady> {
+        let made = make(self.life, env, spec).map_err(NotReady::Refused);
+        instance.show_memory();
+        let mut next = made?;
+        if let Some(warming) = Warming::of(&mut next, instance) {
+            let end = self.drive(env, instance, None, Some(warming)).await;
+            instance.show_memory();
+            match end {
+                End::Warm(Ok(())) => {}
+                End::Warm(Err(trap)) => return Err(NotReady::Refused(StartError::Trapped(trap))),
+                End::Ordered { drain, done } => {
+                    return Err(NotReady::Over(After::Stops(Stopping { drain, done })));
+                }
+                End::Trapped(trap) => return Err(NotReady::Over(After::Trapped(trap))),
+                End::Lapsed => return Err(NotReady::Over(After::Lapsed)),
+                // The driver takes no such order now.
+                End::Swap(_) | End::Judged(_) | End::Optimise { .. } => {
+                    return Err(NotReady::Over(After::Serves));
+                }
+            }
+        }
+        Ok(next)
+    }
+
+    /// Says that a version did not take over.
+    fn refuse(
+        &self,
+        env: &Env,
+        report: &mut SwapReport,
+        told: oneshot::Sender<Result<(), SwapError>>,
+        error: SwapError,
+    ) {
+        self.report(env, report, SwapOutcome::Refused, Some(error.to_string()));
+        // Whoever asked may have gone.
+        let _ = told.send(Err(error));
+    }
+
     /// Puts another version in the place of the running one, with all that it asks for in `restore`, or in `start` where
     /// there is no state; what it does not ask for stays put aside. Where it fails, the running one goes on.
     pub(super) fn take_over(
         &mut self,
         env: &Rc<Env>,
         instance: &mut Instance,
+        next: Instance,
         spec: ServiceSpec,
         config: String,
-        state: &[u8],
+        state: &Bytes,
     ) -> Result<(Former, Mark, Done), StartError> {
         let mark = env.mark();
         env.shelve();
+        env.kv.begin_trial();
         env.series.begin_version();
         if state.is_empty() {
             env.timers.take();
@@ -131,13 +197,15 @@ impl Supervisor<'_> {
         let spec = Arc::new(spec);
         env.allow(&spec.grants, &spec.limits);
         let state = Some(state).filter(|state| !state.is_empty());
-        match bring_up(self.life, env, &spec, &config, state) {
+        match bring_up(self.life, env, &spec, next, &config, state) {
             Ok((new, begun)) => {
+                new.show_memory();
                 let instance = mem::replace(instance, new);
                 let config = mem::replace(&mut self.config, config);
                 Ok((Former { spec: mem::replace(&mut self.spec, spec), config, instance }, mark, begun))
             }
             Err(error) => {
+                env.kv.end_trial();
                 env.allow(&self.spec.grants, &self.spec.limits);
                 env.give_back(&mark);
                 env.rewind_timers(&mark);
@@ -150,14 +218,16 @@ impl Supervisor<'_> {
 
     /// Feeds the new version until its probation is over.
     async fn watch(&mut self, env: &Rc<Env>, instance: &mut Instance, journal: &mut Journal) -> Over {
-        match self.drive(env, instance, Some(journal)).await {
+        match self.drive(env, instance, Some(journal), None).await {
             End::Judged(Verdict::Keep) => Over::Kept,
             End::Judged(Verdict::Revert(why)) => Over::Failed(why),
             End::Trapped(trap) => self.new_version_trapped(env, trap),
             End::Ordered { drain, done } => Over::Stopped(Stopping { drain, done }),
             End::Lapsed => Over::Lapsed,
             // The driver takes no such order now.
-            End::Swap(_) | End::Optimise { .. } => Over::Failed("two swaps at one time".to_owned()),
+            End::Swap(_) | End::Warm(_) | End::Optimise { .. } => {
+                Over::Failed("two swaps at one time".to_owned())
+            }
         }
     }
 
@@ -167,10 +237,13 @@ impl Supervisor<'_> {
         Over::Failed(trap.to_string())
     }
 
-    /// The new version stays: its state is saved, and what it did not take over is closed. One that gives no state does
-    /// not stay: nothing is closed then.
-    fn keep(&mut self, env: &Rc<Env>, instance: &mut Instance) -> Result<(), TrapReport> {
-        self.mark = self.life.checkpoint(env, instance)?.or(self.mark.take());
+    /// The new version stays: what it has put into `kv` is stored and its state is saved, and what it did not take over is
+    /// closed. One that gives no state does not stay: nothing is stored or closed then.
+    fn keep(&mut self, env: &Rc<Env>, instance: &mut Instance) -> Result<(), Over> {
+        let state = instance.save().map_err(|trap| self.new_version_trapped(env, trap))?;
+        let stored = env.kv.keep_trial();
+        stored.map_err(|e| Over::Failed(format!("what it has put into `kv` cannot be stored: {e}")))?;
+        self.mark = self.life.store(env, instance, state).or(self.mark.take());
         env.close_shelved();
         env.series.retire_earlier();
         Ok(())
@@ -203,6 +276,7 @@ impl Supervisor<'_> {
         journal: Journal,
     ) -> (u64, After) {
         *instance = former.instance;
+        env.kv.end_trial();
         (self.spec, self.config) = (former.spec, former.config);
         self.life.recordings.go_on_with(instance.recorder());
         env.allow(&self.spec.grants, &self.spec.limits);

@@ -1,14 +1,16 @@
 //! One instance of a proxylet, and the calls into it.
 
+use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use wasmtime::{Engine, Error, Store, Trap, WasmBacktrace};
 
 use crate::host::Host;
 use crate::host::bindings::Service;
 use crate::host::bindings::exports::eep::proxylet::lifecycle::Guest;
 use crate::host::inbox::Batch;
-use crate::proxylet::code::Code;
+use crate::proxylet::code::{Code, Warm};
 use crate::proxylet::epoch::TICK;
 use crate::proxylet::memory::MemoryLimit;
 use crate::proxylet::trap::{TrapKind, TrapReport};
@@ -23,6 +25,7 @@ pub(crate) const HOST_CALL_BYTES_MAX: usize = 64 << 20;
 pub(crate) struct Instance {
     store: Store<Host>,
     exports: Service,
+    warm: Option<Warm>,
     deadline_ticks: u64,
     call_ms: u128,
 }
@@ -36,8 +39,8 @@ impl Instance {
         store.set_hostcall_fuel(HOST_CALL_BYTES_MAX);
         store.set_epoch_deadline(deadline_ticks);
         let call_ms = call.as_millis();
-        match code.pre().instantiate(&mut store) {
-            Ok(exports) => Ok(Self { store, exports, deadline_ticks, call_ms }),
+        match code.instantiate(&mut store) {
+            Ok((exports, warm)) => Ok(Self { store, exports, warm, deadline_ticks, call_ms }),
             Err(error) => Err(report(&store.data().memory, "instantiate", call_ms, &error)),
         }
     }
@@ -47,22 +50,29 @@ impl Instance {
         &self.store.data().recorder
     }
 
-    /// Calls an export within the deadline.
+    /// Has it recorded from here on.
+    pub(crate) fn record(&mut self, recorder: Rc<Recorder>) {
+        self.store.data_mut().recorder = recorder;
+    }
+
+    /// Calls an export within the deadline. A state that it is given or returns is shared with the recorder.
     fn call<T>(
         &mut self,
         recorded: &Call<'_>,
+        given: Option<&Bytes>,
         call: impl FnOnce(&Guest, &mut Store<Host>) -> wasmtime::Result<T>,
-        told: impl FnOnce(&T) -> Return<'_>,
+        told: impl FnOnce(&T) -> (Return<'_>, Option<&Bytes>),
     ) -> Result<T, TrapReport> {
         self.store.set_epoch_deadline(self.deadline_ticks);
         let host = self.store.data_mut();
         host.memory.forget_refusal();
         host.wasi.batch_ns = recorded.now().unwrap_or(host.wasi.batch_ns);
-        host.recorder.call(recorded);
+        host.recorder.call(recorded, given);
         let guest = self.exports.eep_proxylet_lifecycle();
         match call(guest, &mut self.store) {
             Ok(back) => {
-                self.recorder().returned(&told(&back));
+                let (told, state) = told(&back);
+                self.recorder().returned(&told, state);
                 Ok(back)
             }
             Err(error) => {
@@ -75,17 +85,19 @@ impl Instance {
 
     pub(crate) fn start(&mut self, now_ns: u64, config: &str) -> Result<Result<(), String>, TrapReport> {
         let recorded = Call::Start { now: now_ns, config: config.into() };
-        self.call(&recorded, |guest, store| guest.call_start(store, now_ns, config), begun)
+        self.call(&recorded, None, |guest, store| guest.call_start(store, now_ns, config), begun)
     }
 
     pub(crate) fn restore(
         &mut self,
         now_ns: u64,
         config: &str,
-        state: &[u8],
+        state: &Bytes,
     ) -> Result<Result<(), String>, TrapReport> {
-        let recorded = Call::Restore { now: now_ns, config: config.into(), state: state.into() };
-        self.call(&recorded, |guest, store| guest.call_restore(store, now_ns, config, state), begun)
+        let recorded = Call::Restore { now: now_ns, config: config.into(), state: state.as_ref().into() };
+        let restore =
+            |guest: &Guest, store: &mut Store<Host>| guest.call_restore(store, now_ns, config, state);
+        self.call(&recorded, Some(state), restore, begun)
     }
 
     pub(crate) fn handle(&mut self, now_ns: u64, batch: &Batch) -> Result<(), TrapReport> {
@@ -100,7 +112,26 @@ impl Instance {
         let handle = |guest: &Guest, store: &mut Store<Host>| {
             guest.call_handle(store, now_ns, events, conns, lens, batch.bytes())
         };
-        self.call(&recorded, handle, |()| Return::Done)
+        self.call(&recorded, None, handle, |()| (Return::Done, None))
+    }
+
+    /// How much memory it has, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.store.data().memory.bytes()
+    }
+
+    /// Whether it can be given memory ahead of its `restore`.
+    pub(crate) fn can_warm(&self) -> bool {
+        self.warm.is_some()
+    }
+
+    /// Gives it so many bytes of memory more, or takes back all that it was given so (0).
+    pub(crate) fn warm(&mut self, bytes: u32) -> Result<(), TrapReport> {
+        let Some(warm) = self.warm else { return Ok(()) };
+        self.store.set_epoch_deadline(self.deadline_ticks);
+        self.store.data_mut().memory.forget_refusal();
+        let warmed = warm.call(&mut self.store, (bytes,));
+        warmed.map_err(|error| report(&self.store.data().memory, "warm", self.call_ms, &error))
     }
 
     /// Says again how much memory it has, after another instance has.
@@ -108,23 +139,23 @@ impl Instance {
         self.store.data().memory.show();
     }
 
-    pub(crate) fn save(&mut self) -> Result<Vec<u8>, TrapReport> {
-        fn saved(state: &Vec<u8>) -> Return<'_> {
-            Return::Saved(state.as_slice().into())
+    pub(crate) fn save(&mut self) -> Result<Bytes, TrapReport> {
+        fn saved(state: &Bytes) -> (Return<'_>, Option<&Bytes>) {
+            (Return::Saved(state.as_ref().into()), Some(state))
         }
-        self.call(&Call::Save, |guest, store| guest.call_save(store), saved)
+        self.call(&Call::Save, None, |guest, store| guest.call_save(store).map(Bytes::from), saved)
     }
 
     pub(crate) fn stop(&mut self) -> Result<(), TrapReport> {
-        self.call(&Call::Stop, |guest, store| guest.call_stop(store), |()| Return::Done)
+        self.call(&Call::Stop, None, |guest, store| guest.call_stop(store), |()| (Return::Done, None))
     }
 }
 
 /// How `start` or `restore` ended, as it is recorded.
-fn begun(answer: &Result<(), String>) -> Return<'_> {
+fn begun(answer: &Result<(), String>) -> (Return<'_>, Option<&Bytes>) {
     match answer {
-        Ok(()) => Return::Done,
-        Err(reason) => Return::Refused(reason.into()),
+        Ok(()) => (Return::Done, None),
+        Err(reason) => (Return::Refused(reason.into()), None),
     }
 }
 

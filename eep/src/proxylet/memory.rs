@@ -6,8 +6,9 @@ use wasmtime::ResourceLimiter;
 
 use crate::observe::figures::Figures;
 
-/// Table elements of one instance: function pointers, as a rule a few thousand.
-const TABLE_ELEMENTS_MAX: usize = 65_536;
+/// Elements of each table of an instance: function pointers, as a rule a few thousand. The same in a replay, which has no
+/// pool.
+pub(crate) const TABLE_ELEMENTS_MAX: usize = 20_000;
 
 /// Holds all linear memories of an instance together to the service's limit.
 #[derive(Debug)]
@@ -41,6 +42,11 @@ impl MemoryLimit {
     /// Says how much the instance has.
     pub(crate) fn show(&self) {
         self.figures.memory_bytes.set(self.bytes as u64);
+    }
+
+    /// How much the instance has.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(crate) fn bytes_max(&self) -> usize {

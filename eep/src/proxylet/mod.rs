@@ -43,3 +43,4 @@ mod throttle;
 pub mod trap;
 pub mod trust;
 mod vendored;
+mod warming;

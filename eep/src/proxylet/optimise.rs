@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use crate::host::Env;
-use crate::proxylet::begin::attend;
+use crate::proxylet::begin::{attend, make};
 use crate::proxylet::code::Code;
 use crate::proxylet::instance::Instance;
 use crate::proxylet::journal::Journal;
@@ -92,8 +92,13 @@ impl Supervisor<'_> {
             return After::Serves;
         }
         let spec = ServiceSpec { code, ..ServiceSpec::clone(&self.spec) };
-        let (how, after) = match self.take_over(env, instance, spec, self.config.clone(), &state) {
-            Ok((_, mark, _)) if env.mark().connections() >= mark.connections() => {
+        let config = self.config.clone();
+        let made = make(self.life, env, &spec);
+        let taken_over = made.and_then(|next| self.take_over(env, instance, next, spec, config, &state));
+        let (how, after) = match taken_over {
+            Ok((_, mark, _))
+                if env.mark().connections() >= mark.connections() && keeps_what_it_stored(env) =>
+            {
                 env.close_shelved();
                 self.life.adopt(&self.spec);
                 attend(self.life, env);
@@ -125,4 +130,13 @@ impl Supervisor<'_> {
     fn is_slower_than(&self, code: &Code) -> bool {
         self.spec.code.is_quick() && self.spec.code.digest() == code.digest()
     }
+}
+
+/// Stores what the new instance has put into `kv` while it took over. Where that fails, the former one goes on.
+fn keeps_what_it_stored(env: &Env) -> bool {
+    let kept = env.kv.keep_trial();
+    if let Err(error) = &kept {
+        env.log.node_error(&format!("kv: the node's state: {error}"));
+    }
+    kept.is_ok()
 }

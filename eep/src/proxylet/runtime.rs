@@ -25,6 +25,7 @@ use crate::proxylet::epoch::Ticker;
 use crate::proxylet::error::LoadError;
 use crate::proxylet::inspect::{Inspection, inspect};
 use crate::proxylet::limits::Limits;
+use crate::proxylet::memory::TABLE_ELEMENTS_MAX;
 use crate::proxylet::state_store::StateStore;
 use crate::record::service::Place;
 
@@ -294,6 +295,7 @@ pub(crate) fn engine_config(services_max: u32) -> Config {
         .max_memories_per_component(MEMORIES_PER_COMPONENT_MAX)
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT_MAX)
         .max_tables_per_component(TABLES_PER_COMPONENT_MAX)
+        .table_elements(TABLE_ELEMENTS_MAX)
         .max_memory_size(Limits::MEMORY_MAX.0 as usize);
     let mut config = same_everywhere();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -462,15 +463,20 @@ impl Life {
     /// log; the last checkpoint stays.
     pub(crate) fn checkpoint(&self, env: &Env, instance: &mut Instance) -> Result<Option<Mark>, TrapReport> {
         let state = instance.save()?;
+        Ok(self.store(env, instance, state))
+    }
+
+    /// The same with what the instance has just saved.
+    pub(crate) fn store(&self, env: &Env, instance: &Instance, state: Bytes) -> Option<Mark> {
         instance.recorder().rebase(&state, &env.net.borrow().known(&env.inbox.borrow()));
         let checkpoint = Checkpoint { now_ns: env.clock.now_ns(), state };
-        Ok(match self.runtime.store.put_checkpoint(&self.name, &checkpoint) {
+        match self.runtime.store.put_checkpoint(&self.name, &checkpoint) {
             Ok(()) => Some(env.mark()),
             Err(error) => {
                 env.log.node_error(&format!("its state was not saved: {error}"));
                 None
             }
-        })
+        }
     }
 
     fn status(&self) -> Status {

@@ -1,6 +1,9 @@
 //! Where a service's state outlives the service; `eep/src/state` answers.
 
+use std::collections::BTreeMap;
 use std::fmt;
+
+use bytes::Bytes;
 
 use crate::proxylet::digest::Digest;
 
@@ -22,7 +25,7 @@ pub struct Checkpoint {
     /// The service's clock when it was taken, in nanoseconds; the next instance's clock does not start before it.
     pub now_ns: u64,
     /// The proxylet's own encoding.
-    pub state: Vec<u8>,
+    pub state: Bytes,
 }
 
 /// What must survive `kill -9` for one service each, named by `service`. Calls block until the disk has it; they come
@@ -47,6 +50,12 @@ pub trait StateStore: Send + Sync + fmt::Debug {
     /// # Errors
     /// Nothing was removed.
     fn kv_delete(&self, service: &str, key: &str) -> Result<bool, StoreError>;
+
+    /// Stores and removes several keys, all at once; on disk when this returns.
+    ///
+    /// # Errors
+    /// Nothing has changed.
+    fn kv_apply(&self, service: &str, changes: &BTreeMap<String, Option<Vec<u8>>>) -> Result<(), StoreError>;
 
     /// The first `max` keys that start with `prefix`, sorted by their bytes.
     ///

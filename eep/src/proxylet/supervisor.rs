@@ -26,6 +26,7 @@ use crate::proxylet::state_store::Checkpoint;
 use crate::proxylet::status::State;
 use crate::proxylet::throttle::Throttle;
 use crate::proxylet::trap::TrapReport;
+use crate::proxylet::warming::Warming;
 
 /// Descriptors that a service's own event loop takes (epoll, its waker, its signals).
 const LOOP_DESCRIPTORS: usize = 4;
@@ -152,13 +153,13 @@ impl Supervisor<'_> {
     async fn live(mut self, env: Rc<Env>, mut instance: Instance) {
         loop {
             let began = Instant::now();
-            let after = match self.drive(&env, &mut instance, None).await {
+            let after = match self.drive(&env, &mut instance, None, None).await {
                 End::Ordered { drain, done } => After::Stops(Stopping { drain, done }),
                 End::Trapped(trap) => After::Trapped(trap),
                 End::Lapsed => After::Lapsed,
                 End::Swap(order) => self.swap(&env, &mut instance, order).await,
-                // Nothing is on probation.
-                End::Judged(_) => After::Serves,
+                // Nothing is on probation, and nothing is made ready.
+                End::Judged(_) | End::Warm(_) => After::Serves,
                 End::Optimise { code, done } => self.optimise(&env, &mut instance, code, done),
             };
             let trap = match after {
@@ -190,6 +191,7 @@ impl Supervisor<'_> {
         env: &Rc<Env>,
         instance: &mut Instance,
         journal: Option<&mut Journal>,
+        warming: Option<Warming<'_>>,
     ) -> End {
         let driver = Driver {
             env,
@@ -202,6 +204,7 @@ impl Supervisor<'_> {
             checkpoint_every: self.life.runtime.config.checkpoint_every,
             mark: &mut self.mark,
             journal,
+            warming,
         };
         driver.run().await
     }

@@ -59,17 +59,28 @@ pub(crate) fn prefix(bytes: &[u8; PREFIX]) -> Option<(Tag, usize, usize)> {
 pub(crate) fn put(out: &mut Vec<u8>, tag: Tag, first: &[u8], second: &[u8]) {
     let start = open(out, tag);
     out.extend_from_slice(first);
-    let middle = out.len();
     out.extend_from_slice(second);
-    close(out, start, middle);
+    close(out, start, first.len(), second.len());
 }
 
 /// Appends an entry of one part.
 pub(crate) fn put_value(out: &mut Vec<u8>, tag: Tag, value: &impl Serialize) {
     let start = open(out, tag);
     encode(out, value);
-    let middle = out.len();
-    close(out, start, middle);
+    let first = out.len() - start - PREFIX;
+    close(out, start, first, 0);
+}
+
+/// Appends an entry of one part, a value that ends with a state of `len` bytes: the state itself is left empty in `value`
+/// and belongs at the end of what was appended.
+pub(crate) fn put_before_state(out: &mut Vec<u8>, tag: Tag, value: &impl Serialize, len: usize) {
+    let start = open(out, tag);
+    encode(out, value);
+    // An empty state is its length alone, one byte.
+    out.pop();
+    encode(out, &len);
+    let first = out.len() - start - PREFIX + len;
+    close(out, start, first, 0);
 }
 
 /// Appends what a proxylet asked and what it was told.
@@ -90,7 +101,8 @@ pub(crate) fn open_import(out: &mut Vec<u8>, name: &str, args: impl FnOnce(&mut 
 /// Appends what it was told.
 pub(crate) fn close_import(out: &mut Vec<u8>, start: usize, middle: usize, answer: &impl Serialize) {
     encode(out, answer);
-    close(out, start, middle);
+    let second = out.len() - middle;
+    close(out, start, middle - start - PREFIX, second);
 }
 
 /// Appends the first part of an import.
@@ -106,11 +118,10 @@ fn open(out: &mut Vec<u8>, tag: Tag) -> usize {
     start
 }
 
-fn close(out: &mut [u8], start: usize, middle: usize) {
+fn close(out: &mut [u8], start: usize, first: usize, second: usize) {
     // What is longer than the four bytes can say is far beyond `CALL_BYTES_MAX` and is thrown away by its writer.
-    let (first, second) = ((middle - start - PREFIX) as u32, (out.len() - middle) as u32);
-    out[start + 1..start + 5].copy_from_slice(&first.to_le_bytes());
-    out[start + 5..start + PREFIX].copy_from_slice(&second.to_le_bytes());
+    out[start + 1..start + 5].copy_from_slice(&(first as u32).to_le_bytes());
+    out[start + 5..start + PREFIX].copy_from_slice(&(second as u32).to_le_bytes());
 }
 
 /// Appends a value.

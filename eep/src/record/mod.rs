@@ -11,6 +11,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`entry`] | what a recording is made of |
+//! | [`kept`] | the entries of one call, which share a large state |
 //! | [`chunk`] | how it lies in a file: compressed, checked, readable up to a cut |
 //! | [`recorder`] | the hook in the service's thread |
 //! | [`ring`] | the latest calls in memory, for the day they end in a trap |
@@ -27,6 +28,7 @@
 pub(crate) mod chunk;
 pub(crate) mod entry;
 pub(crate) mod files;
+pub(crate) mod kept;
 pub(crate) mod queue;
 pub mod reader;
 pub(crate) mod recorder;

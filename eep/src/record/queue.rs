@@ -99,8 +99,8 @@ impl Queue {
 }
 
 impl Inlet {
-    /// Adds the entries of a recorder's call.
-    pub(crate) fn push(&self, owner: u64, entries: &[u8]) -> Pushed {
+    /// Adds the entries of a recorder's call, one run of bytes after the other.
+    pub(crate) fn push(&self, owner: u64, entries: &[&[u8]]) -> Pushed {
         let mut waiting = self.0.lock();
         if waiting.owner != owner {
             return Pushed::NotMine;
@@ -122,7 +122,7 @@ impl Inlet {
     }
 
     /// Adds entries after which a recorder's calls follow, of this code. Those of a checkpoint may begin a new file.
-    pub(crate) fn begin(&self, owner: u64, code: Digest, entries: &[u8], is_base: bool) -> Pushed {
+    pub(crate) fn begin(&self, owner: u64, code: Digest, entries: &[&[u8]], is_base: bool) -> Pushed {
         let mut waiting = self.0.lock();
         let at = waiting.entries.len();
         let pushed = self.put(&mut waiting, entries);
@@ -136,12 +136,12 @@ impl Inlet {
         pushed
     }
 
-    fn put(&self, waiting: &mut Waiting, entries: &[u8]) -> Pushed {
+    fn put(&self, waiting: &mut Waiting, entries: &[&[u8]]) -> Pushed {
         let before = waiting.entries.len();
-        if before + entries.len() > Queue::BYTES_MAX {
+        if before + entries.iter().map(|run| run.len()).sum::<usize>() > Queue::BYTES_MAX {
             return Pushed::Full;
         }
-        waiting.entries.extend_from_slice(entries);
+        entries.iter().for_each(|run| waiting.entries.extend_from_slice(run));
         // Once for each crossing of the mark: the writer takes all that there is.
         if before < Queue::WAKE_BYTES && waiting.entries.len() >= Queue::WAKE_BYTES {
             self.0.changed.notify_one();

@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::Serialize;
 
 use crate::host::bindings::eep::proxylet::types::Event;
 use crate::proxylet::trap::TrapReport;
 use crate::record::CALL_BYTES_MAX;
 use crate::record::entry::{self, Base, Call, Head, Lost, Return, Tag, Trapped, put_value};
+use crate::record::kept::Kept;
 use crate::record::queue::{Inlet, Pushed};
 use crate::record::ring::Ring;
 use crate::record::service::Recordings;
@@ -36,9 +38,9 @@ struct Inner {
     id: u64,
     head: Head,
     /// The entries of the first call, while they are wanted.
-    first: Vec<u8>,
+    first: Kept,
     /// The entries of the call under way.
-    call: Vec<u8>,
+    call: Kept,
     /// Whether that has become more than is kept.
     over: bool,
     /// Where in them the import under way begins, and where its answer will.
@@ -77,7 +79,7 @@ impl Recorder {
         put_head(&mut begin, &head);
         let taps = inlets.into_iter().map(|inlet| {
             let after = !inlet.is_free();
-            let on = !after && inlet.begin(id, head.sha256, &begin, false) == Pushed::Taken;
+            let on = !after && inlet.begin(id, head.sha256, &[&begin], false) == Pushed::Taken;
             Tap { inlet, on, after, lost: 0, why: SLOW }
         });
         let taps = taps.collect();
@@ -86,8 +88,8 @@ impl Recorder {
             recordings,
             id,
             head,
-            first: Vec::new(),
-            call: Vec::new(),
+            first: Kept::default(),
+            call: Kept::default(),
             over: false,
             asking: None,
             ring,
@@ -106,12 +108,12 @@ impl Recorder {
         }
     }
 
-    /// A call begins.
-    pub(crate) fn call(&self, call: &Call<'_>) {
+    /// A call begins. `state` is what a call of `restore` has, to be shared.
+    pub(crate) fn call(&self, call: &Call<'_>, state: Option<&Bytes>) {
         self.with(|inner| {
             inner.call.clear();
             (inner.over, inner.asking) = (false, None);
-            put_value(&mut inner.call, Tag::Call, call);
+            inner.call.put_call(call, state);
             inner.now = call.now().unwrap_or(inner.now);
             match call {
                 Call::Start { config, .. } | Call::Restore { config, .. } => {
@@ -138,8 +140,8 @@ impl Recorder {
             if inner.over {
                 return;
             }
-            let start = inner.call.len();
-            entry::put_import(&mut inner.call, name, args, answer);
+            let start = inner.call.entries.len();
+            entry::put_import(&mut inner.call.entries, name, args, answer);
             inner.keep_import(start);
         });
     }
@@ -148,8 +150,8 @@ impl Recorder {
     pub(crate) fn import_begins(&self, name: &str, args: impl FnOnce(&mut Vec<u8>)) {
         self.with(|inner| {
             if !inner.over {
-                let start = inner.call.len();
-                inner.asking = Some((start, entry::open_import(&mut inner.call, name, args)));
+                let start = inner.call.entries.len();
+                inner.asking = Some((start, entry::open_import(&mut inner.call.entries, name, args)));
             }
         });
     }
@@ -158,16 +160,16 @@ impl Recorder {
     pub(crate) fn import_ends(&self, answer: &impl Serialize) {
         self.with(|inner| {
             if let Some((start, middle)) = inner.asking.take() {
-                entry::close_import(&mut inner.call, start, middle, answer);
+                entry::close_import(&mut inner.call.entries, start, middle, answer);
                 inner.keep_import(start);
             }
         });
     }
 
-    /// The call has returned.
-    pub(crate) fn returned(&self, back: &Return<'_>) {
+    /// The call has returned. `state` is what `save` has returned, to be shared.
+    pub(crate) fn returned(&self, back: &Return<'_>, state: Option<&Bytes>) {
         self.with(|inner| {
-            put_value(&mut inner.call, Tag::Return, back);
+            inner.call.put_return(back, state);
             inner.keep_call();
         });
     }
@@ -180,7 +182,7 @@ impl Recorder {
     /// The call has ended in a trap: keeps what led to it; where.
     pub(crate) fn trapped(&self, report: &TrapReport) -> Option<PathBuf> {
         let (message, backtrace) = (report.message.as_str().into(), report.backtrace.as_slice().into());
-        self.returned(&Return::Trapped(Trapped { kind: report.kind, message, backtrace }));
+        self.returned(&Return::Trapped(Trapped { kind: report.kind, message, backtrace }), None);
         let inner = self.0.borrow();
         let inner = inner.as_ref()?;
         let mut head = Vec::new();
@@ -229,10 +231,10 @@ impl Inner {
     fn keep_import(&mut self, start: usize) {
         if self.call.len() > CALL_BYTES_MAX {
             self.over = true;
-            self.call = Vec::new();
+            self.call = Kept::default();
             return;
         }
-        let Some((prefix, parts)) = self.call[start..].split_first_chunk() else { return };
+        let Some((prefix, parts)) = self.call.entries[start..].split_first_chunk() else { return };
         let Some((_, first, _)) = entry::prefix(prefix) else { return };
         let (ask, answer) = parts.split_at(first);
         if !entry::ask(ask).is_some_and(|(name, _)| STANDING.contains(&name)) {
@@ -265,7 +267,7 @@ impl Inner {
         }
         for tap in &mut self.taps {
             if tap.on && !self.over {
-                match tap.inlet.push(self.id, &self.call) {
+                match tap.inlet.push(self.id, &self.call.runs()) {
                     Pushed::Taken => continue,
                     Pushed::Full => tap.why = SLOW,
                     Pushed::NotMine => tap.why = "another instance was tried meanwhile",
@@ -280,11 +282,13 @@ impl Inner {
 
     /// Has this instance's calls written where another's were: its head and its first call.
     fn take_over(&mut self) {
-        let mut begin = Vec::new();
-        put_head(&mut begin, &self.head);
-        begin.append(&mut self.first);
+        let mut head = Vec::new();
+        put_head(&mut head, &self.head);
+        let first = std::mem::take(&mut self.first);
+        let [before, state, after] = first.runs();
         for tap in self.taps.iter_mut().filter(|tap| tap.after) {
             tap.after = false;
+            let begin = [&head, before, state, after];
             tap.on = tap.inlet.begin(self.id, self.head.sha256, &begin, false) == Pushed::Taken;
         }
     }
@@ -314,7 +318,7 @@ impl Inner {
             put_lost(&mut begin, tap);
             put_head(&mut begin, &self.head);
             begin.extend_from_slice(&base);
-            if tap.inlet.begin(self.id, self.head.sha256, &begin, true) == Pushed::Taken {
+            if tap.inlet.begin(self.id, self.head.sha256, &[&begin], true) == Pushed::Taken {
                 (tap.on, tap.lost) = (true, 0);
             }
         }
@@ -333,7 +337,7 @@ impl Drop for Inner {
         for tap in &self.taps {
             let mut lost = Vec::new();
             put_lost(&mut lost, tap);
-            tap.inlet.push(self.id, &lost);
+            tap.inlet.push(self.id, &[&lost]);
             tap.inlet.release(self.id);
         }
     }

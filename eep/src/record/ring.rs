@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use crate::record::kept::Kept;
+
 /// What the rings of a node hold together.
 #[derive(Debug, Default)]
 pub(crate) struct Held(AtomicUsize);
@@ -28,9 +30,10 @@ pub(crate) struct Ring {
     hopeless: bool,
 }
 
+/// Some calls, or one that shares its state with others.
 #[derive(Debug, Default)]
 struct Piece {
-    entries: Vec<u8>,
+    kept: Kept,
     calls: u64,
 }
 
@@ -51,21 +54,20 @@ impl Ring {
     }
 
     /// Adds the entries of a call; the oldest calls leave where there is no room.
-    pub(crate) fn push(&mut self, call: &[u8]) {
-        let room = self.pieces.back().is_some_and(|p| p.entries.len() + call.len() <= Self::PIECE_BYTES);
-        if !room {
-            self.pieces.push_back(Piece::default());
-        }
-        if let Some(piece) = self.pieces.back_mut() {
-            piece.entries.extend_from_slice(call);
-            piece.calls += 1;
+    pub(crate) fn push(&mut self, call: &Kept) {
+        match self.pieces.back_mut().filter(|p| p.kept.len() + call.len() <= Self::PIECE_BYTES) {
+            Some(piece) if call.is_plain() && piece.kept.is_plain() => {
+                piece.kept.entries.extend_from_slice(&call.entries);
+                piece.calls += 1;
+            }
+            _ => self.pieces.push_back(Piece { kept: call.clone(), calls: 1 }),
         }
         self.grow(call.len());
         let max = self.max();
         while self.bytes > max
             && let Some(piece) = self.pieces.pop_front()
         {
-            self.shrink(piece.entries.len());
+            self.shrink(piece.kept.len());
             self.lost += piece.calls;
         }
     }
@@ -103,7 +105,7 @@ impl Ring {
         if self.pieces.is_empty() || (self.lost > 0 && self.base.is_empty()) {
             return None;
         }
-        Some((self.lost, self.base.as_slice(), self.pieces.iter().map(|piece| piece.entries.as_slice())))
+        Some((self.lost, self.base.as_slice(), self.pieces.iter().flat_map(|piece| piece.kept.runs())))
     }
 
     fn clear(&mut self) {
@@ -134,6 +136,10 @@ impl Drop for Ring {
 mod tests {
     use super::*;
 
+    fn call(bytes: &[u8]) -> Kept {
+        Kept::plain(bytes)
+    }
+
     fn all(ring: &Ring) -> Option<(u64, usize, Vec<u8>)> {
         ring.contents().map(|(lost, base, calls)| (lost, base.len(), calls.flatten().copied().collect()))
     }
@@ -144,7 +150,7 @@ mod tests {
         let mut ring = Ring::new(Arc::clone(&held));
         assert_eq!(all(&ring), None);
         for i in 0..100 {
-            ring.push(&[i; 1_000]);
+            ring.push(&call(&[i; 1_000]));
         }
         assert!(!ring.takes_base());
         let (lost, base, calls) = all(&ring).unwrap();
@@ -156,7 +162,7 @@ mod tests {
     #[test]
     fn is_bounded_and_says_what_it_lost() {
         let mut ring = Ring::new(Arc::default());
-        let call = vec![1; 1 << 20];
+        let call = call(&[1; 1 << 20]);
         (0..40).for_each(|_| ring.push(&call));
         assert!(ring.bytes <= Ring::BYTES_MAX && ring.wants_base());
         assert_eq!(all(&ring), None, "its first calls are gone and it has no checkpoint");
@@ -173,7 +179,7 @@ mod tests {
     fn where_the_node_is_full_each_gets_little() {
         let held = Arc::new(Held(AtomicUsize::new(Held::BYTES_MAX)));
         let mut ring = Ring::new(held);
-        (0..200).for_each(|_| ring.push(&[0; 1_000]));
+        (0..200).for_each(|_| ring.push(&call(&[0; 1_000])));
         assert!(ring.bytes <= Ring::BYTES_MIN);
     }
 }

@@ -1,5 +1,7 @@
 //! What services store: keys and values, and the state that they saved.
 
+use std::collections::BTreeMap;
+
 use redb::{ReadTransaction, ReadableTable as _, TableDefinition, WriteTransaction};
 
 use crate::proxylet::digest::Digest;
@@ -62,6 +64,31 @@ fn keys(txn: &ReadTransaction, service: &str, prefix: &str, max: usize) -> Resul
     Ok(keys)
 }
 
+/// Sets keys, and removes those without a value; whether any of them was there.
+fn change<'a>(
+    txn: &WriteTransaction,
+    service: &str,
+    changes: impl IntoIterator<Item = (&'a str, Option<&'a [u8]>)>,
+) -> Result<bool, redb::Error> {
+    let (mut kv, mut used) = (txn.open_table(KV)?, txn.open_table(KV_USED)?);
+    let mut total = used.get(service)?.map_or(0, |n| n.value());
+    let (mut was, mut touched) = (false, false);
+    for (key, value) in changes {
+        let former = match value {
+            Some(value) => kv.insert((service, key), value)?,
+            None => kv.remove((service, key))?,
+        };
+        let former = former.map(|old| size(key, old.value()));
+        was |= former.is_some();
+        touched |= former.is_some() || value.is_some();
+        total = total.saturating_sub(former.unwrap_or(0)) + value.map_or(0, |value| size(key, value));
+    }
+    if touched {
+        used.insert(service, total)?;
+    }
+    Ok(was)
+}
+
 /// How many bytes a pair counts for.
 fn size(key: &str, value: &[u8]) -> u64 {
     (key.len() + value.len()) as u64
@@ -79,31 +106,16 @@ impl StateStore for State {
     }
 
     fn kv_set(&self, service: &str, key: &str, value: &[u8]) -> Result<(), StoreError> {
-        self.store
-            .write(|txn| {
-                let mut kv = txn.open_table(KV)?;
-                let former = kv.insert((service, key), value)?.map_or(0, |old| size(key, old.value()));
-                let mut used = txn.open_table(KV_USED)?;
-                let total = used.get(service)?.map_or(0, |n| n.value());
-                used.insert(service, total.saturating_sub(former) + size(key, value))?;
-                Ok(())
-            })
-            .map_err(told)
+        self.store.write(|txn| change(txn, service, [(key, Some(value))]).map(drop)).map_err(told)
     }
 
     fn kv_delete(&self, service: &str, key: &str) -> Result<bool, StoreError> {
-        self.store
-            .write(|txn| {
-                let mut kv = txn.open_table(KV)?;
-                let Some(former) = kv.remove((service, key))?.map(|old| size(key, old.value())) else {
-                    return Ok(false);
-                };
-                let mut used = txn.open_table(KV_USED)?;
-                let total = used.get(service)?.map_or(0, |n| n.value());
-                used.insert(service, total.saturating_sub(former))?;
-                Ok(true)
-            })
-            .map_err(told)
+        self.store.write(|txn| change(txn, service, [(key, None)])).map_err(told)
+    }
+
+    fn kv_apply(&self, service: &str, changes: &BTreeMap<String, Option<Vec<u8>>>) -> Result<(), StoreError> {
+        let changes = || changes.iter().map(|(key, value)| (key.as_str(), value.as_deref()));
+        self.store.write(|txn| change(txn, service, changes()).map(drop)).map_err(told)
     }
 
     fn kv_keys(&self, service: &str, prefix: &str, max: usize) -> Result<Vec<String>, StoreError> {
@@ -121,7 +133,7 @@ impl StateStore for State {
             .read(|txn| {
                 Ok(txn.open_table(CHECKPOINTS)?.get(service)?.map(|kept| {
                     let (now_ns, state) = kept.value();
-                    Checkpoint { now_ns, state: state.to_vec() }
+                    Checkpoint { now_ns, state: state.to_vec().into() }
                 }))
             })
             .map_err(told)
@@ -130,7 +142,7 @@ impl StateStore for State {
     fn put_checkpoint(&self, service: &str, checkpoint: &Checkpoint) -> Result<(), StoreError> {
         self.store
             .write(|txn| {
-                let kept = (checkpoint.now_ns, checkpoint.state.as_slice());
+                let kept = (checkpoint.now_ns, checkpoint.state.as_ref());
                 txn.open_table(CHECKPOINTS)?.insert(service, kept)?;
                 Ok(())
             })
@@ -177,7 +189,7 @@ mod tests {
     #[test]
     fn everything_is_there_after_opening_again_until_it_is_forgotten() {
         let dir = tempfile::tempdir().unwrap();
-        let kept = Checkpoint { now_ns: 7, state: vec![1, 2, 3] };
+        let kept = Checkpoint { now_ns: 7, state: vec![1, 2, 3].into() };
         {
             let state = State::open(dir.path()).unwrap();
             state.kv_set("a", "k", b"v").unwrap();

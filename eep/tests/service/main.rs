@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod bounds;
 mod compression;
 mod datagram;
 mod faults;
+mod ledger;
 mod limits;
 mod load;
 mod node;
@@ -13,3 +15,4 @@ mod record;
 mod state;
 mod streams;
 mod swap;
+mod warming;

@@ -37,10 +37,15 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 /// A core module in text form as a component of the world `service`.
 pub(crate) fn component(wat: &str) -> Vec<u8> {
+    component_of(wat, "service")
+}
+
+/// The same of another world.
+pub(crate) fn component_of(wat: &str, world: &str) -> Vec<u8> {
     let mut module = wat::parse_str(wat).unwrap();
     let mut wit = Resolve::default();
     let (package, _) = wit.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../proxylets/wit")).unwrap();
-    let world = wit.select_world(&[package], Some("service")).unwrap();
+    let world = wit.select_world(&[package], Some(world)).unwrap();
     embed_component_metadata(&mut module, &wit, world, StringEncoding::UTF8, false).unwrap();
     ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
 }
@@ -80,7 +85,12 @@ impl Node {
 
     /// The state that a service saved last.
     pub(crate) fn saved(&self, service: &str) -> Option<Vec<u8>> {
-        self.store.checkpoint(service).unwrap().map(|checkpoint| checkpoint.state)
+        self.store.checkpoint(service).unwrap().map(|checkpoint| checkpoint.state.into())
+    }
+
+    /// What a service has on disk under a key.
+    pub(crate) fn stored(&self, service: &str, key: &str) -> Option<Vec<u8>> {
+        self.store.kv_get(service, key).unwrap()
     }
 
     /// Ends the node; what it leaves on disk.

@@ -72,4 +72,4 @@ pub use event::Received;
 pub use event::{CloseReason, Conn, Event, Events, Instant, Listener, Socket};
 pub use lifecycle::Proxylet;
 #[doc(hidden)]
-pub use lifecycle::{Slot, describe};
+pub use lifecycle::{Slot, Warm, describe};

@@ -115,6 +115,32 @@ impl<T: Proxylet> Slot<T> {
     }
 }
 
+/// Memory that was asked for ahead of a takeover; used by [`crate::proxylet!`].
+#[derive(Debug, Default)]
+pub struct Warm(RefCell<Vec<Vec<u8>>>);
+
+impl Warm {
+    /// None.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(RefCell::new(Vec::new()))
+    }
+
+    /// Asks for so much more, and writes to it; 0 gives all of it back. Where there is no more, nothing happens.
+    pub fn warm(&self, bytes: u32) {
+        let mut held = self.0.borrow_mut();
+        if bytes == 0 {
+            held.clear();
+            return;
+        }
+        let mut more = Vec::new();
+        if more.try_reserve_exact(bytes as usize).is_ok() {
+            more.resize(bytes as usize, 1);
+            held.push(more);
+        }
+    }
+}
+
 /// The bytes of a manifest as an array, so that they can be put into a section of the module.
 #[must_use]
 pub const fn describe<const N: usize>(text: &str) -> [u8; N] {
@@ -137,7 +163,7 @@ macro_rules! proxylet {
         mod eep_exports {
             #![allow(unsafe_code)]
             use super::*;
-            use $crate::bindings::exports::eep::proxylet::lifecycle;
+            use $crate::bindings::exports::eep::proxylet::{lifecycle, takeover};
 
             const MANIFEST: &str = include_str!($manifest);
             #[cfg_attr(target_arch = "wasm32", unsafe(link_section = "eep:proxylet"))]
@@ -149,6 +175,7 @@ macro_rules! proxylet {
 
             ::std::thread_local! {
                 static SLOT: $crate::Slot<$type> = const { $crate::Slot::new() };
+                static WARM: $crate::Warm = const { $crate::Warm::new() };
             }
 
             struct Exports;
@@ -175,6 +202,12 @@ macro_rules! proxylet {
                 }
                 fn stop() {
                     SLOT.with($crate::Slot::stop);
+                }
+            }
+
+            impl takeover::Guest for Exports {
+                fn warm(bytes: u32) {
+                    WARM.with(|w| w.warm(bytes));
                 }
             }
 
