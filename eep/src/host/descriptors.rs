@@ -55,3 +55,21 @@ impl Drop for Descriptor {
         self.0.held.fetch_sub(1, Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_a_last_descriptor_until_one_is_given_back() {
+        let all = Arc::new(Descriptors { held: AtomicUsize::new(0), max: 2 });
+        let (first, second) = (all.take().unwrap(), all.take().unwrap());
+        assert!(all.take().is_none());
+        assert_eq!(all.held(), 2);
+        drop(first);
+        let third = all.take().unwrap();
+        assert!(all.take().is_none());
+        drop((second, third));
+        assert_eq!(all.held(), 0);
+    }
+}

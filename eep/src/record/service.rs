@@ -92,7 +92,9 @@ impl<'de> Deserialize<'de> for Record {
                 match word {
                     "on" => self.visit_bool(true),
                     "off" => self.visit_bool(false),
-                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(word), &self)),
+                    _ => Err(E::custom(format!(
+                        "{word:?} is no way to be recorded: write `on`, `off`, or a mapping with a `budget` in bytes"
+                    ))),
                 }
             }
 
@@ -101,7 +103,9 @@ impl<'de> Deserialize<'de> for Record {
                     Settings::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
                 if budget < Record::BUDGET_MIN {
                     let least = Record::BUDGET_MIN;
-                    return Err(A::Error::custom(format!("record: budget: {budget} is less than {least}")));
+                    return Err(A::Error::custom(format!(
+                        "record: budget: {budget} is too little: write at least {least}"
+                    )));
                 }
                 Ok(Record::On { budget })
             }

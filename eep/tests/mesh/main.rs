@@ -14,3 +14,4 @@ mod map;
 mod node;
 mod placement;
 mod raw;
+mod signed;
