@@ -2,12 +2,18 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/port.rs"]
+#[allow(dead_code)]
+mod port;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use eep::config::Source;
 use eep::proxylet::fetch::{CODE_BYTES_MAX, FetchError, Fetcher};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+
+use crate::port::Port;
 
 /// A server that answers every request with the same bytes and closes; its address.
 async fn server(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> String {
@@ -84,8 +90,8 @@ async fn redirects_end() {
 
 #[tokio::test]
 async fn nobody_there() {
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let error = fetch(&format!("http://{gone}/p.wasm")).await.unwrap_err();
+    let gone = Port::reserve();
+    let error = fetch(&format!("http://{}/p.wasm", gone.address())).await.unwrap_err();
     assert!(error.to_string().contains("refused") && error.is_elsewhere(), "{error}");
 }
 

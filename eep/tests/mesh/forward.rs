@@ -1,13 +1,14 @@
 //! Services on two nodes speak over the mesh, through an address that stands for the other.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::guest::probe;
-use crate::node::{Domain, done, until};
+use crate::node::{Domain, done, own_address, until};
+use crate::port::Port;
 
 /// What comes back for some words; none where the connection ends first.
 fn echo(to: SocketAddr, words: &str) -> Option<String> {
@@ -23,11 +24,9 @@ fn echo(to: SocketAddr, words: &str) -> Option<String> {
 fn an_address_here_is_a_service_there() {
     let domain = Domain::new("isp-a");
     // It comes back under the address that it had, so that it is found again.
-    let at = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let b = domain.node_in("edge-b", json!({ "serve": ["probe"] }), &at, None);
-    // Free when it is asked for; nobody else is told of it.
-    let link = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let other = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let b = domain.node_in("edge-b", json!({ "serve": ["probe"] }), &own_address().to_string(), None);
+    let ports = [Port::reserve(), Port::reserve()];
+    let [link, other] = ports.each_ref().map(Port::address);
     let a = domain.node_with(
         "edge-a",
         json!({

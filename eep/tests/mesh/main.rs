@@ -13,5 +13,8 @@ mod live;
 mod map;
 mod node;
 mod placement;
+#[path = "../common/port.rs"]
+#[allow(dead_code)]
+mod port;
 mod raw;
 mod signed;

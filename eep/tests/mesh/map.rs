@@ -1,6 +1,6 @@
 //! Nodes find each other, and everyone's map shows the same.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::node::{Domain, Node, curl, done, until};
 
@@ -28,25 +28,31 @@ fn five_nodes_become_one_mesh() {
     all_see(&[&a, &b, &c, &d, &e], &names);
 
     // On loopback all are near each other: one region, and whoever asks is told the same.
-    let regions = d.json(&["topology", "regions"]);
-    assert_eq!(regions["regions"].as_array().unwrap().len(), 1, "{regions}");
-    assert_eq!(regions["regions"][0]["members"].as_array().unwrap().len(), 5, "{regions}");
+    until("one region of all", || {
+        let regions = d.json(&["topology", "regions"]);
+        let members = regions["regions"][0]["members"].as_array()?.len();
+        (regions["regions"].as_array()?.len() == 1 && members == 5).then_some(())
+    });
 
     // By name, by id, by the first digits of one, at random.
     for what in ["edge-d", "edge-d@isp-a", &d.id(), &d.id()[..12]] {
-        let found = c.json(&["topology", "find", what]);
-        assert_eq!(found["nodes"][0]["id"], d.id(), "{what}: {found}");
+        // What a node is called is asked of it, and an answer that comes late is none.
+        until(what, || {
+            let found = c.answer(&["topology", "find", what])?;
+            (found["nodes"][0]["id"] == d.id()).then_some(())
+        });
     }
-    let random = c.json(&["topology", "find", "random"]);
+    let random = until("a node at random", || c.answer(&["topology", "find", "random"]));
     assert!(names.contains(&random["nodes"][0]["name"].as_str().unwrap_or("edge-a")), "{random}");
     let refused = c.eep(&["topology", "find", "edge-z"]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("no node \"edge-z\" was found"));
 
-    let route = c.json(&["topology", "route", "edge-d", "--count", "2"]);
-    let ways = route["routes"].as_array().unwrap();
-    assert_eq!(ways.len(), 2, "{route}");
-    for way in ways {
+    let route = until("two routes", || {
+        let route = c.answer(&["topology", "route", "edge-d", "--count", "2"])?;
+        (route["routes"].as_array()?.len() == 2).then_some(route)
+    });
+    for way in route["routes"].as_array().unwrap() {
         let nodes = way["nodes"].as_array().unwrap();
         assert_eq!(
             (&nodes[0]["id"], &nodes[nodes.len() - 1]["id"]),
@@ -54,36 +60,39 @@ fn five_nodes_become_one_mesh() {
             "{route}"
         );
     }
-    let told = c.json(&["topology", "node", "edge-d"]);
+    let told = until("edge-d's own words", || c.answer(&["topology", "node", "edge-d"]));
     assert_eq!((&told["node"]["id"], &told["facts"]["domain"]), (&json!(d.id()), &json!("isp-a")), "{told}");
 
     // The longest prefix decides; where no node serves it, all are candidates.
-    let nearest = |cidr| e.json(&["topology", "nearest", cidr])["nodes"].clone();
-    assert_eq!(nearest("10.1.2.0/24")[0]["name"], "edge-a");
-    assert_eq!(nearest("10.2.0.1")[0]["name"], "edge-b");
-    assert_eq!(nearest("192.0.2.1").as_array().unwrap().len(), 5);
+    let nearest = |cidr: &str, is: &dyn Fn(&Value) -> bool| {
+        until(cidr, || is(&e.answer(&["topology", "nearest", cidr])?["nodes"]).then_some(()));
+    };
+    nearest("10.1.2.0/24", &|nodes| nodes[0]["name"] == "edge-a");
+    nearest("10.2.0.1", &|nodes| nodes[0]["name"] == "edge-b");
+    nearest("192.0.2.1", &|nodes| nodes.as_array().is_some_and(|nodes| nodes.len() == 5));
 
-    let alto = |path: &str| -> serde_json::Value {
+    let alto = |path: &str| -> Value {
         serde_json::from_str(&curl(&format!("{}/alto/{path}", e.api()), None)).unwrap()
     };
     let directory = alto("directory");
     assert_eq!(directory["resources"]["mesh-network-map"]["uri"], "/alto/networkmap");
-    let map = alto("networkmap");
-    assert_eq!(map["network-map"]["edge-b@isp-a"]["ipv4"][0], "10.0.0.0/8", "{map}");
-    let costs = alto("costmap");
-    assert_eq!(costs["meta"]["dependent-vtags"][0], map["meta"]["vtag"]);
-    assert!(costs["cost-map"]["edge-a@isp-a"]["edge-b@isp-a"].as_f64().unwrap() > 0.0, "{costs}");
+    until("both maps", || {
+        let (map, costs) = (alto("networkmap"), alto("costmap"));
+        let of_one_network = costs["meta"]["dependent-vtags"][0] == map["meta"]["vtag"];
+        let served = map["network-map"]["edge-b@isp-a"]["ipv4"][0] == "10.0.0.0/8";
+        let cost = costs["cost-map"]["edge-a@isp-a"]["edge-b@isp-a"].as_f64()?;
+        (of_one_network && served && cost > 0.0).then_some(())
+    });
     let asked = json!({
         "cost-type": {"cost-mode": "ordinal", "cost-metric": "routingcost"},
         "endpoints": {"srcs": ["ipv4:10.1.0.1"], "dsts": ["ipv4:10.1.0.2", "ipv4:10.9.9.9"]},
     });
-    let answer = curl(&format!("{}/alto/endpointcost", e.api()), Some(&asked.to_string()));
-    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
-    assert_eq!(
-        answer["endpoint-cost-map"]["ipv4:10.1.0.1"],
-        json!({"ipv4:10.1.0.2": 1, "ipv4:10.9.9.9": 2}),
-        "{answer}"
-    );
+    until("the order of two endpoints", || {
+        let answer = curl(&format!("{}/alto/endpointcost", e.api()), Some(&asked.to_string()));
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let wanted = json!({"ipv4:10.1.0.2": 1, "ipv4:10.9.9.9": 2});
+        (answer["endpoint-cost-map"]["ipv4:10.1.0.1"] == wanted).then_some(())
+    });
     let wrong = curl(&format!("{}/alto/endpointcost", e.api()), Some("{\"endpoints\": {}}"));
     assert_eq!(wrong, r#"{"meta":{"code":"E_MISSING_FIELD"}}"#);
 
@@ -106,7 +115,7 @@ fn domains_that_trust_each_other_are_one_mesh() {
         json!({ "seeds": [a.mesh().to_string()], "trust": [{"ca": isp_a.ca(), "may": []}] }),
     );
     all_see(&[&a, &b], &["edge", "edge"]);
-    let told = b.json(&["topology", "node", "edge@isp-a"]);
+    let told = until("its own words", || b.answer(&["topology", "node", "edge@isp-a"]));
     assert_eq!(told["facts"]["domain"], "isp-a", "{told}");
 }
 

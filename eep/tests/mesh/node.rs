@@ -4,14 +4,15 @@ use std::io::BufReader;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// How long the mesh may take for what is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the mesh may take for what is waited for: far longer than it takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Asks until there is an answer.
 pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
@@ -23,6 +24,15 @@ pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < end, "{what} did not come about");
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// An address for a mesh endpoint that is known before the node runs, and that no other test is given: the port is
+/// outside of those that the system hands out, on an address of this machine that is this process's.
+pub(crate) fn own_address() -> SocketAddr {
+    static GIVEN: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let host = GIVEN.fetch_add(1, Ordering::Relaxed);
+    SocketAddr::from(([127, 64 | high & 0x3f, low, host], 16_340))
 }
 
 pub(crate) fn eep() -> Command {
@@ -84,8 +94,10 @@ impl Domain {
         self.node_in(name, mesh, "127.0.0.1:0", None)
     }
 
-    /// The same, listening there, in a network namespace.
-    pub(crate) fn node_in(&self, name: &str, mesh: Value, listen: &str, namespace: Option<&str>) -> Node {
+    /// The same, listening there, in a network namespace. All nodes on one machine are near each other, however busy it
+    /// is.
+    pub(crate) fn node_in(&self, name: &str, mut mesh: Value, listen: &str, namespace: Option<&str>) -> Node {
+        mesh["near-ms"] = json!(1000);
         let dir = tempfile::tempdir().unwrap();
         self.certify(name, &dir.path().join("data"));
         let file = json!({
@@ -177,6 +189,12 @@ impl Node {
     /// Runs a command with `--json` that has to succeed.
     pub(crate) fn json(&self, args: &[&str]) -> Value {
         serde_json::from_str(&done(&self.eep(&[args, &["--json"]].concat()))).unwrap()
+    }
+
+    /// The same with a command that asks other nodes: none where they have not answered in its time.
+    pub(crate) fn answer(&self, args: &[&str]) -> Option<Value> {
+        let out = self.eep(&[args, &["--json"]].concat());
+        out.status.success().then(|| serde_json::from_slice(&out.stdout).unwrap())
     }
 
     /// What its API answers to a GET.

@@ -28,7 +28,7 @@ fn load(node: &Node, more: &[&str]) -> std::process::Output {
 
 /// The owner, and two nodes that serve the same users.
 fn three() -> (Node, Node, Node) {
-    three_with(4)
+    three_with(8)
 }
 
 /// The same, with leases of so many seconds.

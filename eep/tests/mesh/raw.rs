@@ -162,7 +162,7 @@ impl Raw {
 
     /// The code with which the node closes the connection.
     pub(crate) async fn closed_with(&self) -> u64 {
-        let closed = tokio::time::timeout(Duration::from_secs(30), self.connection.closed()).await;
+        let closed = tokio::time::timeout(Duration::from_secs(120), self.connection.closed()).await;
         match closed.expect("the node closes the connection") {
             ConnectionError::ApplicationClosed(close) => close.error_code.into_inner(),
             other => panic!("closed otherwise: {other}"),

@@ -7,13 +7,14 @@ use std::time::Duration;
 use eep::observe::log_ring::LogSource;
 use eep::observe::prometheus;
 use eep::proxylet::error::{ControlError, StartError};
-use eep::proxylet::service::{OnTrap, Vouched};
+use eep::proxylet::service::{OnTrap, ServiceSpec, Vouched};
 use eep::proxylet::status::{Protocol, State};
 use eep::proxylet::trap::TrapKind;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
 use crate::node::{Node, Peer, address, becomes, component, restarted, shows, soon};
+use crate::port::Port;
 
 #[tokio::test]
 async fn after_a_trap_the_service_is_reported_and_started_again() {
@@ -45,24 +46,15 @@ async fn with_on_trap_stop_it_stays_down_and_says_why() {
     assert!(status.reason.unwrap().contains("unreachable"));
     assert!(status.listening.is_empty());
     shows("the thread's end", || (node.runtime.services_running() == 0).then_some(())).await;
-    assert!(matches!(service.configure(&serde_json::Map::new()).await, Err(ControlError::NotRunning)));
+    assert!(matches!(service.configure(&Map::new()).await, Err(ControlError::NotRunning)));
     service.stop(Duration::ZERO).await.unwrap();
 }
 
 #[tokio::test]
 async fn code_that_is_trusted_no_longer_does_not_run_again() {
     let node = Node::new();
-    let trusted = Arc::new(AtomicBool::new(true));
-    let ask = Arc::clone(&trusted);
-    let service = node
-        .start_with(|spec| {
-            spec.vouched = Vouched::by(move || match ask.load(Relaxed) {
-                true => Ok(()),
-                false => Err("its key is revoked".to_owned()),
-            });
-        })
-        .await;
-    trusted.store(false, Relaxed);
+    let gate = Gate::default();
+    let service = node.start_with(|spec| spec.vouched = gate.vouched("its key is revoked")).await;
     Peer::join(&service).await.say("T").await;
     shows("the reason", || {
         let status = service.status();
@@ -71,31 +63,45 @@ async fn code_that_is_trusted_no_longer_does_not_run_again() {
     })
     .await;
     assert_eq!(service.status().restarts, 0);
-    trusted.store(true, Relaxed);
+    gate.open();
     restarted(&service, 1).await;
 }
 
-/// A node whose services begin again after so long.
-fn with_pause(first: Duration) -> Node {
-    Node::with(|config| (config.backoff.first, config.backoff.longest) = (first, first))
+/// After a trap a service does not begin again until this is opened.
+#[derive(Default)]
+struct Gate(Arc<AtomicBool>);
+
+impl Gate {
+    fn vouched(&self, why_not: &'static str) -> Vouched {
+        let is_open = Arc::clone(&self.0);
+        Vouched::by(move || is_open.load(Relaxed).then_some(()).ok_or_else(|| why_not.to_owned()))
+    }
+
+    fn open(&self) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 #[tokio::test]
 async fn whoever_connects_between_a_trap_and_the_next_instance_waits() {
-    let node = with_pause(Duration::from_millis(500));
-    let service = node.start().await;
+    let node = Node::new();
+    let gate = Gate::default();
+    let service = node.start_with(|spec| spec.vouched = gate.vouched("not yet")).await;
     let at = address(&service, Protocol::Tcp);
     Peer::join(&service).await.say("T").await;
     becomes(&service, State::BackingOff).await;
     let mut peer = Peer::to(at).await;
-    assert_eq!(peer.ask("E.", 1).await, b".");
+    peer.say("E.").await;
+    gate.open();
+    assert_eq!(peer.hear(1).await, b".");
     assert_eq!(service.status().restarts, 1);
 }
 
 #[tokio::test]
 async fn closed_after_a_failure_nobody_is_let_in_and_nobody_else_answers() {
     let node = Node::new();
-    let service = node.start_with(|spec| spec.on_trap = OnTrap::FailClosed).await;
+    let port = Port::reserve();
+    let service = node.start_with(|spec| (spec.on_trap, spec.config) = (OnTrap::FailClosed, on(&port))).await;
     let at = address(&service, Protocol::Tcp);
     Peer::join(&service).await.say("T").await;
     becomes(&service, State::Failed).await;
@@ -108,10 +114,15 @@ async fn closed_after_a_failure_nobody_is_let_in_and_nobody_else_answers() {
 
 #[tokio::test]
 async fn open_after_a_failure_peers_are_passed_on_until_it_runs_again() {
-    let node = with_pause(Duration::from_secs(2));
+    let node = Node::new();
+    let gate = Gate::default();
     let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let to = other.local_addr().unwrap();
-    let service = node.start_with(|spec| spec.on_trap = OnTrap::FailOpen { to }).await;
+    let service = node
+        .start_with(|spec| {
+            (spec.on_trap, spec.vouched) = (OnTrap::FailOpen { to }, gate.vouched("not yet"));
+        })
+        .await;
     let at = address(&service, Protocol::Tcp);
     Peer::join(&service).await.say("T").await;
     becomes(&service, State::BackingOff).await;
@@ -119,6 +130,7 @@ async fn open_after_a_failure_peers_are_passed_on_until_it_runs_again() {
     passed_on.say("hello").await;
     let mut seen = Peer(soon("the connection", other.accept()).await.unwrap().0);
     assert_eq!(seen.hear(5).await, b"hello");
+    gate.open();
     restarted(&service, 1).await;
     // What was passed on goes on; who comes now is the service's.
     seen.say("there").await;
@@ -128,19 +140,22 @@ async fn open_after_a_failure_peers_are_passed_on_until_it_runs_again() {
     assert!(page.contains("eep_service_connections_passed_on_total{service=\"probe\"} 1.0"), "{page}");
 }
 
+/// The configuration of a probe on this port.
+fn on(port: &Port) -> Map<String, Value> {
+    Map::from_iter([("port".to_owned(), json!(port.number()))])
+}
+
 #[tokio::test]
 async fn a_port_in_use_is_the_reason_why_it_does_not_start() {
     let node = Node::new();
-    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = taken.local_addr().unwrap().port();
-    let on_port = |spec: &mut eep::proxylet::service::ServiceSpec| {
-        spec.config = json!({ "port": port }).as_object().unwrap().clone();
-    };
+    let port = Port::reserve();
+    let taken = TcpListener::bind(port.address()).await.unwrap();
+    let on_port = |spec: &mut ServiceSpec| spec.config = on(&port);
     let error = node.try_start(on_port).await.unwrap_err();
     assert!(matches!(&error, StartError::Refused(reason) if reason == "in use or not granted"), "{error}");
     drop(taken);
     let service = node.start_with(on_port).await;
-    assert_eq!(address(&service, Protocol::Tcp).port(), port);
+    assert_eq!(address(&service, Protocol::Tcp), port.address());
     // The port is free again as soon as the service has stopped, even while its peers are connected.
     let mut peer = Peer::join(&service).await;
     peer.ask("E.", 1).await;
@@ -151,15 +166,12 @@ async fn a_port_in_use_is_the_reason_why_it_does_not_start() {
 #[tokio::test]
 async fn a_restart_takes_the_same_port() {
     let node = Node::new();
-    let first = node.start().await;
-    let port = address(&first, Protocol::Tcp).port();
-    first.stop(Duration::ZERO).await.unwrap();
-    let service =
-        node.start_with(|spec| spec.config = json!({ "port": port }).as_object().unwrap().clone()).await;
+    let port = Port::reserve();
+    let service = node.start_with(|spec| spec.config = on(&port)).await;
     for restarts in 1..=3 {
         Peer::join(&service).await.say("T").await;
         restarted(&service, restarts).await;
-        assert_eq!(address(&service, Protocol::Tcp).port(), port);
+        assert_eq!(address(&service, Protocol::Tcp), port.address());
     }
 }
 
@@ -178,15 +190,12 @@ async fn a_stop_says_good_bye() {
 async fn a_new_configuration_reaches_the_proxylet_and_its_next_instance() {
     let node = Node::new();
     let service = node.start().await;
-    let port = {
-        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        free.local_addr().unwrap().port()
-    };
-    service.configure(json!({ "port": port }).as_object().unwrap()).await.unwrap();
+    let port = Port::reserve();
+    service.configure(&on(&port)).await.unwrap();
     let mut peer = Peer::join(&service).await;
     assert_eq!(peer.counted().await.configured, 1);
     peer.say("T").await;
-    shows("the new port", || (address_of(&service)?.port() == port).then_some(())).await;
+    shows("the new port", || (address_of(&service)? == port.address()).then_some(())).await;
 }
 
 fn address_of(service: &eep::proxylet::service::Service) -> Option<std::net::SocketAddr> {
@@ -204,16 +213,11 @@ async fn a_proxylet_that_traps_or_refuses_in_start_is_not_left_behind() {
         (func (export "eep:proxylet/lifecycle@0.1.0#save") (result i32) i32.const 0)
         (func (export "eep:proxylet/lifecycle@0.1.0#stop")))"#;
     for (start, expected) in
-        [("unreachable", "trapped while it started"), ("loop $l br $l end unreachable", "limit of 50 ms")]
+        [("unreachable", "trapped while it started"), ("loop $l br $l end unreachable", "limit of 1000 ms")]
     {
         let code = node.runtime.prepare(&component(&BODY.replace("START", start)), None).unwrap();
-        let error = node
-            .try_start(|spec| {
-                spec.code = code;
-                spec.limits.call_ms = 50;
-            })
-            .await
-            .unwrap_err();
+        let error =
+            node.try_start(|spec| (spec.code, spec.limits.call_ms) = (code, 1_000)).await.unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
         shows("the thread's end", || (node.runtime.services_running() == 0).then_some(())).await;
     }

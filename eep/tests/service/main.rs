@@ -11,6 +11,8 @@ mod ledger;
 mod limits;
 mod load;
 mod node;
+#[path = "../common/port.rs"]
+mod port;
 mod record;
 mod state;
 mod streams;

@@ -16,6 +16,7 @@ use proptest::test_runner::{Config, TestRunner};
 use tokio::net::UdpSocket;
 
 use crate::node::{Node, PROBE, Peer, address, component, restarted, shows, soon};
+use crate::port::Port;
 use eep::proxylet::status::Protocol;
 
 const ON: Record = Record::On { budget: Record::BUDGET };
@@ -69,9 +70,8 @@ async fn all_that_a_proxylet_can_ask_is_replayed() {
     .await;
     udp.send_to(b"over UDP", bound).await.unwrap();
     soon("the echo", udp.recv(&mut [0; 16])).await.unwrap();
-    let refused =
-        { tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port() };
-    peer.ask(format!("U{refused}"), 1).await;
+    let unused = Port::reserve();
+    peer.ask(format!("U{}", unused.number()), 1).await;
     other.ask("E.", 1).await;
     let own = address(&service, Protocol::Tcp).port();
     peer.ask(format!("U{own}"), 1).await;
@@ -213,7 +213,7 @@ async fn a_call_that_never_ends_and_one_that_wants_too_much_are_replayed() {
     for (command, kind) in [("L", TrapKind::Deadline), ("M\x7f", TrapKind::Memory)] {
         let service = node
             .start_with(|spec| {
-                (spec.limits.call_ms, spec.limits.memory) = (50, ByteSize(4 << 20));
+                (spec.limits.call_ms, spec.limits.memory) = (1_000, ByteSize(4 << 20));
             })
             .await;
         Peer::join(&service).await.say(command).await;

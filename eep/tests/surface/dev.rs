@@ -14,7 +14,7 @@ use crate::guest::teller_module;
 use crate::node::{address, eep};
 
 /// A bound for what must happen; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// In the place of cargo: "compiles" `src/lib.rs`, whose content is the number of a version.
 const CARGO: &str = r#"#!/bin/sh
@@ -28,7 +28,7 @@ echo "{\"reason\": \"compiler-artifact\", \"manifest_path\": \"$here/Cargo.toml\
 
 /// A project whose sources say which version they are.
 fn project(dir: &Path, version: &str) {
-    std::fs::create_dir(dir.join("src")).unwrap();
+    std::fs::create_dir_all(dir.join("src")).unwrap();
     std::fs::write(dir.join("Cargo.toml"), "").unwrap();
     std::fs::write(dir.join("src/lib.rs"), version).unwrap();
     for version in [1, 2] {
@@ -37,6 +37,13 @@ fn project(dir: &Path, version: &str) {
     let cargo = dir.join("cargo");
     std::fs::write(&cargo, CARGO).unwrap();
     std::fs::set_permissions(cargo, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Writes a source at once: a look at the project sees the one version or the other.
+fn write(dir: &Path, version: &str) {
+    let beside = dir.with_extension("new");
+    std::fs::write(&beside, version).unwrap();
+    std::fs::rename(&beside, dir.join("src/lib.rs")).unwrap();
 }
 
 /// The command at work; killed when dropped.
@@ -77,12 +84,12 @@ impl Drop for Dev {
 
 #[test]
 fn a_change_takes_over_and_a_mistake_changes_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let dir = dir.path();
+    let folder = tempfile::tempdir().unwrap();
+    let dir = &folder.path().join("project");
     project(dir, "mistake");
     let mut dev = Dev::start(dir);
     dev.says("no build: cargo could not build");
-    std::fs::write(dir.join("src/lib.rs"), "1").unwrap();
+    write(dir, "1");
 
     let out = BufReader::new(dev.child.stdout.take().unwrap());
     let up: Value = serde_json::Deserializer::from_reader(out).into_iter().next().unwrap().unwrap();
@@ -97,11 +104,11 @@ fn a_change_takes_over_and_a_mistake_changes_nothing() {
     };
     assert_eq!(version(), 1);
 
-    std::fs::write(dir.join("src/lib.rs"), "also a mistake").unwrap();
+    write(dir, "also a mistake");
     dev.says("no build: cargo could not build");
     assert_eq!(version(), 1);
 
-    std::fs::write(dir.join("src/lib.rs"), "2").unwrap();
+    write(dir, "2");
     dev.says("new build: teller runs");
     assert_eq!(version(), 2, "on the connection that there was");
 }

@@ -136,7 +136,7 @@ fn what_fails_is_told_with_its_place() {
             "steps:\n  - connect: a\n  - send: [a, \"Eno\"]\n  - hear-not: [a, \"n\"]\n",
         ),
         ("traps", "steps:\n  - connect: a\n  - send: [a, \"T\"]\n"),
-        ("runs for ever", "limits: {call-ms: 20}\nsteps:\n  - connect: a\n  - send: [a, \"L\"]\n"),
+        ("runs for ever", "limits: {call-ms: 1000}\nsteps:\n  - connect: a\n  - send: [a, \"L\"]\n"),
         (
             "asks for too much memory",
             "limits: {memory: 1MiB}\nsteps:\n  - connect: a\n  - send: [a, \"M\\u0020\"]\n",

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::guest::{probe, probe_2};
 use crate::node::{Node, address, digest, eep, lines};
+use crate::port::Port;
 use crate::web::Server;
 
 /// Says a command to the probe; so many bytes of its answer.
@@ -57,7 +58,11 @@ fn a_manifest_says_all_of_it() {
 #[test]
 fn stop_and_start_keep_the_state_and_unload_forgets_it() {
     let node = Node::start();
-    let at = node.load_probe("probe");
+    let port = Port::reserve();
+    let at = port.address();
+    node.file("probe.wasm", &probe());
+    let set = format!("port={}", port.number());
+    node.json(&["load", "probe.wasm", "--sha256", &digest(&probe()), "--set", &set]);
     assert_eq!(ask(at, "Sx", 1), b".");
     assert_eq!(node.json(&["stop", "probe"])["state"], "stopped");
     assert!(TcpStream::connect(at).is_err(), "a stopped service does not listen");
@@ -110,11 +115,11 @@ fn what_a_service_stored_survives_kill() {
 fn a_service_that_cannot_come_back_is_shown_with_the_reason() {
     let node = Node::start();
     node.file("probe.wasm", &probe());
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let set = format!("port={}", free.port());
+    let port = Port::reserve();
+    let set = format!("port={}", port.number());
     node.json(&["load", "probe.wasm", "--sha256", &digest(&probe()), "--set", &set]);
     let dir = node.kill();
-    let taken = TcpListener::bind(free).unwrap();
+    let taken = TcpListener::bind(port.address()).unwrap();
     let node = Node::over(dir, &[]);
     let probe = node.json(&["status", "probe"]);
     assert_eq!((&probe["state"], &probe["wanted"]), (&json!("failed"), &json!("running")));

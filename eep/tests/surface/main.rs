@@ -14,6 +14,8 @@ mod life;
 mod node;
 mod oci;
 mod policy;
+#[path = "../common/port.rs"]
+mod port;
 mod refusals;
 mod registry;
 mod scaffold;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::golden::compare;
 use crate::guest::{probe, probe_2};
 use crate::node::{Ended, Node, address, digest, eep};
+use crate::port::Port;
 use crate::registry::Registry;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -99,7 +100,8 @@ fn images_that_cannot_be_had_say_why() {
     registry.put("index/1", INDEX, index.to_string().as_bytes());
     registry.put("text/1", MANIFEST, b"<!doctype html>");
     registry.put("long/1", MANIFEST, &vec![b' '; (4 << 20) + 1]);
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = Port::reserve();
+    let gone = nobody.address();
     let (gone_image, image) = (format!("oci://{gone}/probe:1"), |name: &str| registry.image(name));
     let cases: &[(&str, &[&str])] = &[
         ("no such image", &["inspect", &image("none:1")]),

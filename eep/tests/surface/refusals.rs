@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use crate::golden::compare;
 use crate::guest::{module, of_other_shape, probe, with_manifest, with_section};
 use crate::node::{Node, digest, eep};
+use crate::port::Port;
 use crate::web::{Server, ok};
 
 /// Collects what was told, with what differs from run to run taken out.
@@ -32,8 +33,8 @@ fn what_cannot_be_loaded_is_refused_and_changes_nothing() {
     let sha = digest(&good);
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken_port = taken.local_addr().unwrap().port().to_string();
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let gone_url = format!("http://{gone}/probe.wasm");
+    let gone = Port::reserve();
+    let gone_url = format!("http://{}/probe.wasm", gone.address());
     let missing = Server::answering(
         b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_vec(),
     );
@@ -214,14 +215,19 @@ fn a_node_that_cannot_start_says_why() {
         String::from_utf8(out.stderr).unwrap()
     };
     let dir = node.dir.path().to_str().unwrap();
-    let pid = node.pid().to_string();
+    let pid = node.pid();
     let api = node.api().to_string();
     node.file("file", b"");
     node.file("mesh.yaml", b"mesh: {seed: []}\n");
     let long = "d".repeat(120);
     let mut told = Told {
         text: String::new(),
-        names: vec![(dir.to_owned(), "DIR"), (pid, "PID"), (api.clone(), "API"), (long.clone(), "LONG")],
+        names: vec![
+            (dir.to_owned(), "DIR"),
+            (format!("process {pid})"), "process PID)"),
+            (api.clone(), "API"),
+            (long.clone(), "LONG"),
+        ],
     };
     told.note("directory in use", &run(&["--data", "data", "--api", "127.0.0.1:0"]));
     told.note("API address in use", &run(&["--data", "other", "--api", &api]));

@@ -150,11 +150,16 @@ fn what_runs_ends_when_its_signers_are_trusted_no_longer_and_comes_back_when_the
 
     let file = node.dir.path().join("b.pub");
     let key = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, format!("{key}expires: 2020-01-01\n")).unwrap();
+    // At once: a node that looks meanwhile sees the one or the other.
+    let write = |text: &str| {
+        std::fs::write(file.with_extension("new"), text).unwrap();
+        std::fs::rename(file.with_extension("new"), &file).unwrap();
+    };
+    write(&format!("{key}expires: 2020-01-01\n"));
     let probe = shows(&node, "failed");
     assert!(probe["reason"].as_str().unwrap().contains("was trusted until 2020-01-01"), "{probe}");
     assert_eq!(probe["wanted"], "running");
-    std::fs::write(&file, key).unwrap();
+    write(&key);
     shows(&node, "running");
 }
 

@@ -142,7 +142,7 @@ fn a_health_probe_decides() {
             "teller.yaml",
             format!(
                 "name: teller\nproxylet: {{url: {file}, sha256: {}}}\n\
-                 health: {{window-ms: 0, probe: {{send: \"12345678\", expect: \"{expect}\"}}}}\n",
+                 health: {{window-ms: 0, probe: {{send: \"12345678\", expect: \"{expect}\", within-ms: 60000}}}}\n",
                 digest(&std::fs::read(node.dir.path().join(file)).unwrap())
             )
             .as_bytes(),
