@@ -7,12 +7,15 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use eep_tests::namespace::Namespace;
 use eep_tests::node::{eep_binary, proxylet};
 
 /// An example that a document tests.
 const EXAMPLE: &str = "directed-search";
+/// The usual ports, where there is one network for all.
+static PORTS: Mutex<()> = Mutex::new(());
 /// What a shell prints between two commands.
 const MARK: &str = "--8<--";
 
@@ -50,8 +53,9 @@ fn script(steps: &[Step]) -> String {
     for step in steps {
         match step.command.strip_suffix('&') {
             Some(command) => {
-                let up = "for i in $(seq 200); do grep -q '^Ctrl-C' node.out && break; sleep 0.1; done";
-                let _ = write!(script, "{command} >node.out 2>&1 &\n{up}\ncat node.out\n");
+                let up = "for i in $(seq 1200); do grep -qs '^Ctrl-C' node.out && break; sleep 0.1; done";
+                // What a node before it has printed is not taken for its own.
+                let _ = write!(script, "rm -f node.out\n{command} >node.out 2>&1 &\n{up}\ncat node.out\n");
             }
             None => {
                 let _ = writeln!(script, "{{ {}\n}} 2>&1", step.command);
@@ -90,8 +94,11 @@ fn run(document: &str) {
     let text = std::fs::read_to_string(root.join(document)).expect("the document");
     let steps = steps(&text);
 
-    // The documents use a node's usual ports: as root they are free in a network of the test's own.
-    let _net = rustix::process::geteuid().is_root().then(|| Namespace::enter(&[]));
+    // The documents use a node's usual ports: as root they are free in a network of the test's own, and otherwise one
+    // document has them at a time.
+    let is_root = rustix::process::geteuid().is_root();
+    let _net = is_root.then(|| Namespace::enter(&[]));
+    let _ports = (!is_root).then(|| PORTS.lock().unwrap_or_else(PoisonError::into_inner));
     let home = tempfile::tempdir().expect("a temporary folder");
     let target = home.path().join("target/proxylets");
     std::fs::create_dir_all(&target).expect("a folder");

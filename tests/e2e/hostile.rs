@@ -7,7 +7,7 @@ use eep_tests::dice::Dice;
 use eep_tests::loopback::Loopback;
 use eep_tests::peer::{Config, Link, Peer, SharedFile, random_guid};
 use eep_tests::subject::{Shell, Subject};
-use eep_tests::wait::{PATIENCE, until, until_within};
+use eep_tests::wait::{PATIENCE, until};
 use eep_tests::wire::{Message, Query, kind};
 use serde_json::json;
 
@@ -84,10 +84,11 @@ impl Stage {
 
     fn others_notice_nothing(&self) {
         self.there.ping(self.sharing.fresh_guid());
+        let mut guids = Vec::new();
         let query = until("a search", || {
-            let guid = self.searching.search(&self.here, &Query::words("walrus")).ok()?;
+            guids.push(self.searching.search(&self.here, &Query::words("walrus")).ok()?);
             let limit = std::time::Duration::from_millis(500);
-            self.here.find(limit, |m| m.kind == kind::HIT && m.guid == guid).ok()
+            self.here.find(limit, |m| m.kind == kind::HIT && guids.contains(&m.guid)).ok()
         });
         assert_eq!(query.kind, kind::HIT);
     }
@@ -126,9 +127,7 @@ fn a_handshake_that_never_comes() {
     slow.write_all(b"GNUTELLA CONN").expect("sent");
     stage.others_notice_nothing();
     // It gives them 20 s.
-    until_within(3 * PATIENCE, "both are dropped", || {
-        (stage.ended("handshake_timeout") >= before + 2.0).then_some(())
-    });
+    until("both are dropped", || (stage.ended("handshake_timeout") >= before + 2.0).then_some(()));
     let mut sink = [0; 64];
     assert!(matches!(silent.read(&mut sink), Ok(0) | Err(_)), "closed");
     stage.others_notice_nothing();

@@ -48,9 +48,10 @@ fn traffic(net: &Loopback, address: std::net::SocketAddr, rounds: u64) {
         let _ = peer.search(link, &Query::words(words)).expect("sent");
     }
     let (peer, link) = &searching[0];
+    let mut guids = Vec::new();
     let _ = until("a hit", || {
-        let guid = peer.search(link, &Query::words("merlin symphony")).expect("sent");
-        link.find(std::time::Duration::from_secs(1), |m| m.kind == kind::HIT && m.guid == guid).ok()
+        guids.push(peer.search(link, &Query::words("merlin symphony")).expect("sent"));
+        link.find(std::time::Duration::from_secs(1), |m| m.kind == kind::HIT && guids.contains(&m.guid)).ok()
     });
 }
 
@@ -144,9 +145,11 @@ fn a_service_that_runs_is_recorded_by_hand() {
     let file = node.path("by-hand.eeprec");
     let text = file.to_str().expect("UTF-8").to_owned();
     let recording = std::thread::scope(|scope| {
-        let recording = scope.spawn(|| node.eep(&["logs", "edge", "--record", &text, "--for", "3s"]));
+        let recording = scope.spawn(|| node.eep(&["logs", "edge", "--record", &text, "--for", "5s"]));
         until("the file", || file.exists().then_some(()));
-        traffic(&net, address, 10);
+        while !recording.is_finished() {
+            traffic(&net, address, 3);
+        }
         recording.join().expect("no panic")
     });
     assert!(recording.done().contains("eep proxylet replay"));

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -23,6 +24,9 @@ impl Namespace {
     pub fn enter(addresses: &[Ipv4Addr]) -> Self {
         let thread = format!("{:?}", std::thread::current().id()).replace(['(', ')'], "");
         let namespace = Self { name: format!("eep-test-{}-{thread}", std::process::id()) };
+        // The first one that a machine makes also mounts the folder of all names.
+        static MAKES: Mutex<()> = Mutex::new(());
+        let _makes = MAKES.lock().unwrap_or_else(PoisonError::into_inner);
         ip(&["netns", "add", &namespace.name]);
         ip(&["-n", &namespace.name, "link", "set", "lo", "up"]);
         for address in addresses {

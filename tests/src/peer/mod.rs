@@ -23,7 +23,7 @@ use crate::dice::Dice;
 use crate::wire::{Guid, Hit, HitFile, Message, Push, QrpShape, QrpTable, Query, kind};
 
 /// How long a connection may take, and each step of a handshake.
-const STEP: Duration = Duration::from_secs(10);
+const STEP: Duration = Duration::from_secs(60);
 
 /// What a peer says that it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
