@@ -30,25 +30,25 @@ pub struct Series {
     pub buckets: Vec<(f64, u64)>,
 }
 
-/// The series of one service. An id is a place in the list.
+/// The series of one service.
 #[derive(Debug, Default)]
-pub struct SeriesTable(Mutex<Vec<Entry>>);
+pub struct SeriesTable(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    /// An id is a place in the list; one whose series is gone is free.
+    places: Vec<Option<Entry>>,
+    /// The number of the present version of the code.
+    version: u64,
+}
 
 #[derive(Debug)]
 struct Entry {
     series: Series,
-    standing: Standing,
-}
-
-/// Whose a series is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// The present version of the code has defined it.
-    Present,
-    /// An earlier one has.
-    Earlier,
-    /// An earlier one had, and does not come back: it is not shown, and its place is free.
-    Retired,
+    /// The version that has defined it first.
+    first: u64,
+    /// The last one that has.
+    last: u64,
 }
 
 impl SeriesTable {
@@ -61,7 +61,7 @@ impl SeriesTable {
     /// Bounds of a histogram, the infinite one not counted.
     pub const BOUNDS_MAX: usize = 32;
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+    fn lock(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -72,30 +72,30 @@ impl SeriesTable {
         if !is_sound(&series) {
             return None;
         }
-        let mut all = self.lock();
-        let shown = |entry: &Entry| entry.standing != Standing::Retired;
-        for (id, entry) in all.iter_mut().enumerate().filter(|(_, entry)| shown(entry)) {
-            let known = &entry.series;
+        let mut table = self.lock();
+        let Table { places, version } = &mut *table;
+        for (id, place) in places.iter_mut().enumerate() {
+            let Some(Entry { series: known, last, .. }) = place else { continue };
             if known.name == series.name {
                 if known.kind != series.kind {
                     return None;
                 }
                 if known.labels == series.labels {
-                    entry.standing = Standing::Present;
+                    *last = *version;
                     return u32::try_from(id).ok();
                 }
             }
         }
-        let entry = Entry { series, standing: Standing::Present };
-        let id = match all.iter().position(|entry| !shown(entry)) {
+        let entry = Some(Entry { series, first: *version, last: *version });
+        let id = match places.iter().position(Option::is_none) {
             Some(free) => {
-                all[free] = entry;
+                places[free] = entry;
                 free
             }
-            None if all.len() >= Self::SERIES_MAX => return None,
+            None if places.len() >= Self::SERIES_MAX => return None,
             None => {
-                all.push(entry);
-                all.len() - 1
+                places.push(entry);
+                places.len() - 1
             }
         };
         u32::try_from(id).ok()
@@ -103,23 +103,37 @@ impl SeriesTable {
 
     /// Another version of the code begins: what it does not define again is an earlier one's.
     pub(crate) fn begin_version(&self) {
-        for entry in self.lock().iter_mut().filter(|entry| entry.standing == Standing::Present) {
-            entry.standing = Standing::Earlier;
-        }
+        self.lock().version += 1;
     }
 
     /// The present version stays: what only earlier ones have defined is shown no longer.
     pub(crate) fn retire_earlier(&self) {
-        for entry in self.lock().iter_mut().filter(|entry| entry.standing == Standing::Earlier) {
-            entry.standing = Standing::Retired;
+        let mut table = self.lock();
+        let Table { places, version } = &mut *table;
+        for place in places {
+            place.take_if(|entry| entry.last < *version);
+        }
+    }
+
+    /// The version that began last does not stay, and the one before goes on: what only the former has defined is shown no
+    /// longer.
+    pub(crate) fn take_back_version(&self) {
+        let mut table = self.lock();
+        let Table { places, version } = &mut *table;
+        *version = version.saturating_sub(1);
+        for place in places {
+            place.take_if(|entry| entry.first > *version);
+            if let Some(entry) = place {
+                entry.last = entry.last.min(*version);
+            }
         }
     }
 
     /// Sets present values. Unknown ids are ignored, and so are histograms and a counter that would go down.
     pub fn update(&self, values: &[(u32, f64)]) {
-        let mut all = self.lock();
+        let mut table = self.lock();
         for (id, value) in values {
-            let Some(Entry { series, .. }) = all.get_mut(*id as usize) else { continue };
+            let Some(Some(Entry { series, .. })) = table.places.get_mut(*id as usize) else { continue };
             let fits = match series.kind {
                 SeriesKind::Counter => *value > series.value,
                 SeriesKind::Gauge => true,
@@ -133,8 +147,8 @@ impl SeriesTable {
 
     /// Sets what a histogram has counted. Ignored where the id is no histogram's or its buckets are not so many.
     pub fn update_histogram(&self, id: u32, counts: &[u64], sum: f64) {
-        let mut all = self.lock();
-        if let Some(Entry { series, .. }) = all.get_mut(id as usize)
+        let mut table = self.lock();
+        if let Some(Some(Entry { series, .. })) = table.places.get_mut(id as usize)
             && series.kind == SeriesKind::Histogram
             && series.buckets.len() == counts.len()
         {
@@ -148,14 +162,12 @@ impl SeriesTable {
     /// All series as they are now.
     #[must_use]
     pub fn snapshot(&self) -> Vec<Series> {
-        let all = self.lock();
-        let shown = all.iter().filter(|entry| entry.standing != Standing::Retired);
-        shown.map(|entry| entry.series.clone()).collect()
+        self.lock().places.iter().flatten().map(|entry| entry.series.clone()).collect()
     }
 
     /// Forgets all series: a new instance defines its own.
     pub(crate) fn clear(&self) {
-        self.lock().clear();
+        self.lock().places.clear();
     }
 }
 
@@ -231,6 +243,26 @@ mod tests {
         assert_eq!(shown(), ["both", "new"]);
         assert_eq!(define("later"), Some(0), "its place is free");
         assert_eq!(shown(), ["later", "both", "new"]);
+    }
+
+    #[test]
+    fn what_only_a_version_that_was_taken_back_has_defined_is_shown_no_longer() {
+        let table = SeriesTable::default();
+        let define = |name: &str| table.define(series(name, SeriesKind::Gauge, &[]));
+        let shown = || table.snapshot().into_iter().map(|series| series.name).collect::<Vec<_>>();
+        assert_eq!((define("old"), define("both")), (Some(0), Some(1)));
+        for _ in 0..2 {
+            table.begin_version();
+            assert_eq!((define("both"), define("new")), (Some(1), Some(2)));
+            table.take_back_version();
+            assert_eq!(shown(), ["old", "both"]);
+        }
+        // Neither counts as an earlier version's: they are those of the one that goes on.
+        table.retire_earlier();
+        assert_eq!(shown(), ["old", "both"]);
+        table.update(&[(0, 1.0), (2, 1.0)]);
+        assert_eq!(define("later"), Some(2), "its place is free");
+        assert_eq!(table.snapshot()[2].value, 0.0);
     }
 
     #[test]

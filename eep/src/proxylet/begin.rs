@@ -115,7 +115,5 @@ pub(crate) fn show(life: &Life, env: &Env) {
 pub(crate) fn attend(life: &Life, env: &Env) {
     env.net.borrow_mut().flush_dirty(&mut env.inbox.borrow_mut());
     env.listening_changed.set(false);
-    // Who sees it run sees where it listens.
     life.publish_listening(env);
-    life.enter(State::Running, None);
 }

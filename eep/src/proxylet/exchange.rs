@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::host::Env;
 use crate::host::effects::Done;
 use crate::host::legacy::Mark;
-use crate::proxylet::begin::{bring_up, make, show};
+use crate::proxylet::begin::{attend, bring_up, make};
 use crate::proxylet::driver::End;
 use crate::proxylet::error::{ControlError, StartError};
 use crate::proxylet::instance::Instance;
@@ -27,6 +27,8 @@ pub(super) struct Former {
     spec: Arc<ServiceSpec>,
     config: String,
     instance: Instance,
+    /// Since when it has served.
+    since: Option<Instant>,
 }
 
 /// Why no instance is ready to take over.
@@ -84,7 +86,7 @@ impl Supervisor<'_> {
                 return After::Serves;
             }
         };
-        self.serves(env);
+        self.serves(env, Some(Instant::now()));
         report.pause_s = paused.elapsed().as_secs_f64();
         report.connections = env.mark().connections() as u64;
         report.connections_closed = mark.connections().saturating_sub(env.mark().connections()) as u64;
@@ -202,13 +204,15 @@ impl Supervisor<'_> {
                 new.show_memory();
                 let instance = mem::replace(instance, new);
                 let config = mem::replace(&mut self.config, config);
-                Ok((Former { spec: mem::replace(&mut self.spec, spec), config, instance }, mark, begun))
+                let former = mem::replace(&mut self.spec, spec);
+                Ok((Former { spec: former, config, instance, since: self.life.since() }, mark, begun))
             }
             Err(error) => {
                 env.kv.end_trial();
                 env.allow(&self.spec.grants, &self.spec.limits);
                 env.give_back(&mark);
                 env.rewind_timers(&mark);
+                env.series.take_back_version();
                 instance.show_memory();
                 self.life.publish_listening(env);
                 Err(error)
@@ -280,20 +284,22 @@ impl Supervisor<'_> {
         (self.spec, self.config) = (former.spec, former.config);
         self.life.recordings.go_on_with(instance.recorder());
         env.allow(&self.spec.grants, &self.spec.limits);
+        env.series.take_back_version();
         let back = journal.roll_back(env, instance);
         instance.show_memory();
-        self.serves(env);
+        self.serves(env, former.since);
         match back {
             Ok(ended) => (ended, After::Serves),
             Err(trap) => (0, After::Trapped(trap)),
         }
     }
 
-    /// Shows the version that serves now.
-    fn serves(&mut self, env: &Rc<Env>) {
+    /// Shows the version that serves now, and since when it does.
+    fn serves(&mut self, env: &Rc<Env>, since: Option<Instant>) {
         self.throttle.set_share(self.spec.limits.cpu, env.clock.now_ns());
         self.life.adopt(&self.spec);
-        show(self.life, env);
+        self.life.serves_since(since);
+        attend(self.life, env);
     }
 
     fn report(&self, env: &Env, report: &mut SwapReport, outcome: SwapOutcome, why: Option<String>) {

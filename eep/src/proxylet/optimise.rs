@@ -100,6 +100,7 @@ impl Supervisor<'_> {
                 if env.mark().connections() >= mark.connections() && keeps_what_it_stored(env) =>
             {
                 env.close_shelved();
+                env.series.retire_earlier();
                 self.life.adopt(&self.spec);
                 attend(self.life, env);
                 env.log.node_info(&format!("compiled for speed, after a pause of {:.1?}", paused.elapsed()));

@@ -424,6 +424,16 @@ impl Life {
         self.lock().spec = Arc::clone(spec);
     }
 
+    /// Since when what serves has served; none where nothing does.
+    pub(crate) fn since(&self) -> Option<Instant> {
+        self.lock().since
+    }
+
+    /// What serves has served since then.
+    pub(crate) fn serves_since(&self, since: Option<Instant>) {
+        self.lock().since = since;
+    }
+
     /// Notes how a swap went.
     pub(crate) fn swapped(&self, report: SwapReport) {
         self.figures.swap(&report);

@@ -69,7 +69,7 @@ pub struct Status {
     /// Its limits.
     #[schema(value_type = Object)]
     pub limits: Limits,
-    /// Seconds since the present instance was started; 0 where there is none.
+    /// Seconds since it was started, or started again, or other code took over; 0 where it does not run.
     pub uptime_s: f64,
     /// How often it was started again after a trap.
     pub restarts: u64,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eep::proxylet::code::Code;
 use eep::proxylet::error::StartError;
@@ -384,6 +384,26 @@ async fn what_a_version_does_not_take_over_is_closed_when_it_stays() {
 }
 
 #[tokio::test]
+async fn a_version_that_is_taken_back_leaves_no_figures_and_the_former_one_has_run_all_along() {
+    let node = Node::new();
+    let service = node.start().await;
+    Peer::join(&service).await.ask("I", 1).await;
+    let figures = || service.series().into_iter().map(|series| series.name).collect::<Vec<_>>();
+    assert_eq!(figures(), ["probe_total"]);
+    let mut next = node.spec("probe");
+    let other = component(&PROBE.replace("probe_total", "other_total"));
+    next.code = node.runtime.prepare(&other, None).unwrap();
+    let up = service.status().uptime_s;
+    let probation = soon("the swap", service.swap(next)).await.unwrap();
+    Peer::join(&service).await.ask("I", 1).await;
+    assert_eq!(figures(), ["probe_total", "other_total"]);
+    soon("going back", probation.revert("a change of mind".to_owned())).await;
+    assert_eq!(figures(), ["probe_total"]);
+    let now = service.status().uptime_s;
+    assert!(now >= up, "{now} s after {up} s");
+}
+
+#[tokio::test]
 async fn a_trap_in_save_is_the_running_version_s() {
     let node = Node::new();
     let first = teller(&node, 1, &[("save", "(unreachable)")]);
@@ -509,12 +529,21 @@ async fn a_proxylet_that_does_not_carry_connections_on_keeps_them_and_its_slower
     spec.code = quickly(&node, &PROBE.replace("probe_total", "other_total"));
     let probation = soon("the swap", service.swap(spec)).await.unwrap();
     let mut peer = Peer::join(&service).await;
+    peer.ask("I", 1).await;
     soon("keeping", probation.keep()).await.unwrap();
-    for _ in 0..100 {
+    // Attempts follow each other after 100 ms, 200 ms and so on; none of them begins anything anew.
+    let (began, mut up) = (Instant::now(), 0.0);
+    while began.elapsed() < Duration::from_millis(500) {
         assert_eq!(peer.ask("E.", 1).await, b".");
+        let now = service.status().uptime_s;
+        assert!(now >= up, "{now} s after {up} s");
+        up = now;
     }
+    assert_eq!(service.series().len(), 1);
     drop(peer);
     is_compiled_for_speed(&service).await;
+    assert!(service.status().uptime_s >= up);
+    assert_eq!(service.series(), [], "the faster code has not said anything of it");
     assert_eq!(Peer::join(&service).await.ask("E.", 1).await, b".");
 }
 
