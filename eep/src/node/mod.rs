@@ -333,12 +333,12 @@ impl Node {
         loop {
             let mut freed = std::pin::pin!(self.freed.notified());
             freed.as_mut().enable();
-            let refused = match self.reserve(name) {
-                Ok(reserved) => return Ok(reserved),
-                Err(refused) => refused,
-            };
+            if let Ok(reserved) = self.reserve(name) {
+                return Ok(reserved);
+            }
             if !lock(&self.looked_at).contains(name) && !ends() {
-                return Err(refused);
+                // The look that was in the way may have been over before this one.
+                return self.reserve(name);
             }
             freed.await;
         }
