@@ -496,6 +496,8 @@ fn searches_go_to_as_many_neighbours_and_as_far_as_the_rule_in_force_says() {
     let neighbour = || {
         let peer = Peer::start(Config::ultrapeer(stage.net.ip())).expect("a port");
         let link = peer.dial(stage.edge).expect("a relation");
+        // The last word of the handshake was heard.
+        link.ping(peer.fresh_guid());
         (peer, link)
     };
     let (asking, here) = neighbour();
