@@ -139,18 +139,25 @@ fn other_code_goes_on_with_every_connection_and_every_message_exactly_where_it_s
     let bytes = half.encode();
     halting.ping(slow.fresh_guid());
     halting.send_bytes(&bytes[..30]).expect("sent");
-    let mut shaking = TcpStream::connect(address).expect("a connection");
-    shaking.write_all(b"GNUTELLA CONNECT/0.6\r\nUser-Agent: Slow/1.0\r\nX-Ultra").expect("sent");
-    until_true("all of that has arrived", || node.metrics().sum("avp_openings", &[]) == 1.0);
-
-    for mark in ["one", "two", "three"] {
+    let swapped = |mark: &str, connections: u32| {
         let told = swap(&node, mark);
         assert_eq!(told["outcome"], "held", "{told}");
-        assert_eq!((&told["connections"], &told["connections_closed"]), (&json!(5), &json!(0)), "{told}");
+        assert_eq!(
+            (&told["connections"], &told["connections_closed"]),
+            (&json!(connections), &json!(0)),
+            "{told}"
+        );
         for (peer, link) in [(&sharing, &there), (&neighbour, &beside), (&searching, &here)] {
             link.ping(peer.fresh_guid());
         }
-    }
+    };
+    swapped("one", 4);
+    swapped("two", 4);
+    // A handshake has 20 s: on a busy machine that is enough for one swap.
+    let mut shaking = TcpStream::connect(address).expect("a connection");
+    shaking.write_all(b"GNUTELLA CONNECT/0.6\r\nUser-Agent: Slow/1.0\r\nX-Ultra").expect("sent");
+    until_true("all of that has arrived", || node.metrics().sum("avp_openings", &[]) == 1.0);
+    swapped("three", 5);
 
     let hit = wire::Hit {
         address: neighbour.address(),
