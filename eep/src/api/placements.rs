@@ -9,9 +9,11 @@ use axum::response::Response;
 
 use crate::api::body::Body;
 use crate::api::services::{OnStep, answer, whole};
+use crate::config::web::Web;
 use crate::node::Node;
 use crate::node::placement::{PlaceRequest, PlacementList, PlacementView};
 use crate::node::progress::Step;
+use crate::node::web::WebView;
 use crate::problem::Problem;
 
 /// All services that this node has placed.
@@ -33,6 +35,22 @@ pub(super) async fn place(
     Body(request): Body<PlaceRequest>,
 ) -> Response {
     let work = async move |on: OnStep| node.place(&request, &on).await;
+    answer(&headers, StatusCode::CREATED, work).await
+}
+
+/// Place a web: several services, all of them or none. It is unloaded by its name, as a service is.
+#[utoipa::path(post, path = "/v1/webs", tag = "placements", request_body = Web,
+    responses(
+        (status = 201, body = WebView, description = "All of it runs"),
+        (status = 200, body = Step<WebView>, content_type = "application/x-ndjson", description = "Its steps, for a client that accepts them"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused; nothing was changed"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Failed; nothing was changed")))]
+pub(super) async fn place_web(
+    State(node): State<Arc<Node>>,
+    headers: HeaderMap,
+    Body(web): Body<Web>,
+) -> Response {
+    let work = async move |on: OnStep| node.place_web(&web, &on).await;
     answer(&headers, StatusCode::CREATED, work).await
 }
 

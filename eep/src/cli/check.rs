@@ -40,6 +40,7 @@ pub(super) fn run(args: &Args) -> Outcome {
                 let what = match kind {
                     Kind::Node { services } => format!("node file, services: {services}"),
                     Kind::Manifest => "service manifest".to_owned(),
+                    Kind::Web { services } => format!("web, services: {services}"),
                 };
                 report.push(json!({"file": file, "ok": true}));
                 if !args.json {

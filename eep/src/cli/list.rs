@@ -35,8 +35,10 @@ pub(super) fn run(args: &Args) -> Outcome {
         print(&table(&head, &rows));
     }
     if !placements.is_empty() {
-        let rows: Vec<_> = placements.iter().map(Placed::row).collect();
-        print(&table(&["PLACED", "RUNS ON", "MOVED", "DIGEST"], &rows));
+        let of_webs = placements.iter().any(|placed| placed.web.is_some());
+        let rows: Vec<_> = placements.iter().map(|placed| placed.row(of_webs)).collect();
+        let head = ["PLACED", "RUNS ON", "MOVED", "DIGEST", "WEB"];
+        print(&table(&head[..4 + usize::from(of_webs)], &rows));
     }
     Ok(())
 }
@@ -49,6 +51,8 @@ pub(super) struct Placed {
     node: Option<NodeRef>,
     alive: bool,
     moves: u64,
+    #[serde(default)]
+    web: Option<String>,
 }
 
 impl Placed {
@@ -68,9 +72,10 @@ impl Placed {
         }
     }
 
-    fn row(&self) -> Vec<String> {
+    fn row(&self, of_webs: bool) -> Vec<String> {
         let digest = self.sha256.get(..12).unwrap_or(&self.sha256).to_owned();
-        vec![self.name.clone(), self.called(), self.moves.to_string(), digest]
+        let web = of_webs.then(|| self.web.clone().unwrap_or_else(|| "-".to_owned()));
+        [self.name.clone(), self.called(), self.moves.to_string(), digest].into_iter().chain(web).collect()
     }
 }
 

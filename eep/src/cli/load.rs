@@ -9,8 +9,9 @@ use crate::cli::output::{BOLD, Outcome, json, paint, print};
 use crate::cli::progress::follow;
 use crate::cli::service::{Service, read};
 use crate::cli::target::{Target, block_on};
-use crate::config::node_file::read_manifest;
+use crate::config::node_file::{Manifest, read_any_manifest, read_manifest};
 use crate::config::settings::parse_set;
+use crate::config::web::Web;
 use crate::config::{ServiceEntry, ServiceName, Source};
 use crate::host::grant::Grant;
 use crate::node::placement::PlaceRequest;
@@ -30,6 +31,7 @@ Examples:
   eep load ./echo.wasm --grant net.listen:7007
   eep load --manifest edge.yaml
   eep load ./echo.wasm --sha256 HEX --near 192.0.2.0/24     on another node of the mesh
+  eep load --manifest web.yaml                              several services, each on its node
 
 Grants:
   net.listen:PORT  net.listen:ADDR:PORT   listen for TCP
@@ -47,7 +49,8 @@ pub(super) struct Args {
     /// The SHA-256 that the code must have.
     #[arg(long, value_name = "HEX")]
     sha256: Option<Digest>,
-    /// A service manifest: one entry of `services` as a file of its own. Other options change what it says.
+    /// A service manifest: one entry of `services` as a file of its own; other options change what it says. Or a web: several
+    /// services, and where each is to run.
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
     /// Allow the service to reach something. May be given more than once.
@@ -84,6 +87,11 @@ pub(super) fn one_line<T: std::str::FromStr<Err = String>>(text: &str) -> Result
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
+    if let Some(file) = &args.manifest
+        && let Manifest::Web(web) = read_any_manifest(file)?
+    {
+        return place_web(args, &web);
+    }
     let entry = entry(args)?;
     let at = match (&args.at, &args.near, &args.region) {
         (Some(node), ..) => Some(Where::At(node.clone())),
@@ -128,6 +136,41 @@ fn place(args: &Args, request: PlaceRequest) -> Outcome {
             placed.called()
         ));
     }
+    Ok(())
+}
+
+/// Has the services of a web run where it says.
+fn place_web(args: &Args, web: &Web) -> Outcome {
+    let alone = args.url.is_none()
+        && args.name.is_none()
+        && args.sha256.is_none()
+        && args.policy.is_none()
+        && args.grants.is_empty()
+        && args.sets.is_empty()
+        && [&args.at, &args.near, &args.region].iter().all(|place| place.is_none());
+    if !alone {
+        return Err(Problem::new(
+            "bad-request",
+            400,
+            "the file is that of a web, which says everything itself",
+        )
+        .fix("leave the other options out, and write it in the file")
+        .into());
+    }
+    let body = serde_json::to_value(web).map_err(|e| Problem::new("bad-request", 400, e.to_string()))?;
+    let answer = block_on(async {
+        let lines = args.target.client()?.lines(reqwest::Method::POST, "/v1/webs", Some(&body)).await?;
+        follow(lines, args.target.json).await
+    })?;
+    if args.target.json {
+        json(&answer);
+        return Ok(());
+    }
+    let placed: Vec<Placed> = read(&answer["placements"])?;
+    for one in &placed {
+        print(&format!("{} runs on {}\n", paint(BOLD, &one.name), one.called()));
+    }
+    print(&format!("  next       eep list   eep unload {}\n", web.web));
     Ok(())
 }
 

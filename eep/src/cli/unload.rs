@@ -5,11 +5,11 @@ use serde_json::json;
 use crate::cli::output::{Outcome, json, line};
 use crate::cli::target::{Target, block_on};
 
-/// Stop a service and forget it, with all that it stored.
+/// Stop a service and forget it, with all that it stored; or all services of a web.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  eep unload edge")]
 pub(super) struct Args {
-    /// The service.
+    /// The service, or the web.
     name: String,
     #[command(flatten)]
     pub(super) target: Target,

@@ -127,7 +127,7 @@ pub struct MeshLink {
     pub service: String,
 }
 
-fn loopback<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+pub(super) fn loopback<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
     let shown: String = text.chars().take(80).collect();
     match text.parse::<SocketAddr>() {

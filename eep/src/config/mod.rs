@@ -7,6 +7,7 @@
 //! | [`name`], [`source`] | names and addresses |
 //! | [`mesh`] | the mesh that a node is in |
 //! | [`trust`] | whose signatures code needs |
+//! | [`web`] | services that are placed together |
 //! | [`settings`] | a proxylet's own configuration against its JSON Schema |
 //! | [`diagnostic`] | file, line, column, caret and fix |
 //!
@@ -21,6 +22,7 @@ pub mod service;
 pub mod settings;
 pub mod source;
 pub mod trust;
+pub mod web;
 
 pub use diagnostic::FileError;
 pub use name::ServiceName;

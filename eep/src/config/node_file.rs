@@ -12,6 +12,7 @@ use crate::config::mesh::{MESH_ADDRESS, MeshSection};
 use crate::config::name::ServiceName;
 use crate::config::service::ServiceEntry;
 use crate::config::trust::TrustSection;
+use crate::config::web::{Web, is_web, read_web};
 use crate::proxylet::trust::Trust;
 
 /// Where a node keeps what must survive it, unless told otherwise.
@@ -192,12 +193,35 @@ pub fn read_manifest(path: &Path) -> Result<ServiceEntry, Box<FileError>> {
     Ok(entry.value)
 }
 
-/// Checks a file that is a node file or a service manifest: a manifest has `proxylet` at its top.
+/// A manifest: of a service, or of a web.
+#[derive(Clone, Debug)]
+pub enum Manifest {
+    /// One service.
+    Service(Box<ServiceEntry>),
+    /// Several.
+    Web(Web),
+}
+
+/// Reads and checks a manifest: that of a web has `web` at its top.
+///
+/// # Errors
+/// The first thing that is wrong, with its place.
+pub fn read_any_manifest(path: &Path) -> Result<Manifest, Box<FileError>> {
+    if is_web(path, &read_text(path)?) {
+        return read_web(path).map(Manifest::Web);
+    }
+    read_manifest(path).map(|entry| Manifest::Service(Box::new(entry)))
+}
+
+/// Checks a file that is a node file, a web or a service manifest: a manifest has `proxylet` at its top.
 ///
 /// # Errors
 /// The first thing that is wrong, with its place.
 pub fn check_file(path: &Path) -> Result<Kind, Box<FileError>> {
     let text = read_text(path)?;
+    if is_web(path, &text) {
+        return read_web(path).map(|web| Kind::Web { services: web.services.len() });
+    }
     let manifest = text.lines().any(|line| {
         let line = line.trim_start_matches('{').trim_start_matches('"');
         line.strip_prefix("proxylet")
@@ -221,9 +245,14 @@ pub enum Kind {
     },
     /// A service manifest.
     Manifest,
+    /// A web.
+    Web {
+        /// How many services it has.
+        services: usize,
+    },
 }
 
-fn read_text(path: &Path) -> Result<String, Box<FileError>> {
+pub(super) fn read_text(path: &Path) -> Result<String, Box<FileError>> {
     let unreadable = |e: std::io::Error| {
         let fix = match e.kind() {
             std::io::ErrorKind::NotFound => "check the path",

@@ -77,7 +77,7 @@ impl Mesh {
     }
 
     /// Carries bytes both ways until one side ends, or the link that the stream leaves by dies.
-    async fn carry(&self, mut tcp: TcpStream, mut stream: Stream) {
+    pub(crate) async fn carry(&self, mut tcp: TcpStream, mut stream: Stream) {
         let _ = tcp.set_nodelay(true);
         let via = [stream.via];
         tokio::select! {
@@ -115,7 +115,7 @@ async fn carry_all(mesh: Mesh, link: MeshLink, listener: TcpListener, mut ending
 }
 
 /// A listener on all addresses is reached on loopback.
-fn local(address: SocketAddr) -> SocketAddr {
+pub(crate) fn local(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         ip if !ip.is_unspecified() => ip,
         IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),

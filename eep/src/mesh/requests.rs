@@ -66,6 +66,8 @@ pub enum Question {
     Place(Vec<u8>),
     /// May I go on running this service? A lease as JSON.
     Lease(Vec<u8>),
+    /// Where does a service run that one of mine is linked to? A lease and a name, as JSON.
+    WhereIs(Vec<u8>),
     /// Run this service no longer; a lease as JSON.
     Withdraw(Vec<u8>),
 }
@@ -77,6 +79,7 @@ impl Question {
             Self::Code(_) => "code",
             Self::Place(_) => "place",
             Self::Lease(_) => "lease",
+            Self::WhereIs(_) => "where",
             Self::Withdraw(_) => "withdraw",
         }
     }
@@ -87,6 +90,7 @@ impl Question {
             "code" => Self::Code(body.try_into().ok()?),
             "place" => Self::Place(body),
             "lease" => Self::Lease(body),
+            "where" => Self::WhereIs(body),
             "withdraw" => Self::Withdraw(body),
             _ => return None,
         })
@@ -96,7 +100,7 @@ impl Question {
         match self {
             Self::Facts => &[],
             Self::Code(digest) => digest,
-            Self::Place(body) | Self::Lease(body) | Self::Withdraw(body) => body,
+            Self::Place(body) | Self::Lease(body) | Self::WhereIs(body) | Self::Withdraw(body) => body,
         }
     }
 
@@ -109,7 +113,7 @@ impl Question {
     fn needs(&self) -> Option<May> {
         match self {
             // Whoever asks for a lease was given the service by this node.
-            Self::Facts | Self::Lease(_) => None,
+            Self::Facts | Self::Lease(_) | Self::WhereIs(_) => None,
             Self::Place(_) | Self::Withdraw(_) => Some(May::Place),
             Self::Code(_) => Some(May::Fetch),
         }

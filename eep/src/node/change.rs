@@ -143,6 +143,7 @@ impl Node {
         let state = Arc::clone(&self.state);
         let key = name.clone();
         let _ = blocking(move || state.forget(key.as_str())).await;
+        self.close_links(name.as_str()).await;
         self.forget_carried(&name).await;
         self.unload_launched(&name).await;
         Ok(())

@@ -15,6 +15,7 @@ use crate::host::bindings::eep::proxylet::deploy::{Launched, Order, Place};
 use crate::host::grant::{Grant, Grants, Reach};
 use crate::host::outside::{Outside, Request, Work};
 use crate::node::load::Origin;
+use crate::node::place::Terms;
 use crate::node::placement::PlaceRequest;
 use crate::node::rights::Trust;
 use crate::node::{Held, Node, blocking, lock};
@@ -52,6 +53,7 @@ impl Node {
     /// Does what services ask for, from now on and on the threads of this runtime. The first call counts.
     pub fn serves_requests(self: &Arc<Self>) {
         let _ = self.workers.set(Handle::current());
+        let _ = self.this.set(Arc::downgrade(self));
         let outside: Arc<dyn Outside> = Arc::<Self>::clone(self);
         self.runtime.answer_with(Arc::downgrade(&outside));
     }
@@ -80,8 +82,8 @@ impl Node {
                 let mut service = entry;
                 // The name alone: it goes along.
                 service.policy = policy.as_ref().map(|policy| policy.main().into());
-                let placed =
-                    self.place_for(&PlaceRequest { service, at }, policy, launched_by, &|_| {}).await?;
+                let terms = Terms { policy, launched_by, ..Terms::default() };
+                let placed = self.place_on(&PlaceRequest { service, at }, terms, &|_| {}).await?;
                 placed.node.map(|node| node.id).unwrap_or_default()
             }
         };

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use crate::mesh::Mesh;
 use crate::mesh::requests::{Local, Offers, Question};
 use crate::mesh::trust::Peer;
-use crate::node::{Node, blocking, lock};
+use crate::node::{Held, Node, blocking, lock};
 use crate::problem::Problem;
 use crate::proxylet::digest::Digest;
 use crate::proxylet::status::{Protocol, State as Life};
@@ -50,8 +50,15 @@ impl Node {
             let all = wanted.iter().any(|name| name == "*");
             let names: Vec<String> = {
                 let services = lock(&self.services);
-                let fits = |name: &str| all || wanted.iter().any(|w| w == name);
-                services.keys().map(ToString::to_string).filter(|name| fits(name)).collect()
+                let fits = |held: &Held| {
+                    let of_web = held.desired.placed.as_ref().is_some_and(|by| by.serve);
+                    all || of_web || wanted.iter().any(|w| w == held.desired.name.as_str())
+                };
+                services
+                    .values()
+                    .filter(|held| fits(held))
+                    .map(|held| held.desired.name.to_string())
+                    .collect()
             };
             for name in names {
                 if served.insert(name.clone()) {
@@ -69,7 +76,7 @@ impl Node {
     }
 
     /// Where a service takes TCP connections now.
-    fn listener_of(&self, name: &str) -> Option<SocketAddr> {
+    pub(super) fn listener_of(&self, name: &str) -> Option<SocketAddr> {
         let status = self.held(name).ok()?.engine?.status();
         let tcp = status.listening.iter().find(|l| l.protocol == Protocol::Tcp);
         tcp.map(|l| l.address)
@@ -151,6 +158,7 @@ impl Local for Node {
                     Ok(Vec::new())
                 }
                 Question::Lease(body) => self.renew(peer.id, &read(&body)?).map(|()| Vec::new()),
+                Question::WhereIs(body) => self.where_is(peer.id, &read(&body)?),
                 Question::Withdraw(body) => {
                     self.give_up_placed(peer.id, &read(&body)?).await.map(|()| Vec::new())
                 }

@@ -12,8 +12,10 @@
 //! | `restore` | what was wanted before, after the node starts |
 //! | `launch` | what services launch |
 //! | `mesh` | what other nodes are told |
+//! | `place` | from a request to a service that runs on another node |
 //! | [`placement`] | services that this node has placed on others |
 //! | [`placed`] | services that others have placed here |
+//! | [`web`] | services that are placed together |
 //! | `verify` | whether enough trusted keys vouch for code |
 //! | `distrust` | whether they still do while it runs |
 //! | `rights` | what a service is granted |
@@ -27,6 +29,7 @@ mod distrust;
 mod launch;
 mod load;
 mod mesh;
+mod place;
 pub mod placed;
 pub mod placement;
 pub mod policy;
@@ -37,10 +40,11 @@ pub mod rights;
 mod swap;
 mod verify;
 pub mod view;
+pub mod web;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -95,6 +99,10 @@ pub struct Node {
     placing: Semaphore,
     /// Services that are being launched, by launcher.
     launching: Mutex<BTreeSet<(String, String)>>,
+    /// Itself, for tasks of its own.
+    this: OnceLock<Weak<Self>>,
+    /// The open links of placed services, by name and epoch.
+    links: Mutex<BTreeMap<(String, u64), web::Links>>,
     /// The threads on which services' requests are fulfilled.
     workers: OnceLock<Handle>,
     services: Mutex<BTreeMap<ServiceName, Held>>,
@@ -208,6 +216,8 @@ impl Node {
             placing: Semaphore::new(placed::PLACING_MAX),
             launching: Mutex::default(),
             workers: OnceLock::new(),
+            this: OnceLock::new(),
+            links: Mutex::default(),
             services: Mutex::default(),
             busy: Mutex::default(),
             looked_at: Mutex::default(),

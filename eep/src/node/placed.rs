@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use topology::NodeId;
 
+use crate::config::web::{LINKS_MAX, Link};
 use crate::config::{ServiceEntry, Source};
 use crate::host::grant::Grants;
 use crate::mesh::Mesh;
@@ -40,6 +41,12 @@ pub struct PlacedBy {
     pub epoch: u64,
     /// How long the lease holds, in milliseconds.
     pub lease_ms: u64,
+    /// Addresses of this node that stand for other services.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
+    /// Whether it takes streams from the mesh.
+    #[serde(default)]
+    pub serve: bool,
 }
 
 impl PlacedBy {
@@ -62,7 +69,12 @@ impl Node {
                 format!("a lease of {} ms does not work", order.lease_ms),
             ));
         }
-        let by = PlacedBy { owner: owner.to_string(), epoch: order.epoch, lease_ms: order.lease_ms };
+        let links = order.links;
+        if links.len() > LINKS_MAX || links.iter().any(|link| !link.listen.ip().is_loopback()) {
+            return Err(Problem::new("bad-request", 422, "links listen on loopback addresses, and are few"));
+        }
+        let (epoch, lease_ms, serve) = (order.epoch, order.lease_ms, order.serve);
+        let by = PlacedBy { owner: owner.to_string(), epoch, lease_ms, links, serve };
         let mut entry = order.service;
         entry.name = Some(order.name.clone());
         // Nobody else says which files are read here.
@@ -93,6 +105,7 @@ impl Node {
         if let Some(policy) = order.policy {
             entry.policy = Some(self.lay_down(&order.name, policy).await?);
         }
+        self.open_links(order.name.as_str(), &by).await?;
         let by = Origin { placed: Some(by), launched_by: None };
         self.load_with(&entry, Trust::AsWanted, None, by, &|_| {}).await.map(|_| ())
     }

@@ -6,30 +6,23 @@
 //! it may name another node. A node that comes back after that is told that its epoch is void.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use topology::NodeId;
 
-use crate::config::{ServiceEntry, ServiceName, Source};
+use crate::config::web::Link;
+use crate::config::{ServiceEntry, ServiceName};
 use crate::mesh::Mesh;
-use crate::mesh::find::{parse_id, parse_prefix};
+use crate::mesh::find::parse_id;
 use crate::mesh::requests::Question;
-use crate::mesh::views::{By, NodeRef};
-use crate::node::load::Brought;
-use crate::node::progress::{OnProgress, Progress};
-use crate::node::{Node, blocking, lock, refusals};
+use crate::mesh::views::NodeRef;
+use crate::node::{Node, blocking, lock};
 use crate::policy::carried::Carried;
 use crate::problem::Problem;
-use crate::proxylet::digest::Digest;
 use crate::state::placements::{Placement, Where};
 
-/// Services that one node may place.
-const PLACEMENTS_MAX: usize = 1_000;
-/// Nodes that are asked to run a service, one after the other.
-const CANDIDATES_MAX: usize = 8;
 /// How often it is looked for placed services whose node has died.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long a node may take to run a service: it fetches and compiles it.
@@ -61,6 +54,9 @@ pub struct PlacementView {
     /// The service of this node that has launched it, if one has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub launched_by: Option<String>,
+    /// The web that it is a part of, if it is of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub web: Option<String>,
     /// Who may run it now; none while one is looked for.
     pub node: Option<NodeRef>,
     /// Whether that node has asked for its lease in time.
@@ -84,6 +80,12 @@ pub(super) struct Order {
     /// Its policy, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) policy: Option<Carried>,
+    /// Addresses of the node that are to stand for other services.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) links: Vec<Link>,
+    /// Whether it takes streams from the mesh.
+    #[serde(default)]
+    pub(super) serve: bool,
     pub(super) epoch: u64,
     pub(super) lease_ms: u64,
 }
@@ -97,18 +99,18 @@ pub(super) struct Lease {
 
 /// What the owner knows beside what is on disk.
 #[derive(Clone, Copy, Debug)]
-struct Watched {
+pub(super) struct Watched {
     /// No lease that was given out before holds after this time.
     void_at: Instant,
     /// When to look for another node.
     next: Instant,
     /// Whether the node is being asked to run it: it is not yet missed.
-    placing: bool,
+    pub(super) placing: bool,
 }
 
 /// Leases that were given out.
 #[derive(Debug, Default)]
-pub(super) struct Leases(BTreeMap<String, Watched>);
+pub(super) struct Leases(pub(super) BTreeMap<String, Watched>);
 
 fn withdrawn(name: &str) -> Box<Problem> {
     Problem::new("withdrawn", 409, format!("{name} was unloaded meanwhile"))
@@ -120,118 +122,9 @@ fn no_such(name: &str) -> Box<Problem> {
 }
 
 impl Node {
-    /// Has another node run a service. When this returns, it runs there, and it is on disk who runs it.
-    ///
-    /// # Errors
-    /// What is wrong with the service, or why nobody would run it. Nothing was changed.
-    pub async fn place(
-        &self,
-        request: &PlaceRequest,
-        on: OnProgress<'_>,
-    ) -> Result<PlacementView, Box<Problem>> {
-        let policy = match request.service.policy.clone() {
-            Some(file) => Some(blocking(move || Carried::of_file(&file)).await??),
-            None => None,
-        };
-        self.place_for(request, policy, None, on).await
-    }
-
-    /// As [`Self::place`], for a service that has launched another.
-    pub(super) async fn place_for(
-        &self,
-        request: &PlaceRequest,
-        policy: Option<Carried>,
-        launched_by: Option<ServiceName>,
-        on: OnProgress<'_>,
-    ) -> Result<PlacementView, Box<Problem>> {
-        let mesh = self.mesh()?.clone();
-        let PlaceRequest { service, at } = request;
-        service.check().map_err(|words| Problem::words("bad-request", 422, &words))?;
-        let Brought { code, bytes, signatures, .. } =
-            self.bring(&service.proxylet.url, service.proxylet.sha256, on).await?;
-        let name = match &service.name {
-            Some(name) => name.clone(),
-            None => super::load::embedded_name(&code, &service.proxylet.url)?,
-        };
-        // The name is free here; when the service is to run here, it is taken by running it.
-        drop(self.reserve_new(&name)?);
-        let known = self.state.placements()?;
-        if known.iter().any(|p| p.name == name) {
-            return Err(refusals::name_in_use(&name));
-        }
-        if known.len() >= PLACEMENTS_MAX {
-            return Err(Problem::new(
-                "too-many",
-                409,
-                format!("this node has placed {PLACEMENTS_MAX} services"),
-            )
-            .fix("unload one first, or place from another node"));
-        }
-        let candidates = self.candidates(&mesh, at).await?;
-        let mut placement = Placement {
-            name,
-            service: ordered(service, code.digest(), mesh.me().id),
-            sha256: code.digest(),
-            at: at.clone(),
-            policy,
-            launched_by,
-            node: None,
-            epoch: first_epoch(),
-            lease_ms: lease_ms(&mesh),
-            moves: 0,
-        };
-        // Looked after by this task alone, from before it can be seen on disk.
-        if !self.watch_new(placement.name.as_str()) {
-            return Err(refusals::under_way(&placement.name));
-        }
-        on(Progress::Starting);
-        let placed = self.settle_new(&mesh, &mut placement, candidates, (bytes, signatures)).await;
-        if let Some(watched) = lock(&self.leases).0.get_mut(placement.name.as_str()) {
-            watched.placing = false;
-        }
-        placed.map(|()| self.placement_view(&placement))
-    }
-
-    async fn settle_new(
-        &self,
-        mesh: &Mesh,
-        placement: &mut Placement,
-        candidates: Vec<NodeId>,
-        (bytes, signatures): (Vec<u8>, Vec<u8>),
-    ) -> Result<(), Box<Problem>> {
-        let (state, kept) = (Arc::clone(&self.state), placement.clone());
-        if !blocking(move || state.add_placement(&kept, &bytes, &signatures)).await?? {
-            return Err(refusals::name_in_use(&placement.name));
-        }
-        let settled = self.settle(mesh, placement, candidates).await;
-        if settled.is_err() {
-            // Whoever was asked in vain finds its epoch void.
-            self.forget_placement(placement.name.as_str()).await?;
-        }
-        settled
-    }
-
-    /// Who could run a service, the best first.
-    async fn candidates(&self, mesh: &Mesh, at: &Where) -> Result<Vec<NodeId>, Box<Problem>> {
-        let found: Vec<(NodeId, Option<f64>)> = match at {
-            Where::At(node) => vec![(mesh.resolve(node).await?, None)],
-            Where::Near(prefix) => {
-                let prefix = parse_prefix(prefix)
-                    .map_err(|words| Problem::words("bad-request", 400, &words).at("near"))?;
-                mesh.near_prefix(prefix, By::Rtt).await
-            }
-            Where::Region(region) => mesh.in_region(region, By::Rtt).await,
-        };
-        if found.is_empty() {
-            return Err(Problem::new("no-such-node", 404, "no node fits")
-                .fix("see with `eep topology regions` who is there"));
-        }
-        Ok(found.into_iter().map(|(id, _)| id).take(CANDIDATES_MAX).collect())
-    }
-
     /// Asks one candidate after the other, each under an epoch of its own that is on disk before it is asked. Before that,
     /// nobody may run it: nothing is given out any more, and what was given out has to be over.
-    async fn settle(
+    pub(super) async fn settle(
         &self,
         mesh: &Mesh,
         placement: &mut Placement,
@@ -251,6 +144,8 @@ impl Node {
                 name: placement.name.clone(),
                 service: placement.service.clone(),
                 policy: placement.policy.clone(),
+                links: placement.links.clone(),
+                serve: placement.serve,
                 epoch: placement.epoch,
                 lease_ms: placement.lease_ms,
             };
@@ -310,7 +205,7 @@ impl Node {
 
     /// Begins to place a service; false where one of its name is being placed. A lease that an earlier service of the name
     /// may still have is kept in mind.
-    fn watch_new(&self, name: &str) -> bool {
+    pub(super) fn watch_new(&self, name: &str) -> bool {
         let now = Instant::now();
         let mut leases = lock(&self.leases);
         let watched =
@@ -430,16 +325,18 @@ impl Node {
         Ok(())
     }
 
-    /// Unloads a service that runs here, or one that this node has placed elsewhere.
+    /// Unloads a service that runs here, one that this node has placed elsewhere, or all those of a web.
     ///
     /// # Errors
     /// See [`Self::unload`] and [`Self::withdraw`].
     pub async fn unload_anywhere(&self, name: &str) -> Result<(), Box<Problem>> {
-        let placed = self.state.placements()?.iter().any(|p| p.name.as_str() == name);
-        if placed { self.withdraw(name).await } else { self.unload(name).await }
+        if self.withdraw_web(name).await?.is_some() {
+            return Ok(());
+        }
+        if self.is_placed(name)? { self.withdraw(name).await } else { self.unload(name).await }
     }
 
-    async fn forget_placement(&self, name: &str) -> Result<(), Box<Problem>> {
+    pub(super) async fn forget_placement(&self, name: &str) -> Result<(), Box<Problem>> {
         let (state, key) = (Arc::clone(&self.state), name.to_owned());
         blocking(move || state.remove_placement(&key)).await??;
         Ok(())
@@ -461,13 +358,14 @@ impl Node {
         holds && placement.node.is_some()
     }
 
-    fn placement_view(&self, placement: &Placement) -> PlacementView {
+    pub(super) fn placement_view(&self, placement: &Placement) -> PlacementView {
         let node = placement.node.as_deref().and_then(parse_id);
         PlacementView {
             name: placement.name.to_string(),
             sha256: placement.sha256.to_string(),
             at: placement.at.clone(),
             launched_by: placement.launched_by.as_ref().map(ToString::to_string),
+            web: placement.web.as_ref().map(ToString::to_string),
             node: node.and_then(|id| Some(self.mesh().ok()?.node_ref(id))),
             alive: self.is_alive(placement),
             moves: placement.moves,
@@ -475,22 +373,6 @@ impl Node {
     }
 }
 
-fn lease_ms(mesh: &Mesh) -> u64 {
+pub(super) fn lease_ms(mesh: &Mesh) -> u64 {
     u64::try_from(mesh.settings().lease.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Where the epochs of a placement begin: after those of an earlier service of its name.
-fn first_epoch() -> u64 {
-    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX >> 1)
-}
-
-/// The service as another node gets it: its code by digest, from whoever holds it.
-fn ordered(service: &ServiceEntry, digest: Digest, owner: NodeId) -> ServiceEntry {
-    let mut service = service.clone();
-    service.proxylet.url = Source::Mesh(digest, Some(owner));
-    service.proxylet.sha256 = Some(digest);
-    // It goes along.
-    service.policy = service.policy.and_then(|file| file.file_name().map(PathBuf::from));
-    service
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use redb::{ReadableTable as _, TableDefinition};
 use serde::{Deserialize, Serialize};
 
+use crate::config::web::Link;
 use crate::config::{ServiceEntry, ServiceName};
 use crate::policy::carried::Carried;
 use crate::proxylet::digest::Digest;
@@ -42,6 +43,15 @@ pub struct Placement {
     /// The service of this node that has launched it, if one has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launched_by: Option<ServiceName>,
+    /// The web that it is a part of, if it is of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub web: Option<ServiceName>,
+    /// The services of the web that it speaks to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
+    /// Whether others of the web speak to it.
+    #[serde(default)]
+    pub serve: bool,
     /// Who alone may run it now, by id; nobody while one is looked for.
     pub node: Option<String>,
     /// Raised each time that somebody else may run it: what was given out before is void.

@@ -18,3 +18,4 @@ mod placement;
 mod port;
 mod raw;
 mod signed;
+mod web;

@@ -27,7 +27,7 @@ fn load(node: &Node, more: &[&str]) -> std::process::Output {
 }
 
 /// The owner, and two nodes that serve the same users.
-fn three() -> (Node, Node, Node) {
+pub(crate) fn three() -> (Node, Node, Node) {
     three_with(8)
 }
 

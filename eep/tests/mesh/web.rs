@@ -1,0 +1,103 @@
+//! Webs: services that are placed together or not at all, and that reach each other wherever they run.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use eep::proxylet::digest::Digest;
+use serde_json::{Value, json};
+
+use crate::guest::probe;
+use crate::node::{Domain, Node, done, until};
+use crate::placement::{runs, state, three};
+
+/// What comes back for some words; none where the connection ends first.
+fn echo(to: SocketAddr, words: &str) -> Option<String> {
+    let mut tcp = TcpStream::connect(to).ok()?;
+    tcp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    tcp.write_all(format!("E{words}").as_bytes()).ok()?;
+    let mut back = vec![0; words.len()];
+    tcp.read_exact(&mut back).ok()?;
+    Some(String::from_utf8(back).unwrap())
+}
+
+fn service(name: &str) -> Value {
+    let digest = Digest::of(&probe()).to_string();
+    json!({ "name": name, "proxylet": {"url": "probe.wasm", "sha256": digest} })
+}
+
+fn load(node: &Node, web: &Value) -> std::process::Output {
+    std::fs::write(node.dir.path().join("probe.wasm"), probe()).unwrap();
+    std::fs::write(node.dir.path().join("web.yaml"), web.to_string()).unwrap();
+    node.eep(&["load", "--manifest", "web.yaml"])
+}
+
+#[test]
+fn the_services_of_a_web_reach_each_other_wherever_they_run() {
+    let (a, b, c) = three();
+    let link = { TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap() };
+    let web = json!({ "web": "pair", "services": [
+        {"service": service("back"), "near": "10.1.0.0/16"},
+        {"service": service("front"), "at": "edge-a", "links": [{"to": "back", "listen": link.to_string()}]},
+    ]});
+    let told = done(&load(&a, &web));
+    assert!(told.contains("back runs on edge-") && told.contains("front runs on edge-a@isp-a"), "{told}");
+    let (first, second) = if told.contains("back runs on edge-b") { (b, c) } else { (c, b) };
+    assert!(state(&a, "front").is_some() && state(&first, "back").is_some());
+    until("the link", || (echo(link, "in the web").as_deref() == Some("in the web")).then_some(()));
+    let listed = done(&a.eep(&["list"]));
+    assert!(listed.contains("WEB") && listed.contains("pair"), "{listed}");
+    let again = load(&a, &web);
+    assert_eq!(again.status.code(), Some(1), "its name is taken");
+
+    // The link leads to wherever the other one runs now.
+    drop(first);
+    until("it runs elsewhere", || runs(&second, "back").then_some(()));
+    until("the link leads there", || (echo(link, "moved").as_deref() == Some("moved")).then_some(()));
+
+    done(&a.eep(&["unload", "pair"]));
+    until("all of it is gone", || {
+        (state(&a, "front").is_none() && state(&second, "back").is_none()).then_some(())
+    });
+    until("the link is closed", || TcpStream::connect(link).is_err().then_some(()));
+    assert_eq!(a.json_of("/v1/placements")["placements"], json!([]));
+}
+
+#[test]
+fn a_web_is_placed_whole_or_not_at_all() {
+    let domain = Domain::new("isp-a");
+    let a = domain.node_with("edge-a", json!({ "placed": {"services": 1} }));
+    let member = |name: &str, at: &str| json!({ "service": service(name), "at": at });
+    // What can be known before is told before: nothing is placed for it.
+    for (second, why) in [
+        (member("two", "edge-z"), "no node \"edge-z\" was found"),
+        (member("one", "edge-a"), "a second service is called `one`"),
+        (json!({ "service": service("two") }), "it is not said where this service is to run"),
+        (
+            json!({ "service": service("two"), "at": "edge-a", "links": [{"to": "three", "listen": "127.0.0.1:1"}] }),
+            "there is no other service `three` in this web",
+        ),
+        (
+            json!({ "service": service("two"), "at": "edge-a", "links": [{"to": "one", "listen": "0.0.0.0:1"}] }),
+            "is not a loopback address",
+        ),
+        (json!({ "service": {"name": "two", "proxylet": {"url": "probe.wasm"}}, "at": "edge-a" }), "two:"),
+    ] {
+        let refused = load(&a, &json!({ "web": "pair", "services": [member("one", "edge-a"), second] }));
+        let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(1) && words.contains(why), "{why}: {words}");
+        assert!(!words.contains("taken back"), "{words}");
+        assert_eq!(a.json_of("/v1/placements")["placements"], json!([]), "{why}");
+        assert_eq!(a.json(&["list"]), json!([]), "{why}");
+    }
+    // What only the node itself can tell, it tells when the other one runs already.
+    let refused =
+        load(&a, &json!({ "web": "pair", "services": [member("one", "edge-a"), member("two", "edge-a")] }));
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(words.contains("the web pair is not placed: two: 1 services are placed"), "{words}");
+    assert!(words.contains("(one taken back)"), "{words}");
+    assert_eq!(a.json_of("/v1/placements")["placements"], json!([]));
+    assert_eq!(a.json(&["list"]), json!([]));
+    done(&load(&a, &json!({ "web": "pair", "services": [member("one", "edge-a")] })));
+    assert_eq!(state(&a, "one").as_deref(), Some("running"));
+}
