@@ -38,6 +38,7 @@ Grants:
   net.connect  net.connect:CIDR           connect by TCP
   datagram:PORT  datagram:ADDR:PORT       send and receive UDP
   policy                                  ask for decisions of the service's policy
+  topology                                look at the mesh
   deploy  deploy:N                        launch services, at most 16 or N at one time")]
 pub(super) struct Args {
     /// Where the proxylet is: an https://, http:// or oci:// address, or a file.

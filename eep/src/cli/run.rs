@@ -123,6 +123,8 @@ async fn serve(args: &Args, file: &NodeFile) -> Outcome {
         node.mesh()?.open_links(&node.ending()).await?;
         let server = Arc::clone(&node);
         tokio::spawn(async move { server.serve_streams().await });
+        let looker = Arc::clone(&node);
+        tokio::spawn(async move { looker.look_around().await });
         let linker = Arc::clone(&node);
         tokio::spawn(async move { linker.look_after_links().await });
         let (owner, holder) = (Arc::clone(&node), Arc::clone(&node));

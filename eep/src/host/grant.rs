@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// | `net.connect`, `net.connect:CIDR`, `net.connect:CIDR:PORT` | connecting anywhere, or only there |
 /// | `datagram:PORT`, `datagram:ADDR:PORT`, `datagram:*` | binding a UDP socket there, and sending from it |
 /// | `policy` | asking for decisions of the service's policy |
+/// | `topology` | looking at the mesh |
 /// | `deploy`, `deploy:N` | launching services, at most N at one time, or [`LAUNCHED`] |
 ///
 /// Port 0 is a port that the system chooses. An IPv6 address or prefix stands in brackets: `net.listen:[::1]:6346`,
@@ -29,6 +30,8 @@ pub enum Grant {
     Datagram(Bind),
     /// Asking for decisions.
     Policy,
+    /// Looking at the mesh.
+    Topology,
     /// Launching services, so many at one time.
     Deploy(u16),
 }
@@ -78,11 +81,17 @@ impl Grant {
                 };
                 prefix && (all.port.is_none() || all.port == some.port)
             }
-            (Self::Policy, Self::Policy) => true,
+            (Self::Policy, Self::Policy) | (Self::Topology, Self::Topology) => true,
             (Self::Deploy(all), Self::Deploy(some)) => all >= some,
-            (Self::Listen(_) | Self::Connect(_) | Self::Datagram(_) | Self::Policy | Self::Deploy(_), _) => {
-                false
-            }
+            (
+                Self::Listen(_)
+                | Self::Connect(_)
+                | Self::Datagram(_)
+                | Self::Policy
+                | Self::Topology
+                | Self::Deploy(_),
+                _,
+            ) => false,
         }
     }
 }
@@ -127,6 +136,7 @@ impl fmt::Display for Grant {
             Self::Listen(bind) => write!(f, "net.listen:{bind}"),
             Self::Datagram(bind) => write!(f, "datagram:{bind}"),
             Self::Policy => f.write_str("policy"),
+            Self::Topology => f.write_str("topology"),
             Self::Deploy(LAUNCHED) => f.write_str("deploy"),
             Self::Deploy(services) => write!(f, "deploy:{services}"),
             Self::Connect(Reach { prefix: None, .. }) => f.write_str("net.connect"),
@@ -150,7 +160,7 @@ pub struct GrantError {
 }
 
 const KINDS: &str = "write net.listen:PORT, net.listen:ADDR:PORT, net.listen:*, net.connect, net.connect:CIDR, \
-                     net.connect:CIDR:PORT, datagram:PORT, policy, deploy or deploy:N";
+                     net.connect:CIDR:PORT, datagram:PORT, policy, topology, deploy or deploy:N";
 
 impl FromStr for Grant {
     type Err = GrantError;
@@ -173,6 +183,7 @@ impl FromStr for Grant {
                 }),
             },
             "policy" if rest.is_none() => Ok(Self::Policy),
+            "topology" if rest.is_none() => Ok(Self::Topology),
             "deploy" => match rest {
                 None => Ok(Self::Deploy(LAUNCHED)),
                 Some(rest) => match rest.parse() {
@@ -281,6 +292,12 @@ impl Grants {
         self.0.iter().any(|g| matches!(g, Grant::Listen(_) | Grant::Connect(_)))
     }
 
+    /// Whether the mesh may be looked at.
+    #[must_use]
+    pub fn topology(&self) -> bool {
+        self.0.contains(&Grant::Topology)
+    }
+
     /// How many services may be launched; none where that is not granted.
     #[must_use]
     pub fn deploy(&self) -> u16 {
@@ -338,6 +355,7 @@ mod tests {
             "datagram:6346",
             "datagram:0.0.0.0:6346",
             "policy",
+            "topology",
             "deploy",
             "deploy:3",
         ] {

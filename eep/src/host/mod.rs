@@ -23,6 +23,7 @@ mod policy;
 mod random;
 pub(crate) mod recorded;
 pub(crate) mod requests;
+pub(crate) mod topology;
 pub(crate) mod wasi;
 
 use std::cell::{Cell, RefCell};
@@ -45,6 +46,7 @@ use crate::host::net::Net;
 use crate::host::outside::Door;
 use crate::host::recorded::Recorded;
 use crate::host::requests::Requests;
+use crate::host::topology::Watching;
 use crate::host::wasi::{Stdio, Wasi};
 use crate::observe::figures::Figures;
 use crate::observe::series::SeriesTable;
@@ -59,6 +61,7 @@ pub(crate) struct Env {
     pub(crate) this: Weak<Self>,
     pub(crate) door: Door,
     pub(crate) requests: RefCell<Requests>,
+    pub(crate) watching: RefCell<Watching>,
     pub(crate) grants: RefCell<Grants>,
     pub(crate) clock: ServiceClock,
     pub(crate) inbox: RefCell<Inbox>,
@@ -161,6 +164,7 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     wit::metrics::add_to_linker::<_, Recorded<'static>>(linker, same)?;
     wit::policy::add_to_linker::<_, Recorded<'static>>(linker, same)?;
     wit::deploy::add_to_linker::<_, Recorded<'static>>(linker, same)?;
+    wit::topology::add_to_linker::<_, Recorded<'static>>(linker, same)?;
     wit::datagram::add_to_linker::<_, Recorded<'static>>(linker, same)?;
     net::link(linker)?;
     wasi::link(linker)

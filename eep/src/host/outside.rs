@@ -1,4 +1,4 @@
-//! What the rest of the node does for a service that asks: launching others.
+//! What the rest of the node does for a service that asks: launching others, looking at the mesh.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::host::bindings::eep::proxylet::deploy::{Launched, Order};
+use crate::host::topology::Views;
 use crate::problem::Problem;
 use crate::proxylet::runtime::Runtime;
 
@@ -25,6 +26,9 @@ pub(crate) type Work = BoxFuture<'static, Result<Vec<u8>, Box<Problem>>>;
 pub(crate) trait Outside: Send + Sync {
     /// Does what a service asks for, on the node's own threads, and to its end also where nobody waits for it.
     fn fulfil(self: Arc<Self>, service: &str, request: Request) -> Work;
+
+    /// Views of the mesh, put together from now on; none where the node is in none.
+    fn views(self: Arc<Self>) -> Option<Views>;
 
     /// What a service has launched.
     fn launched(&self, service: &str) -> Vec<Launched>;
@@ -47,6 +51,10 @@ impl Door {
             Some(outside) => outside.fulfil(&self.service, request).await,
             None => Err(Problem::new("ending", 503, "the node is ending")),
         }
+    }
+
+    pub(crate) fn views(&self) -> Option<Views> {
+        self.outside()?.views()
     }
 
     pub(crate) fn launched(&self) -> Vec<Launched> {

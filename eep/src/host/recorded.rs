@@ -13,6 +13,7 @@ use wasmtime::component::{ComponentNamedList, HasData, Lift, LinkerInstance, Low
 use crate::host::Host;
 use crate::host::bindings::eep::proxylet::deploy::{self, DeployError, Launched, Order};
 use crate::host::bindings::eep::proxylet::net::{NetError, Segment};
+use crate::host::bindings::eep::proxylet::topology::{self, Found, Metric, View, Way};
 use crate::host::bindings::eep::proxylet::types::SocketAddress;
 use crate::host::bindings::eep::proxylet::{clock, datagram, kv, log, metrics, policy, random};
 use crate::record::entry::{Bytes, encode};
@@ -153,6 +154,28 @@ impl deploy::Host for Recorded<'_> {
     fn list(&mut self) -> Vec<Launched> {
         let launched = deploy::Host::list(self.0);
         self.tell("deploy.list", &(), launched)
+    }
+}
+
+impl topology::Host for Recorded<'_> {
+    fn map(&mut self) -> View {
+        let view = topology::Host::map(self.0);
+        self.tell("topology.map", &(), view)
+    }
+
+    fn nearest(&mut self, to: String, by: Metric) -> Vec<Found> {
+        let found = topology::Host::nearest(self.0, to.clone(), by);
+        self.tell("topology.nearest", &(to, by), found)
+    }
+
+    fn region(&mut self, region: Option<String>, by: Metric) -> Vec<Found> {
+        let found = topology::Host::region(self.0, region.clone(), by);
+        self.tell("topology.region", &(region, by), found)
+    }
+
+    fn route(&mut self, to: String, by: Metric) -> Option<Way> {
+        let route = topology::Host::route(self.0, to.clone(), by);
+        self.tell("topology.route", &(to, by), route)
     }
 }
 

@@ -24,6 +24,7 @@
 //! | [`requests`] | questions between nodes |
 //! | `renewal` | the certificate, renewed and taken up again |
 //! | [`views`], [`find`] | what operators and the API see |
+//! | [`snapshot`] | the same for services |
 //! | [`alto`] | the same for other software (RFC 7285) |
 //! | [`figures`] | what was counted |
 
@@ -41,6 +42,7 @@ mod memory;
 mod renewal;
 pub mod requests;
 mod seal;
+pub mod snapshot;
 pub mod streams;
 mod tend;
 pub mod trust;

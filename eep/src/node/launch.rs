@@ -14,6 +14,7 @@ use crate::config::{ServiceEntry, ServiceName, Source};
 use crate::host::bindings::eep::proxylet::deploy::{Launched, Order, Place};
 use crate::host::grant::{Grant, Grants, Reach};
 use crate::host::outside::{Outside, Request, Work};
+use crate::host::topology::Views;
 use crate::node::load::Origin;
 use crate::node::place::Terms;
 use crate::node::placement::PlaceRequest;
@@ -335,6 +336,14 @@ impl Outside for Node {
             }
         });
         async move { work.await.unwrap_or_else(|e| Err(refuse("internal", 500, e.to_string()))) }.boxed()
+    }
+
+    fn views(self: Arc<Self>) -> Option<Views> {
+        self.mesh().ok()?;
+        let views = self.views.subscribe();
+        // Whoever puts them together waits for somebody to look.
+        self.viewed.notify_one();
+        Some(views)
     }
 
     fn launched(&self, service: &str) -> Vec<Launched> {

@@ -20,6 +20,9 @@ use topology::NodeId;
 /// How often it is looked for new services that take streams.
 const SERVE_LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// How often a view of the mesh is put together for services that look at it.
+const LOOK_AROUND_EVERY: Duration = Duration::from_secs(2);
+
 impl Node {
     /// Is a part of this mesh from now on. The first call counts.
     pub fn joins(self: &Arc<Self>, mesh: Mesh) {
@@ -70,6 +73,34 @@ impl Node {
             }
             tokio::select! {
                 () = tokio::time::sleep(SERVE_LOOK_EVERY) => {}
+                _ = ending.wait_for(|ending| *ending) => return,
+            }
+        }
+    }
+
+    /// Puts together the views that services look at, while there are such, until the node ends.
+    pub async fn look_around(&self) {
+        let Ok(mesh) = self.mesh().cloned() else { return };
+        let mut ending = self.ending();
+        let mut version = 0;
+        loop {
+            if self.views.receiver_count() == 0 {
+                tokio::select! {
+                    () = self.viewed.notified() => {}
+                    _ = ending.wait_for(|ending| *ending) => return,
+                }
+            }
+            let Some(mut view) = mesh.snapshot().await else { return };
+            self.views.send_if_modified(|newest| {
+                // Costs change all the time; they are taken over without a word.
+                let is_new = newest.as_ref().is_none_or(|earlier| !view.is_like(earlier));
+                version += u64::from(is_new);
+                view.version = version;
+                *newest = Some(Arc::new(view));
+                is_new
+            });
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_AROUND_EVERY) => {}
                 _ = ending.wait_for(|ending| *ending) => return,
             }
         }

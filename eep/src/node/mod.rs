@@ -55,6 +55,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use crate::config::{ServiceName, settings};
 use crate::host::grant::Grants;
 use crate::mesh::Mesh;
+use crate::mesh::snapshot::Snapshot;
 use crate::node::restore::Down;
 use crate::node::view::{NodeView, ServiceList, ServiceView};
 use crate::observe::log_ring::LogRing;
@@ -101,6 +102,9 @@ pub struct Node {
     launching: Mutex<BTreeSet<(String, String)>>,
     /// Itself, for tasks of its own.
     this: OnceLock<Weak<Self>>,
+    /// The newest view of the mesh for services, while there are some that look.
+    views: watch::Sender<Option<Arc<Snapshot>>>,
+    viewed: Notify,
     /// The open links of placed services, by name and epoch.
     links: Mutex<BTreeMap<(String, u64), web::Links>>,
     /// The threads on which services' requests are fulfilled.
@@ -218,6 +222,8 @@ impl Node {
             workers: OnceLock::new(),
             this: OnceLock::new(),
             links: Mutex::default(),
+            views: watch::channel(None).0,
+            viewed: Notify::new(),
             services: Mutex::default(),
             busy: Mutex::default(),
             looked_at: Mutex::default(),

@@ -32,6 +32,7 @@ pub(crate) fn make_env(life: &Life, clock: ServiceClock) -> Rc<Env> {
         this: this.clone(),
         door,
         requests: RefCell::default(),
+        watching: RefCell::default(),
         grants: RefCell::new(spec.grants.clone()),
         clock,
         inbox: RefCell::default(),

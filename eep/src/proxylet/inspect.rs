@@ -13,8 +13,8 @@ pub const PACKAGE: &str = "eep:proxylet";
 /// The version of [`PACKAGE`] that this node offers.
 pub const VERSION: &str = "0.1.0";
 /// The interfaces of [`PACKAGE`] that a proxylet may import.
-pub const OFFERED: [&str; 10] =
-    ["types", "log", "clock", "random", "kv", "metrics", "net", "datagram", "policy", "deploy"];
+pub const OFFERED: [&str; 11] =
+    ["types", "log", "clock", "random", "kv", "metrics", "net", "datagram", "policy", "deploy", "topology"];
 /// The interface that every proxylet exports.
 const EXPORTED: &str = "lifecycle";
 
@@ -192,6 +192,7 @@ impl Inspection {
                 Some("datagram") => matches!(grant, Grant::Datagram(_)),
                 Some("policy") => matches!(grant, Grant::Policy),
                 Some("deploy") => matches!(grant, Grant::Deploy(_)),
+                Some("topology") => matches!(grant, Grant::Topology),
                 _ => false,
             };
             let granted: Vec<String> = grants.iter().filter(serves).map(ToString::to_string).collect();
@@ -200,6 +201,7 @@ impl Inspection {
                 Some("datagram") if !grants.any_datagram() => Some("datagram:PORT"),
                 Some("policy") if !grants.policy() => Some("policy"),
                 Some("deploy") if grants.deploy() == 0 => Some("deploy"),
+                Some("topology") if !grants.topology() => Some("topology"),
                 _ => None,
             };
             Need { interface: import.to_string(), granted, missing, note: note(&import.name) }

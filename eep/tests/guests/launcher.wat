@@ -5,6 +5,8 @@
 ;;   S name    stops what it has launched under that name
 ;;   N         sends a line for each service that it has launched: its name, a blank, and 1 where it runs, else 0; then a
 ;;             zero
+;;   T prefix  sends the id of the node for its users, and a zero
+;;   R node    sends how many nodes there are on the way to it, a digit, and a zero
 ;;
 ;; How a request ends is sent to whoever spoke last: `+` or `-`, the bytes of the answer, and a zero.
 (module
@@ -13,6 +15,8 @@
   (import "eep:proxylet/deploy@0.1.0" "launch" (func $launch (param i32 i32)))
   (import "eep:proxylet/deploy@0.1.0" "stop" (func $stop_other (param i32 i32 i32)))
   (import "eep:proxylet/deploy@0.1.0" "list" (func $list (param i32)))
+  (import "eep:proxylet/topology@0.1.0" "nearest" (func $nearest (param i32 i32 i32 i32)))
+  (import "eep:proxylet/topology@0.1.0" "route" (func $route (param i32 i32 i32 i32)))
 
   (memory (export "memory") 8)
   ;; 0..64 results of imports; 64..80 the one target and segment of a send; 96.. texts; 131072.. what is handed over, freed
@@ -54,6 +58,24 @@
       (then
         (call $stop_other (local.get $at) (local.get $len) (i32.const 0))
         (if (i32.load8_u (i32.const 0)) (then (call $send (i32.const 112) (i32.const 6))))
+        (return)))
+    (if (i32.eq (local.get $c) (i32.const 84 (; T ;)))
+      (then
+        (call $nearest (local.get $at) (local.get $len) (i32.const 0) (i32.const 0))
+        (local.set $at (i32.load (i32.const 0)))
+        (if (i32.load (i32.const 4))
+          (then (call $send (i32.load (local.get $at)) (i32.load (i32.add (local.get $at) (i32.const 4))))))
+        (call $send (i32.const 102) (i32.const 1))
+        (return)))
+    (if (i32.eq (local.get $c) (i32.const 82 (; R ;)))
+      (then
+        (call $route (local.get $at) (local.get $len) (i32.const 0) (i32.const 0))
+        ;; whether there is one at 0, its nodes at 8 and 12
+        (i32.store8 (i32.const 128) (i32.const 48))
+        (if (i32.load8_u (i32.const 0))
+          (then (i32.store8 (i32.const 128) (i32.add (i32.const 48) (i32.load (i32.const 12))))))
+        (call $send (i32.const 128) (i32.const 1))
+        (call $send (i32.const 102) (i32.const 1))
         (return)))
     (if (i32.eq (local.get $c) (i32.const 78 (; N ;)))
       (then

@@ -26,7 +26,7 @@ access:
 fn launcher() -> Vec<u8> {
     let manifest = json!({
         "name": "launcher", "version": "0.1.0", "config": {},
-        "wants": ["net.listen:127.0.0.1:0", "net.connect:127.0.0.0/8", "datagram:*", "deploy:2"],
+        "wants": ["net.listen:127.0.0.1:0", "net.connect:127.0.0.0/8", "datagram:*", "deploy:2", "topology"],
     });
     described(&embedded(include_str!("../guests/launcher.wat")), &manifest)
 }
@@ -155,6 +155,11 @@ fn a_service_launches_others_near_somebody_and_stops_them() {
     });
     keep_probe(&a);
     let mut peer = load_launcher(&a, json!({ "limits": {"memory": "96MiB"}, "record": "on" }));
+    // It sees what its node sees.
+    until("a view of the mesh", || (peer.say(b'T', b"10.1.0.0/16") == b.id()).then_some(()));
+    until("a way", || (peer.say(b'R', b.id().as_bytes()) == "2").then_some(()));
+    assert_eq!(peer.say(b'T', b"nowhere"), "");
+    assert_eq!(peer.say(b'R', "0".repeat(64).as_bytes()), "0");
     let near = Order { place: (2, "10.1.0.0/16"), ..Order::default() };
     assert_eq!(peer.launch(&near), format!("+{}", b.id()));
     assert!(runs(&b, "child"));
@@ -246,7 +251,16 @@ fn what_is_launched_can_do_no_more_than_its_launcher() {
     let mut peer = Peer::of(&a, "launcher");
     assert_eq!(peer.say(b'N', b""), "child 1\n");
     // What the launcher may no longer do, what it has launched may not either.
-    done(&a.eep(&["modify", "launcher", "--grant", "net.listen:127.0.0.1:0", "--grant", "deploy"]));
+    done(&a.eep(&[
+        "modify",
+        "launcher",
+        "--grant",
+        "net.listen:127.0.0.1:0",
+        "--grant",
+        "deploy",
+        "--grant",
+        "topology",
+    ]));
     until("it is unloaded", || state(&a, "child").is_none().then_some(()));
     assert_eq!(state(&a, "keeper").as_deref(), Some("running"));
 }

@@ -41,6 +41,7 @@
 //! | [`net`] | TCP streams | `net.listen:PORT`, `net.connect[:CIDR]` |
 //! | [`policy`] | decisions of the service's policy | `policy` |
 //! | [`datagram`] | UDP | `datagram:PORT` |
+//! | [`topology`] | the mesh of nodes, as this one sees it | `topology` |
 //! | [`mod@deploy`] | services launched here or on other nodes | `deploy`, `deploy:N` |
 //!
 //! # Hash tables
@@ -62,6 +63,7 @@ pub mod metrics;
 pub mod net;
 pub mod policy;
 pub mod random;
+pub mod topology;
 
 /// What `eep proxylet inspect` shows as the SDK of a proxylet.
 #[doc(hidden)]

@@ -8,6 +8,7 @@
 //! | `instance` | the proxylet, linked with this host |
 //! | `capabilities` | the contract's interfaces on this host |
 //! | `deploy` | the interface of that name, on a node where everything can be launched |
+//! | `topology` | the interface of that name, on a node without a mesh |
 //! | `policy` | the interface of that name, for a service without one |
 //! | `network` | connections, listeners and datagrams that lead to scripted peers |
 //!
@@ -20,6 +21,7 @@ mod network;
 mod policy;
 mod run;
 pub mod scenario;
+mod topology;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -142,6 +144,7 @@ fn link(linker: &mut Linker<TestHost>) -> wasmtime::Result<()> {
     wit::datagram::add_to_linker::<_, HasSelf<TestHost>>(linker, same)?;
     wit::policy::add_to_linker::<_, HasSelf<TestHost>>(linker, same)?;
     wit::deploy::add_to_linker::<_, HasSelf<TestHost>>(linker, same)?;
+    wit::topology::add_to_linker::<_, HasSelf<TestHost>>(linker, same)?;
     wasi::link(linker)
 }
 

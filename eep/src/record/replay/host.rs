@@ -9,6 +9,7 @@ use wasmtime::component::{ComponentNamedList, HasSelf, Lift, Linker, LinkerInsta
 use crate::host::WasiState;
 use crate::host::bindings::eep::proxylet::deploy::{self, DeployError, Launched, Order};
 use crate::host::bindings::eep::proxylet::net::{NetError, Segment};
+use crate::host::bindings::eep::proxylet::topology::{self, Found, Metric, View, Way};
 use crate::host::bindings::eep::proxylet::types::SocketAddress;
 use crate::host::bindings::eep::proxylet::{clock, datagram, kv, log, metrics, policy, random};
 use crate::host::wasi::{self, Stdio, Wasi};
@@ -62,6 +63,7 @@ pub(super) fn link(linker: &mut Linker<ReplayHost>) -> wasmtime::Result<()> {
     metrics::add_to_linker::<_, HasSelf<ReplayHost>>(linker, same)?;
     policy::add_to_linker::<_, HasSelf<ReplayHost>>(linker, same)?;
     deploy::add_to_linker::<_, HasSelf<ReplayHost>>(linker, same)?;
+    topology::add_to_linker::<_, HasSelf<ReplayHost>>(linker, same)?;
     datagram::add_to_linker::<_, HasSelf<ReplayHost>>(linker, same)?;
     link_net(linker)?;
     wasi::link(linker)
@@ -236,6 +238,25 @@ impl deploy::Host for ReplayHost {
 
     fn list(&mut self) -> Vec<Launched> {
         self.script.answer("deploy.list", &(), |_| Vec::new())
+    }
+}
+
+impl topology::Host for ReplayHost {
+    fn map(&mut self) -> View {
+        let nothing = View { version: 0, me: String::new(), nodes: Vec::new(), links: Vec::new() };
+        self.script.answer("topology.map", &(), |_| nothing)
+    }
+
+    fn nearest(&mut self, to: String, by: Metric) -> Vec<Found> {
+        self.script.answer("topology.nearest", &(to, by), |_| Vec::new())
+    }
+
+    fn region(&mut self, region: Option<String>, by: Metric) -> Vec<Found> {
+        self.script.answer("topology.region", &(region, by), |_| Vec::new())
+    }
+
+    fn route(&mut self, to: String, by: Metric) -> Option<Way> {
+        self.script.answer("topology.route", &(to, by), |_| None)
     }
 }
 
