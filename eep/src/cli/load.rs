@@ -39,6 +39,7 @@ Grants:
   datagram:PORT  datagram:ADDR:PORT       send and receive UDP
   policy                                  ask for decisions of the service's policy
   topology                                look at the mesh
+  mesh                                    streams and messages to services on other nodes
   deploy  deploy:N                        launch services, at most 16 or N at one time")]
 pub(super) struct Args {
     /// Where the proxylet is: an https://, http:// or oci:// address, or a file.

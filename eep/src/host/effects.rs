@@ -35,6 +35,14 @@ pub(crate) enum Ask {
     Request(u64, Request),
 }
 
+/// Where a connection was to lead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Called {
+    Address(SocketAddr),
+    /// A service of the mesh.
+    Service(String),
+}
+
 /// What becomes of it.
 #[derive(Debug, Default)]
 pub(crate) enum Effects {
@@ -56,7 +64,7 @@ pub(crate) struct Held {
     sending: HashMap<u64, usize>,
     /// Connections that the proxylet was told to be congested.
     congested: Vec<u64>,
-    connects: Vec<(SocketAddr, u64)>,
+    connects: Vec<(Called, u64)>,
     listeners: Vec<u32>,
     sockets: Vec<u32>,
     requests: Vec<(Vec<u8>, u64)>,
@@ -68,7 +76,7 @@ pub(crate) struct Held {
 #[derive(Debug, Default)]
 pub(crate) struct Done {
     /// Connections that were asked for, in that order.
-    pub(crate) connects: Vec<(SocketAddr, u64)>,
+    pub(crate) connects: Vec<(Called, u64)>,
     /// Requests that were made, in that order.
     pub(crate) requests: Vec<(Vec<u8>, u64)>,
     /// Connections that were closed.
@@ -89,9 +97,9 @@ impl Done {
         Some(self.requests.remove(first).1)
     }
 
-    /// The connection to this address that was asked for first.
-    fn take_connect(&mut self, to: SocketAddr) -> Option<u64> {
-        let first = self.connects.iter().position(|(address, _)| *address == to)?;
+    /// The connection to there that was asked for first.
+    fn take_connect(&mut self, to: &Called) -> Option<u64> {
+        let first = self.connects.iter().position(|(made, _)| made == to)?;
         Some(self.connects.remove(first).1)
     }
 }
@@ -216,7 +224,7 @@ impl Env {
 
     /// The connection that another instance has asked for with the same batch; none where none has, and an answer only
     /// while one catches up.
-    pub(crate) fn past_connect(&self, to: SocketAddr) -> Option<Option<u64>> {
+    pub(crate) fn past_connect(&self, to: &Called) -> Option<Option<u64>> {
         match &mut *self.effects.borrow_mut() {
             Effects::Past(done) => Some(done.take_connect(to)),
             _ => None,
@@ -241,7 +249,7 @@ impl Env {
     }
 
     /// Notes what could not wait for the end of the call.
-    pub(crate) fn connected(&self, to: SocketAddr, id: u64) {
+    pub(crate) fn connected(&self, to: Called, id: u64) {
         if let Some(mut held) = self.held() {
             held.connects.push((to, id));
         }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// | `datagram:PORT`, `datagram:ADDR:PORT`, `datagram:*` | binding a UDP socket there, and sending from it |
 /// | `policy` | asking for decisions of the service's policy |
 /// | `topology` | looking at the mesh |
+/// | `mesh` | streams and messages to services on other nodes |
 /// | `deploy`, `deploy:N` | launching services, at most N at one time, or [`LAUNCHED`] |
 ///
 /// Port 0 is a port that the system chooses. An IPv6 address or prefix stands in brackets: `net.listen:[::1]:6346`,
@@ -32,6 +33,8 @@ pub enum Grant {
     Policy,
     /// Looking at the mesh.
     Topology,
+    /// Streams and messages to services on other nodes.
+    Mesh,
     /// Launching services, so many at one time.
     Deploy(u16),
 }
@@ -81,7 +84,9 @@ impl Grant {
                 };
                 prefix && (all.port.is_none() || all.port == some.port)
             }
-            (Self::Policy, Self::Policy) | (Self::Topology, Self::Topology) => true,
+            (Self::Policy, Self::Policy) | (Self::Topology, Self::Topology) | (Self::Mesh, Self::Mesh) => {
+                true
+            }
             (Self::Deploy(all), Self::Deploy(some)) => all >= some,
             (
                 Self::Listen(_)
@@ -89,6 +94,7 @@ impl Grant {
                 | Self::Datagram(_)
                 | Self::Policy
                 | Self::Topology
+                | Self::Mesh
                 | Self::Deploy(_),
                 _,
             ) => false,
@@ -137,6 +143,7 @@ impl fmt::Display for Grant {
             Self::Datagram(bind) => write!(f, "datagram:{bind}"),
             Self::Policy => f.write_str("policy"),
             Self::Topology => f.write_str("topology"),
+            Self::Mesh => f.write_str("mesh"),
             Self::Deploy(LAUNCHED) => f.write_str("deploy"),
             Self::Deploy(services) => write!(f, "deploy:{services}"),
             Self::Connect(Reach { prefix: None, .. }) => f.write_str("net.connect"),
@@ -160,7 +167,7 @@ pub struct GrantError {
 }
 
 const KINDS: &str = "write net.listen:PORT, net.listen:ADDR:PORT, net.listen:*, net.connect, net.connect:CIDR, \
-                     net.connect:CIDR:PORT, datagram:PORT, policy, topology, deploy or deploy:N";
+                     net.connect:CIDR:PORT, datagram:PORT, policy, topology, mesh, deploy or deploy:N";
 
 impl FromStr for Grant {
     type Err = GrantError;
@@ -184,6 +191,7 @@ impl FromStr for Grant {
             },
             "policy" if rest.is_none() => Ok(Self::Policy),
             "topology" if rest.is_none() => Ok(Self::Topology),
+            "mesh" if rest.is_none() => Ok(Self::Mesh),
             "deploy" => match rest {
                 None => Ok(Self::Deploy(LAUNCHED)),
                 Some(rest) => match rest.parse() {
@@ -289,7 +297,13 @@ impl Grants {
     /// Whether there is any right that the interface `net` serves.
     #[must_use]
     pub fn any_net(&self) -> bool {
-        self.0.iter().any(|g| matches!(g, Grant::Listen(_) | Grant::Connect(_)))
+        self.0.iter().any(|g| matches!(g, Grant::Listen(_) | Grant::Connect(_) | Grant::Mesh))
+    }
+
+    /// Whether services on other nodes may be spoken to.
+    #[must_use]
+    pub fn mesh(&self) -> bool {
+        self.0.contains(&Grant::Mesh)
     }
 
     /// Whether the mesh may be looked at.
@@ -356,6 +370,7 @@ mod tests {
             "datagram:0.0.0.0:6346",
             "policy",
             "topology",
+            "mesh",
             "deploy",
             "deploy:3",
         ] {

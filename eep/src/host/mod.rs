@@ -16,6 +16,7 @@ pub(crate) mod inbox;
 pub(crate) mod kv;
 pub(crate) mod legacy;
 pub(crate) mod log;
+pub(crate) mod mesh;
 mod metrics;
 pub(crate) mod net;
 pub(crate) mod outside;
@@ -165,6 +166,7 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     wit::policy::add_to_linker::<_, Recorded<'static>>(linker, same)?;
     wit::deploy::add_to_linker::<_, Recorded<'static>>(linker, same)?;
     wit::topology::add_to_linker::<_, Recorded<'static>>(linker, same)?;
+    wit::mesh::add_to_linker::<_, Recorded<'static>>(linker, same)?;
     wit::datagram::add_to_linker::<_, Recorded<'static>>(linker, same)?;
     net::link(linker)?;
     wasi::link(linker)

@@ -12,6 +12,7 @@ use wasmtime::component::{ComponentNamedList, HasData, Lift, LinkerInstance, Low
 
 use crate::host::Host;
 use crate::host::bindings::eep::proxylet::deploy::{self, DeployError, Launched, Order};
+use crate::host::bindings::eep::proxylet::mesh::{self, Identity, MeshError, Target};
 use crate::host::bindings::eep::proxylet::net::{NetError, Segment};
 use crate::host::bindings::eep::proxylet::topology::{self, Found, Metric, View, Way};
 use crate::host::bindings::eep::proxylet::types::SocketAddress;
@@ -176,6 +177,23 @@ impl topology::Host for Recorded<'_> {
     fn route(&mut self, to: String, by: Metric) -> Option<Way> {
         let route = topology::Host::route(self.0, to.clone(), by);
         self.tell("topology.route", &(to, by), route)
+    }
+}
+
+impl mesh::Host for Recorded<'_> {
+    fn open(&mut self, to: Target, service: String) -> Result<u64, MeshError> {
+        let opened = mesh::Host::open(self.0, to.clone(), service.clone());
+        self.tell("mesh.open", &(to, service), opened)
+    }
+
+    fn peer(&mut self, conn: u64) -> Option<Identity> {
+        let peer = mesh::Host::peer(self.0, conn);
+        self.tell("mesh.peer", &(conn,), peer)
+    }
+
+    fn send(&mut self, to: Target, service: String, bytes: Vec<u8>) -> Result<u64, MeshError> {
+        let sent = mesh::Host::send(self.0, to.clone(), service.clone(), bytes.clone());
+        self.tell("mesh.send", &(to, service, Bytes::from(bytes.as_slice())), sent)
     }
 }
 

@@ -8,19 +8,37 @@
 //! Where the link that a stream leaves by dies, the TCP connection ends at once, and whoever holds it connects again: over
 //! another way, where there is one.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::mesh::MeshLink;
 use crate::mesh::Mesh;
 use crate::mesh::streams::Stream;
+use crate::mesh::trust::Peer;
 use crate::problem::Problem;
 
 /// Connections that one such address carries at a time; further ones wait in the system's queue.
 const CARRIED_MAX: usize = 1024;
+
+/// Who is behind connections of this machine that came over the mesh; as many as streams may end here.
+#[derive(Debug, Default)]
+pub(crate) struct Behind(Mutex<HashMap<SocketAddr, Peer>>);
+
+/// An entry there, for as long as its connection lives.
+struct Known {
+    all: Arc<Behind>,
+    address: SocketAddr,
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        self.all.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.address);
+    }
+}
 
 /// Where a service takes connections, if it does now.
 pub trait Lookup: Fn() -> Option<SocketAddr> + Send + Sync + 'static {}
@@ -62,11 +80,11 @@ impl Mesh {
             tokio::spawn(async move {
                 let to = address();
                 let connected = match to {
-                    Some(to) => TcpStream::connect(local(to)).await.ok(),
+                    Some(to) => mesh.connect_for(local(to), &stream.peer).await.ok(),
                     None => None,
                 };
                 match connected {
-                    Some(tcp) => mesh.carry(tcp, stream).await,
+                    Some((tcp, _known)) => mesh.carry(tcp, stream).await,
                     // The stream ends; its other end sees that at once.
                     None => {
                         tracing::debug!(service, peer = %stream.peer.full_name(), "the service takes no streams now")
@@ -74,6 +92,25 @@ impl Mesh {
                 }
             });
         }
+    }
+
+    /// Who is behind a connection that came from an address of this machine; none where it did not come over the mesh.
+    pub(crate) fn behind(&self, address: SocketAddr) -> Option<Peer> {
+        self.behind.0.lock().unwrap_or_else(PoisonError::into_inner).get(&address).cloned()
+    }
+
+    /// Connects to a service of this node for a peer. It is known who that is before the service can ask.
+    async fn connect_for(&self, to: SocketAddr, peer: &Peer) -> std::io::Result<(TcpStream, Known)> {
+        let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        let loopback: IpAddr =
+            if to.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+        // A service may listen on an address of the machine that is not reached from loopback.
+        let from = if to.ip().is_loopback() { loopback } else { to.ip() };
+        socket.bind(SocketAddr::new(from, 0))?;
+        let address = socket.local_addr()?;
+        let known = Known { all: Arc::clone(&self.behind), address };
+        known.all.0.lock().unwrap_or_else(PoisonError::into_inner).insert(address, peer.clone());
+        Ok((socket.connect(to).await?, known))
     }
 
     /// Carries bytes both ways until one side ends, or the link that the stream leaves by dies.

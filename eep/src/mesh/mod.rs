@@ -176,6 +176,7 @@ pub struct Mesh {
     address: SocketAddr,
     version: watch::Receiver<u64>,
     facts: Arc<find::FactsTable>,
+    behind: Arc<forward::Behind>,
 }
 
 fn problem(code: &str, words: &str) -> Box<Problem> {
@@ -251,8 +252,8 @@ impl Mesh {
             Arc::clone(&domains),
             ending,
         ));
-        let (settings, facts) = (Arc::new(settings), Arc::default());
-        Ok(Self { ask, streams, domains, identity, settings, address, version, facts })
+        let (settings, facts, behind) = (Arc::new(settings), Arc::default(), Arc::default());
+        Ok(Self { ask, streams, domains, identity, settings, address, version, facts, behind })
     }
 
     /// Who this node is.

@@ -68,6 +68,8 @@ pub enum Question {
     Lease(Vec<u8>),
     /// Where does a service run that one of mine is linked to? A lease and a name, as JSON.
     WhereIs(Vec<u8>),
+    /// Hand this to a service of yours.
+    Message(Vec<u8>),
     /// Run this service no longer; a lease as JSON.
     Withdraw(Vec<u8>),
 }
@@ -80,6 +82,7 @@ impl Question {
             Self::Place(_) => "place",
             Self::Lease(_) => "lease",
             Self::WhereIs(_) => "where",
+            Self::Message(_) => "message",
             Self::Withdraw(_) => "withdraw",
         }
     }
@@ -91,6 +94,7 @@ impl Question {
             "place" => Self::Place(body),
             "lease" => Self::Lease(body),
             "where" => Self::WhereIs(body),
+            "message" => Self::Message(body),
             "withdraw" => Self::Withdraw(body),
             _ => return None,
         })
@@ -100,7 +104,11 @@ impl Question {
         match self {
             Self::Facts => &[],
             Self::Code(digest) => digest,
-            Self::Place(body) | Self::Lease(body) | Self::WhereIs(body) | Self::Withdraw(body) => body,
+            Self::Place(body)
+            | Self::Lease(body)
+            | Self::WhereIs(body)
+            | Self::Message(body)
+            | Self::Withdraw(body) => body,
         }
     }
 
@@ -116,6 +124,7 @@ impl Question {
             Self::Facts | Self::Lease(_) | Self::WhereIs(_) => None,
             Self::Place(_) | Self::Withdraw(_) => Some(May::Place),
             Self::Code(_) => Some(May::Fetch),
+            Self::Message(_) => Some(May::Stream),
         }
     }
 

@@ -1,9 +1,11 @@
 //! What services launch: others, here or on other nodes, which can never do more than they can themselves.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use policies::event::{Direction, Message};
 use policies::facts::Facts;
 use policies::{Action, Chain, Event};
@@ -12,7 +14,9 @@ use tokio::runtime::Handle;
 
 use crate::config::{ServiceEntry, ServiceName, Source};
 use crate::host::bindings::eep::proxylet::deploy::{Launched, Order, Place};
+use crate::host::bindings::eep::proxylet::mesh::{Identity, Target};
 use crate::host::grant::{Grant, Grants, Reach};
+use crate::host::mesh::Opened;
 use crate::host::outside::{Outside, Request, Work};
 use crate::host::topology::Views;
 use crate::node::load::Origin;
@@ -333,9 +337,26 @@ impl Outside for Node {
             match request {
                 Request::Launch(order) => self.launch(&service, order).await,
                 Request::Stop(name) => self.stop_launched(&service, &name).await,
+                Request::Message(to, name, bytes) => self.send_message(&service, &to, &name, bytes).await,
             }
         });
         async move { work.await.unwrap_or_else(|e| Err(refuse("internal", 500, e.to_string()))) }.boxed()
+    }
+
+    fn open(
+        self: Arc<Self>,
+        to: Target,
+        service: String,
+    ) -> BoxFuture<'static, Result<Opened, Box<Problem>>> {
+        let Some(workers) = self.workers.get().cloned() else {
+            return std::future::ready(Err(refuse("ending", 503, "the node is ending"))).boxed();
+        };
+        let work = workers.spawn(async move { self.open_stream(&to, &service).await });
+        async move { work.await.unwrap_or_else(|e| Err(refuse("internal", 500, e.to_string()))) }.boxed()
+    }
+
+    fn behind(&self, address: SocketAddr) -> Option<Identity> {
+        Self::behind(self, address)
     }
 
     fn views(self: Arc<Self>) -> Option<Views> {

@@ -189,6 +189,7 @@ impl Local for Node {
                     Ok(Vec::new())
                 }
                 Question::Lease(body) => self.renew(peer.id, &read(&body)?).map(|()| Vec::new()),
+                Question::Message(body) => self.take_message(peer, &body).await,
                 Question::WhereIs(body) => self.where_is(peer.id, &read(&body)?),
                 Question::Withdraw(body) => {
                     self.give_up_placed(peer.id, &read(&body)?).await.map(|()| Vec::new())

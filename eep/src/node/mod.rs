@@ -10,6 +10,7 @@
 //! | `swap` | other code for a service that serves |
 //! | `policy` | policies applied, confirmed, rolled back, reloaded |
 //! | `restore` | what was wanted before, after the node starts |
+//! | `converse` | streams and messages of services to services on other nodes |
 //! | `launch` | what services launch |
 //! | `mesh` | what other nodes are told |
 //! | `place` | from a request to a service that runs on another node |
@@ -25,6 +26,7 @@
 //! Every change is made in the order: try it, write it down, answer. A change that fails leaves everything as it was.
 
 mod change;
+mod converse;
 mod distrust;
 mod launch;
 mod load;

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Sleep, sleep};
 
 use crate::host::Env;
-use crate::host::bindings::eep::proxylet::types::Event;
+use crate::host::bindings::eep::proxylet::types::{Event, Message};
 use crate::host::inbox::Batch;
 use crate::host::legacy::Mark;
 use crate::proxylet::code::Code;
@@ -97,6 +97,21 @@ impl Driver<'_> {
                     *self.config = config;
                     replies.push(done);
                     continue;
+                }
+                Wake::Order(Some(Order::Message { sender, bytes, done })) => {
+                    let mut inbox = self.env.inbox.borrow_mut();
+                    let room = !inbox.is_full();
+                    if room {
+                        let event = Message { sender, len: bytes.len() as u32 };
+                        inbox.push_carrying(Event::Message(event), &bytes);
+                    }
+                    drop(inbox);
+                    // Whoever asked may have gone.
+                    let _ = done.send(if room { Ok(()) } else { Err(ControlError::Busy) });
+                    // Messages that keep coming do not keep the proxylet from its work.
+                    if held_until_ns.is_some() {
+                        continue;
+                    }
                 }
                 Wake::Order(Some(Order::Policy { done })) => {
                     self.env.change_policy();

@@ -13,8 +13,10 @@ pub const PACKAGE: &str = "eep:proxylet";
 /// The version of [`PACKAGE`] that this node offers.
 pub const VERSION: &str = "0.1.0";
 /// The interfaces of [`PACKAGE`] that a proxylet may import.
-pub const OFFERED: [&str; 11] =
-    ["types", "log", "clock", "random", "kv", "metrics", "net", "datagram", "policy", "deploy", "topology"];
+pub const OFFERED: [&str; 12] = [
+    "types", "log", "clock", "random", "kv", "metrics", "net", "datagram", "policy", "deploy", "topology",
+    "mesh",
+];
 /// The interface that every proxylet exports.
 const EXPORTED: &str = "lifecycle";
 
@@ -188,11 +190,12 @@ impl Inspection {
     pub fn needs(&self, grants: &Grants) -> Vec<Need> {
         let need = |import: &Interface| {
             let serves = |grant: &&Grant| match import.of_package() {
-                Some("net") => matches!(grant, Grant::Listen(_) | Grant::Connect(_)),
+                Some("net") => matches!(grant, Grant::Listen(_) | Grant::Connect(_) | Grant::Mesh),
                 Some("datagram") => matches!(grant, Grant::Datagram(_)),
                 Some("policy") => matches!(grant, Grant::Policy),
                 Some("deploy") => matches!(grant, Grant::Deploy(_)),
                 Some("topology") => matches!(grant, Grant::Topology),
+                Some("mesh") => matches!(grant, Grant::Mesh),
                 _ => false,
             };
             let granted: Vec<String> = grants.iter().filter(serves).map(ToString::to_string).collect();
@@ -202,6 +205,7 @@ impl Inspection {
                 Some("policy") if !grants.policy() => Some("policy"),
                 Some("deploy") if grants.deploy() == 0 => Some("deploy"),
                 Some("topology") if !grants.topology() => Some("topology"),
+                Some("mesh") if !grants.mesh() => Some("mesh"),
                 _ => None,
             };
             Need { interface: import.to_string(), granted, missing, note: note(&import.name) }

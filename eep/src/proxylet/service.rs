@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::host::Env;
 use crate::host::grant::Grants;
@@ -158,6 +158,12 @@ pub(crate) enum Order {
     Policy {
         done: oneshot::Sender<()>,
     },
+    /// A message from another service.
+    Message {
+        sender: String,
+        bytes: Vec<u8>,
+        done: oneshot::Sender<Result<(), ControlError>>,
+    },
     /// Records it to one more place, from its state as it is now.
     Record {
         to: Arc<Inlet>,
@@ -167,6 +173,8 @@ pub(crate) enum Order {
 
 /// Orders that may wait for a service.
 const ORDERS_MAX: usize = 16;
+/// Messages among them.
+const MESSAGES_MAX: usize = 4;
 
 impl Service {
     /// Starts a service on a thread of its own. Comes back when the proxylet's `start` (or `restore`, where there is
@@ -283,6 +291,21 @@ impl Service {
         }
     }
 
+    /// Hands it a message from another service. Comes back when it is among what the proxylet is told next.
+    ///
+    /// # Errors
+    /// It does not run, or does not keep up.
+    pub async fn tell(&self, sender: String, bytes: Vec<u8>) -> Result<(), ControlError> {
+        // Messages take up few of the places: an operator's orders find one whoever sends them.
+        let Ok(_place) = self.life.mail.try_acquire() else { return Err(ControlError::Busy) };
+        let (done, wait) = oneshot::channel();
+        match self.orders.try_send(Order::Message { sender, bytes, done }) {
+            Ok(()) => wait.await.unwrap_or(Err(ControlError::NotRunning)),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(ControlError::NotRunning),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(ControlError::Busy),
+        }
+    }
+
     /// Its policy.
     #[must_use]
     pub fn policy(&self) -> &Arc<ServicePolicy> {
@@ -368,6 +391,8 @@ pub(crate) struct Life {
     pub(crate) figures: Arc<Figures>,
     pub(crate) series: Arc<SeriesTable>,
     pub(crate) recordings: Arc<Recordings>,
+    /// Places for messages among the orders.
+    mail: Semaphore,
     now: Mutex<Now>,
     changes: watch::Sender<State>,
 }
@@ -405,6 +430,7 @@ impl Life {
             figures: Arc::default(),
             series: Arc::default(),
             recordings,
+            mail: Semaphore::new(MESSAGES_MAX),
             now: Mutex::new(now),
             changes: watch::channel(State::Starting).0,
         }

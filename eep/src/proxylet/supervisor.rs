@@ -263,6 +263,9 @@ impl Supervisor<'_> {
                         self.config = config;
                         let _ = done.send(Ok(()));
                     }
+                    Some(Order::Message { done, .. }) => {
+                        let _ = done.send(Err(ControlError::NotRunning));
+                    }
                     Some(Order::Optimise { code, done }) => {
                         self.adopt_faster(code);
                         let _ = done.send(Optimised::Over);
@@ -302,7 +305,9 @@ impl Supervisor<'_> {
         self.life.enter(State::Failed, Some(why));
         loop {
             match self.orders.recv().await {
-                Some(Order::Configure { done, .. } | Order::Record { done, .. }) => {
+                Some(
+                    Order::Configure { done, .. } | Order::Record { done, .. } | Order::Message { done, .. },
+                ) => {
                     let _ = done.send(Err(ControlError::NotRunning));
                 }
                 Some(Order::Optimise { done, .. }) => {

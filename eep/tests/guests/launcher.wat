@@ -7,8 +7,13 @@
 ;;             zero
 ;;   T prefix  sends the id of the node for its users, and a zero
 ;;   R node    sends how many nodes there are on the way to it, a digit, and a zero
+;;   O node    opens a stream to the service `launcher` there and says W on it; what comes back is sent, or - and a zero
+;;             where it fails
+;;   W         sends the name of the node at the other end of this connection, and a zero
+;;   M text    sends the text as a message to the service `launcher` on the node `edge-b`
 ;;
-;; How a request ends is sent to whoever spoke last: `+` or `-`, the bytes of the answer, and a zero.
+;; To whoever spoke last is sent how a request ends (`+` or `-`, the bytes of the answer, a zero), and what messages come in
+;; (the sender, a blank, what it says, a zero).
 (module
   (import "eep:proxylet/net@0.1.0" "listen" (func $listen (param i32 i64 i64 i32 i32)))
   (import "eep:proxylet/net@0.1.0" "send" (func $net_send (param i32 i32 i32 i32 i32 i32 i32)))
@@ -17,15 +22,20 @@
   (import "eep:proxylet/deploy@0.1.0" "list" (func $list (param i32)))
   (import "eep:proxylet/topology@0.1.0" "nearest" (func $nearest (param i32 i32 i32 i32)))
   (import "eep:proxylet/topology@0.1.0" "route" (func $route (param i32 i32 i32 i32)))
+  (import "eep:proxylet/mesh@0.1.0" "open" (func $open (param i32 i32 i32 i32 i32 i32)))
+  (import "eep:proxylet/mesh@0.1.0" "peer" (func $peer (param i64 i32)))
+  (import "eep:proxylet/mesh@0.1.0" "send" (func $message (param i32 i32 i32 i32 i32 i32 i32 i32)))
 
   (memory (export "memory") 8)
   ;; 0..64 results of imports; 64..80 the one target and segment of a send; 96.. texts; 131072.. what is handed over, freed
   ;; at the end of each call; 262144.. the order.
   (data (i32.const 96) "-+ 01\n\00")
   (data (i32.const 112) "-busy\00")
+  (data (i32.const 136) "launcherWedge-b")
   (data (i32.const 160) "in use or not granted")
   (global $heap (mut i32) (i32.const 131072))
   (global $conn (mut i64) (i64.const 0))
+  (global $opened (mut i64) (i64.const 0))
 
   (func (export "cabi_realloc") (param i32 i32) (param $align i32) (param $len i32) (result i32)
     (local $at i32)
@@ -57,6 +67,25 @@
     (if (i32.eq (local.get $c) (i32.const 83 (; S ;)))
       (then
         (call $stop_other (local.get $at) (local.get $len) (i32.const 0))
+        (if (i32.load8_u (i32.const 0)) (then (call $send (i32.const 112) (i32.const 6))))
+        (return)))
+    (if (i32.eq (local.get $c) (i32.const 79 (; O ;)))
+      (then
+        (call $open (i32.const 0) (local.get $at) (local.get $len) (i32.const 136) (i32.const 8) (i32.const 0))
+        (global.set $opened (i64.load (i32.const 8)))
+        (if (i32.load8_u (i32.const 0)) (then (call $send (i32.const 112) (i32.const 6))))
+        (return)))
+    (if (i32.eq (local.get $c) (i32.const 87 (; W ;)))
+      (then
+        (call $peer (global.get $conn) (i32.const 0))
+        (if (i32.load8_u (i32.const 0))
+          (then (call $send (i32.load (i32.const 12)) (i32.load (i32.const 16)))))
+        (call $send (i32.const 102) (i32.const 1))
+        (return)))
+    (if (i32.eq (local.get $c) (i32.const 77 (; M ;)))
+      (then
+        (call $message (i32.const 0) (i32.const 145) (i32.const 6) (i32.const 136) (i32.const 8)
+          (local.get $at) (local.get $len) (i32.const 0))
         (if (i32.load8_u (i32.const 0)) (then (call $send (i32.const 112) (i32.const 6))))
         (return)))
     (if (i32.eq (local.get $c) (i32.const 84 (; T ;)))
@@ -129,13 +158,35 @@
           (local.set $receptions (i32.load (i32.add (local.get $event) (i32.const 8))))
           (loop $reception
             (local.set $len (i32.load (local.get $lens)))
-            (global.set $conn (i64.load (local.get $conns)))
-            (call $command (local.get $bytes) (local.get $len))
+            (if (i64.eq (i64.load (local.get $conns)) (global.get $opened))
+              (then (call $send (local.get $bytes) (local.get $len)))
+              (else
+                (global.set $conn (i64.load (local.get $conns)))
+                (call $command (local.get $bytes) (local.get $len))))
             (local.set $bytes (i32.add (local.get $bytes) (local.get $len)))
             (local.set $conns (i32.add (local.get $conns) (i32.const 8)))
             (local.set $lens (i32.add (local.get $lens) (i32.const 4)))
             (local.set $receptions (i32.sub (local.get $receptions) (i32.const 1)))
             (br_if $reception (local.get $receptions)))))
+      (if (i32.eq (local.get $case) (i32.const 1 (; established ;)))
+        (then
+          (i64.store (i32.const 64) (i64.load (i32.add (local.get $event) (i32.const 8))))
+          (i32.store (i32.const 72) (i32.const 1))
+          (i32.store (i32.const 76) (i32.const 1))
+          (call $net_send (i32.const 144) (i32.const 1) (i32.const 64) (i32.const 1)
+            (i32.const 72) (i32.const 1) (i32.const 0))))
+      (if (i32.eq (local.get $case) (i32.const 2 (; failed ;)))
+        (then (call $send (i32.const 96) (i32.const 1)) (call $send (i32.const 102) (i32.const 1))))
+      (if (i32.eq (local.get $case) (i32.const 8 (; message ;)))
+        (then
+          ;; the sender at 8 and 12, the length at 16
+          (local.set $len (i32.load (i32.add (local.get $event) (i32.const 16))))
+          (call $send (i32.load (i32.add (local.get $event) (i32.const 8)))
+            (i32.load (i32.add (local.get $event) (i32.const 12))))
+          (call $send (i32.const 98) (i32.const 1))
+          (call $send (local.get $bytes) (local.get $len))
+          (call $send (i32.const 102) (i32.const 1))
+          (local.set $bytes (i32.add (local.get $bytes) (local.get $len)))))
       (if (i32.eq (local.get $case) (i32.const 9 (; answer ;)))
         (then
           ;; request at 8, done at 16, the length at 20

@@ -26,7 +26,7 @@ access:
 fn launcher() -> Vec<u8> {
     let manifest = json!({
         "name": "launcher", "version": "0.1.0", "config": {},
-        "wants": ["net.listen:127.0.0.1:0", "net.connect:127.0.0.0/8", "datagram:*", "deploy:2", "topology"],
+        "wants": ["net.listen:127.0.0.1:0", "net.connect:127.0.0.0/8", "datagram:*", "deploy:2", "topology", "mesh"],
     });
     described(&embedded(include_str!("../guests/launcher.wat")), &manifest)
 }
@@ -110,6 +110,11 @@ impl Peer {
 
     fn say(&mut self, command: u8, what: &[u8]) -> String {
         self.0.get_mut().write_all(&[&[command], what].concat()).unwrap();
+        self.hear()
+    }
+
+    /// What it says next.
+    fn hear(&mut self) -> String {
         let mut heard = Vec::new();
         self.0.read_until(0, &mut heard).unwrap();
         assert_eq!(heard.pop(), Some(0), "the launcher has gone: {}", String::from_utf8_lossy(&heard));
@@ -260,7 +265,31 @@ fn what_is_launched_can_do_no_more_than_its_launcher() {
         "deploy",
         "--grant",
         "topology",
+        "--grant",
+        "mesh",
     ]));
     until("it is unloaded", || state(&a, "child").is_none().then_some(()));
     assert_eq!(state(&a, "keeper").as_deref(), Some("running"));
+}
+
+#[test]
+fn services_speak_to_services_on_other_nodes_and_know_who_that_is() {
+    let domain = Domain::new("isp-a");
+    let a = domain.node("edge-a", &[]);
+    let mesh = json!({ "seeds": [a.mesh().to_string()], "serve": ["launcher"] });
+    let b = domain.node_with("edge-b", mesh);
+    until("one map", || (a.map().1 == 1).then_some(()));
+    let mut here = load_launcher(&a, json!({}));
+    let mut there = load_launcher(&b, json!({}));
+    until("it is served", || (here.say(b'O', b"edge-b") == "edge-a@isp-a").then_some(()));
+    assert_eq!(here.say(b'O', b.id().as_bytes()), "edge-a@isp-a");
+    // A node that serves nothing, and one that there is not.
+    assert_eq!(there.say(b'O', b"edge-a"), "-");
+    assert_eq!(there.say(b'O', b"edge-z"), "-");
+    assert_eq!(there.say(b'W', b""), "", "this connection is of the same machine");
+
+    assert_eq!(here.say(b'M', b"good day"), "+");
+    assert_eq!(there.hear(), format!("launcher@{} good day", a.id()));
+    assert_eq!(there.say(b'M', b"to myself"), "launcher to myself");
+    assert_eq!(there.hear(), "+");
 }

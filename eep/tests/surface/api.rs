@@ -82,7 +82,7 @@ fn bodies_are_read_strictly() {
     assert_eq!((status, place.as_str()), (400, "proxylet.sha"), "{title}");
     let (_, place, title) = load(r#"{"proxylet": {"url": "x"}, "limits": {"memory": "many"}}"#);
     assert_eq!((place.as_str(), title.split(':').next()), ("limits.memory", Some("\"many\" is not a size")));
-    let (_, place, _) = load(r#"{"proxylet": {"url": "x"}, "grant": ["net.connect", "mesh"]}"#);
+    let (_, place, _) = load(r#"{"proxylet": {"url": "x"}, "grant": ["net.connect", "everything"]}"#);
     assert_eq!(place, "grant[1]");
     let (status, _, _) = load(&format!(r#"{{"proxylet": {{"url": "{}"}}}}"#, "x".repeat(2 << 20)));
     assert_eq!(status, 413);

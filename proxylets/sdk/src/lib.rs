@@ -41,6 +41,7 @@
 //! | [`net`] | TCP streams | `net.listen:PORT`, `net.connect[:CIDR]` |
 //! | [`policy`] | decisions of the service's policy | `policy` |
 //! | [`datagram`] | UDP | `datagram:PORT` |
+//! | [`mesh`] | streams and messages to services on other nodes | `mesh` |
 //! | [`topology`] | the mesh of nodes, as this one sees it | `topology` |
 //! | [`mod@deploy`] | services launched here or on other nodes | `deploy`, `deploy:N` |
 //!
@@ -59,6 +60,7 @@ mod event;
 pub mod kv;
 mod lifecycle;
 pub mod log;
+pub mod mesh;
 pub mod metrics;
 pub mod net;
 pub mod policy;

@@ -14,6 +14,7 @@ use crate::host::Env;
 use crate::host::address::to_wit;
 use crate::host::bindings::eep::proxylet::net::NetError;
 use crate::host::bindings::eep::proxylet::types::{Established, Event};
+use crate::host::effects::Called;
 use crate::host::net::connection::{ConnTask, Far, Phase, reason};
 use crate::host::net::listener::net_error;
 
@@ -25,7 +26,7 @@ pub(crate) fn connect(env: &Rc<Env>, to: SocketAddr) -> Result<u64, NetError> {
     if !env.grants.borrow().may_connect(to) {
         return Err(NetError::NotGranted);
     }
-    if let Some(past) = env.past_connect(to) {
+    if let Some(past) = env.past_connect(&Called::Address(to)) {
         return past.ok_or(NetError::Limit);
     }
     if !env.net.borrow().may_be(env, to, Direction::Outbound) {
@@ -49,7 +50,7 @@ pub(crate) fn connect(env: &Rc<Env>, to: SocketAddr) -> Result<u64, NetError> {
     net.assign(env, id);
     // The task is alive: nothing has run since it was made.
     let _ = tell.send(id);
-    env.connected(to, id);
+    env.connected(Called::Address(to), id);
     Ok(id)
 }
 
@@ -70,7 +71,7 @@ async fn run(env: Rc<Env>, id: u64, socket: TcpSocket, to: SocketAddr) {
     }
 }
 
-fn establish(env: &Rc<Env>, id: u64, stream: TcpStream) -> io::Result<()> {
+pub(crate) fn establish(env: &Rc<Env>, id: u64, stream: TcpStream) -> io::Result<()> {
     let (remote, local) = (stream.peer_addr()?, stream.local_addr()?);
     let mut net = env.net.borrow_mut();
     let Some(conn) = net.get_mut(id) else { return Ok(()) };

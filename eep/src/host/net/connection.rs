@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
 use crate::host::Env;
+use crate::host::bindings::eep::proxylet::mesh::Identity;
 use crate::host::bindings::eep::proxylet::types::{CloseReason, Ended, Event};
 use crate::host::descriptors::Descriptor;
 use crate::host::enforce::Met;
@@ -50,6 +51,8 @@ pub(crate) struct Conn {
     pub(crate) id: u64,
     pub(crate) phase: Phase,
     pub(crate) far: Far,
+    /// The node at the other end, where it came over the mesh and that was asked or is known.
+    pub(crate) peer: Option<Box<Identity>>,
     /// What the proxylet has said of the peer, where it asks for decisions about it.
     pub(crate) met: Option<Box<Met>>,
     /// The budgets that its bytes count against, a bit each.

@@ -227,6 +227,7 @@ impl Net {
             id,
             phase,
             far,
+            peer: None,
             met: None,
             budgets: 0,
             class: UNCLASSED,

@@ -8,6 +8,7 @@
 //! | `instance` | the proxylet, linked with this host |
 //! | `capabilities` | the contract's interfaces on this host |
 //! | `deploy` | the interface of that name, on a node where everything can be launched |
+//! | `mesh` | the same: nobody is reached |
 //! | `topology` | the interface of that name, on a node without a mesh |
 //! | `policy` | the interface of that name, for a service without one |
 //! | `network` | connections, listeners and datagrams that lead to scripted peers |
@@ -17,6 +18,7 @@
 mod capabilities;
 mod deploy;
 mod instance;
+mod mesh;
 mod network;
 mod policy;
 mod run;
@@ -145,6 +147,7 @@ fn link(linker: &mut Linker<TestHost>) -> wasmtime::Result<()> {
     wit::policy::add_to_linker::<_, HasSelf<TestHost>>(linker, same)?;
     wit::deploy::add_to_linker::<_, HasSelf<TestHost>>(linker, same)?;
     wit::topology::add_to_linker::<_, HasSelf<TestHost>>(linker, same)?;
+    wit::mesh::add_to_linker::<_, HasSelf<TestHost>>(linker, same)?;
     wasi::link(linker)
 }
 

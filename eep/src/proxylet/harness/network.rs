@@ -309,6 +309,17 @@ impl Network {
         batch
     }
 
+    /// A connection that leads nowhere; none where there are as many as there may be.
+    pub(super) fn fail(&mut self) -> Option<u64> {
+        if self.pending.len() >= WAITING_EVENTS_MAX {
+            return None;
+        }
+        self.last_conn += 1;
+        let ended = Ended { conn: self.last_conn, reason: CloseReason::Unreachable };
+        self.pending.push_back((Event::Failed(ended), Vec::new()));
+        Some(self.last_conn)
+    }
+
     /// Whether as many requests wait for their answers as there may be.
     pub(super) fn is_busy(&self) -> bool {
         let waiting = self.pending.iter().filter(|(event, _)| matches!(event, Event::Answer(_)));

@@ -8,6 +8,7 @@ use wasmtime::component::{ComponentNamedList, HasSelf, Lift, Linker, LinkerInsta
 
 use crate::host::WasiState;
 use crate::host::bindings::eep::proxylet::deploy::{self, DeployError, Launched, Order};
+use crate::host::bindings::eep::proxylet::mesh::{self, Identity, MeshError, Target};
 use crate::host::bindings::eep::proxylet::net::{NetError, Segment};
 use crate::host::bindings::eep::proxylet::topology::{self, Found, Metric, View, Way};
 use crate::host::bindings::eep::proxylet::types::SocketAddress;
@@ -64,6 +65,7 @@ pub(super) fn link(linker: &mut Linker<ReplayHost>) -> wasmtime::Result<()> {
     policy::add_to_linker::<_, HasSelf<ReplayHost>>(linker, same)?;
     deploy::add_to_linker::<_, HasSelf<ReplayHost>>(linker, same)?;
     topology::add_to_linker::<_, HasSelf<ReplayHost>>(linker, same)?;
+    mesh::add_to_linker::<_, HasSelf<ReplayHost>>(linker, same)?;
     datagram::add_to_linker::<_, HasSelf<ReplayHost>>(linker, same)?;
     link_net(linker)?;
     wasi::link(linker)
@@ -257,6 +259,21 @@ impl topology::Host for ReplayHost {
 
     fn route(&mut self, to: String, by: Metric) -> Option<Way> {
         self.script.answer("topology.route", &(to, by), |_| None)
+    }
+}
+
+impl mesh::Host for ReplayHost {
+    fn open(&mut self, to: Target, service: String) -> Result<u64, MeshError> {
+        self.script.answer("mesh.open", &(to, service), |script| Ok(made_up(script).into()))
+    }
+
+    fn peer(&mut self, conn: u64) -> Option<Identity> {
+        self.script.answer("mesh.peer", &(conn,), |_| None)
+    }
+
+    fn send(&mut self, to: Target, service: String, bytes: Vec<u8>) -> Result<u64, MeshError> {
+        let args = (to, service, Bytes::from(bytes));
+        self.script.answer("mesh.send", &args, |script| Ok(made_up(script).into()))
     }
 }
 
