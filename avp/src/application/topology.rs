@@ -20,6 +20,9 @@ const UNREACHED_WAIT_MAX: Duration = Duration::from_secs(64);
 const REFUSED_WAIT: Duration = Duration::from_secs(40);
 /// The longest such wait.
 const REFUSED_WAIT_MAX: Duration = Duration::from_secs(640);
+/// The longest wait for a host at a loopback address: a neighbour that the node's mesh leads to, or a peer of this machine.
+/// Its door is always open and says nothing about the neighbour behind it, who bans nobody for coming back.
+const LOCAL_WAIT_MAX: Duration = Duration::from_secs(8);
 
 /// How a dialled host failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +134,7 @@ impl Topology {
     /// A configured host is to be left alone for a while.
     pub fn avoid(&mut self, now: Instant, host: SocketAddr, failure: Failure) {
         let (first, longest) = match failure {
+            _ if host.ip().is_loopback() => (UNREACHED_WAIT, LOCAL_WAIT_MAX),
             Failure::Unreached => (UNREACHED_WAIT, UNREACHED_WAIT_MAX),
             Failure::Refused => (REFUSED_WAIT, REFUSED_WAIT_MAX),
         };
@@ -246,5 +250,22 @@ mod tests {
         t.configure(&[host(2), host(1)]);
         assert_eq!(t.choose(now + Duration::from_secs(39), 9, |h| h == host(2), |_, _| {}), []);
         assert_eq!(t.choose(now + Duration::from_secs(40), 9, |h| h == host(2), |_, _| {}), [host(1)]);
+    }
+
+    #[test]
+    fn a_neighbour_over_the_mesh_is_dialled_again_soon() {
+        let door = SocketAddr::from(([127, 0, 0, 1], 7346));
+        let mut t = Topology::new(&[door], &Hasher::with_seeds(1, 2, 3, 4));
+        let mut waits = Vec::new();
+        let mut now = at(0);
+        for _ in 0..6 {
+            t.avoid(now, door, Failure::Refused);
+            let from = now;
+            while t.choose(now, 1, |_| false, |_, _| {}).is_empty() {
+                now = now + Duration::from_secs(1);
+            }
+            waits.push(now.since(from).as_secs());
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 8, 8]);
     }
 }
