@@ -3,6 +3,7 @@
 # make bench  the figures, in one run
 # make scoreboard  published results against the simulator's, into docs/ (some 10 minutes; QUICK=1 a minute)
 # make policy-bench  decisions of the policy language, beside those of Cedar and Rego
+# make mesh-live  a mesh in network namespaces whose ways are cut and healed for ten minutes (as root)
 # Everything else is a step of these.
 
 SHELL     := /bin/bash
@@ -17,7 +18,7 @@ GUEST_OF   = $(TARGET)/proxylets/$(1).wasm
 # Guests are built for wasm alone; their crates are not part of a native build.
 NATIVE    := --workspace $(foreach g,$(GUESTS) $(EXAMPLES) $(MEASURED),--exclude $(g))
 
-.PHONY: help run build test lint fmt deny check-tools wasm-target bench policy-bench scoreboard clean
+.PHONY: help run build test lint fmt deny check-tools wasm-target bench policy-bench mesh-live scoreboard clean
 .DEFAULT_GOAL := help
 
 help:            ## this list
@@ -57,6 +58,10 @@ bench: build     ## what the sandbox costs, and the load generator's suite again
 policy-bench:    ## decisions of the policy language, alone and beside Cedar and Rego
 	$(CARGO) bench --locked -p policies
 	cd tests/policy-bench && $(CARGO) bench --locked
+
+mesh-live:       ## twelve nodes in network namespaces, ways between them cut and healed for ten minutes (as root)
+	EEP_MESH_NODES=12 EEP_MESH_SECONDS=600 EEP_MESH_SEED=1 \
+		$(CARGO) test --locked -p eep --test mesh live -- --nocapture
 
 scoreboard:      ## every experiment of the simulator, into docs/scoreboard.md; with QUICK=1 small, into the target folder
 	$(CARGO) build --release --locked -p eep-sim

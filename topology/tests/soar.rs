@@ -53,6 +53,39 @@ fn a_dead_link_is_routed_around_within_three_seconds() {
 }
 
 #[test]
+fn lost_packets_are_no_death_and_cost_something() {
+    let mut mesh = settled(2, 1, 12);
+    let rtt_us = |mesh: &Mesh| -> u64 {
+        let links = mesh.nodes.iter().flat_map(|node| node.links().values());
+        links.filter_map(|link| link.rtt_us).map(u64::from).sum()
+    };
+    let before = rtt_us(&mesh);
+    mesh.lost = 0.2;
+    mesh.run_for(Duration::from_secs(60));
+    assert_eq!(mesh.nodes.iter().map(|node| node.stats().links_died).sum::<u64>(), 0);
+    assert!(rtt_us(&mesh) > before * 2, "{before} before, {} now", rtt_us(&mesh));
+}
+
+#[test]
+fn a_dead_link_is_told_nothing_and_brought_up_to_date_when_it_answers() {
+    let mut mesh = settled(8, 1, 2);
+    mesh.cut(0, 1);
+    mesh.run_for(Duration::from_secs(3));
+    let (a, b) = (mesh.ids[0], mesh.ids[1]);
+    assert!(mesh.nodes[0].links()[&b].dead && mesh.nodes[0].region(0) == BTreeSet::from([a]));
+    let sent = mesh.nodes[0].stats().sent_frames;
+    // News meanwhile; once a second a probe.
+    mesh.with(0, |soar, now| soar.load(now, 900));
+    mesh.run_for(Duration::from_secs(10));
+    let sent = mesh.nodes[0].stats().sent_frames - sent;
+    assert!((9..=11).contains(&sent), "{sent} frames on a dead link");
+    mesh.cut.clear();
+    mesh.run_for(Duration::from_millis(1500));
+    assert_eq!(mesh.astray(), 0);
+    assert_eq!(mesh.nodes[1].graph(0).unwrap()[&a].load_milli, 900);
+}
+
+#[test]
 fn a_congested_link_is_left_for_a_better_way() {
     let mut mesh = settled(3, 1, 12);
     let (a, b) = *mesh.links.keys().next().expect("links");

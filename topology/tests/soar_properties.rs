@@ -69,6 +69,7 @@ proptest! {
         let reports = reports.into_iter().map(|(report, seal)| Sealed { report, seal: seal.to_vec() }).collect();
         for message in [
             Message::Probe(number),
+            Message::SureProbe(number),
             Message::Echo(number),
             Message::Reports(reports),
             Message::Have { names, answer },

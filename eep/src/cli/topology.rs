@@ -28,8 +28,13 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Every node that is known, and how far it is.
-    #[command(after_help = "Examples:\n  eep topology map\n  eep topology map --json")]
+    #[command(
+        after_help = "Examples:\n  eep topology map\n  eep topology map --by throughput\n  eep topology map --json"
+    )]
     Map {
+        /// Show the links instead, the best by this first.
+        #[arg(long, value_enum)]
+        by: Option<By>,
         #[command(flatten)]
         target: Target,
     },
@@ -97,7 +102,7 @@ enum Verb {
 impl Args {
     fn target(&self) -> &Target {
         match &self.verb {
-            Verb::Map { target }
+            Verb::Map { target, .. }
             | Verb::Regions { target }
             | Verb::Route { target, .. }
             | Verb::Nearest { target, .. }
@@ -147,7 +152,8 @@ pub(super) fn run(args: &Args) -> Outcome {
         return Ok(());
     }
     print(&match &args.verb {
-        Verb::Map { .. } => show_map(&answer)?,
+        Verb::Map { by: None, .. } => show_map(&answer)?,
+        Verb::Map { by: Some(by), .. } => show_links(&answer, *by)?,
         Verb::Regions { .. } => show_regions(&answer)?,
         Verb::Route { to, .. } => show_routes(&answer, to)?,
         Verb::Node { .. } => show_facts(&answer)?,
@@ -178,7 +184,15 @@ struct Map {
     me: NodeRef,
     address: String,
     nodes: Vec<MapNode>,
-    links: Vec<Value>,
+    links: Vec<MapLink>,
+}
+
+#[derive(Deserialize)]
+struct MapLink {
+    from: String,
+    to: String,
+    rtt_ms: f64,
+    throughput_kbps: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -222,6 +236,28 @@ fn show_map(answer: &Value) -> Shown {
     );
     out += &table(&["NODE", "ID", "REGION", "ADDRESS", "LINK", "RTT ms", "LOAD"], &rows);
     Ok(out)
+}
+
+fn show_links(answer: &Value, by: By) -> Shown {
+    let map: Map = read(answer)?;
+    let node = |id: &str| map.nodes.iter().find(|node| node.node.id == id);
+    let name = |id: &str| node(id).map_or_else(|| short(id).to_owned(), |node| called(&node.node));
+    let load = |link: &MapLink| Some((node(&link.from)?.load? + node(&link.to)?.load?) / 2.0);
+    let mbits = |link: &MapLink| link.throughput_kbps.map(|kbps| f64::from(kbps) / 1000.0);
+    let mut links: Vec<&MapLink> = map.links.iter().collect();
+    links.sort_by(|a, b| {
+        let last = |value: Option<f64>| value.unwrap_or(f64::INFINITY);
+        match by {
+            By::Rtt => a.rtt_ms.total_cmp(&b.rtt_ms),
+            By::Throughput => mbits(b).unwrap_or(0.0).total_cmp(&mbits(a).unwrap_or(0.0)),
+            By::Load => last(load(a)).total_cmp(&last(load(b))),
+        }
+    });
+    let rows = links.iter().map(|link| {
+        let (from, to) = (name(&link.from), name(&link.to));
+        vec![from, to, number(Some(link.rtt_ms)), number(mbits(link)), number(load(link))]
+    });
+    Ok(table(&["FROM", "TO", "RTT ms", "MBIT/S", "LOAD"], &rows.collect::<Vec<_>>()))
 }
 
 #[derive(Deserialize)]

@@ -233,7 +233,12 @@ impl Core {
     }
 
     fn send(&mut self, now: Instant, to: NodeId, kind: u32, body: Vec<u8>) {
-        if self.links.get(&to).is_some_and(|link| !link.send(kind, body)) {
+        self.offer(now, to, |link| link.send(kind, body));
+    }
+
+    /// Gives a link something to send; one that does not take it is dropped.
+    fn offer(&mut self, now: Instant, to: NodeId, give: impl FnOnce(&Link) -> bool) {
+        if self.links.get(&to).is_some_and(|link| !give(link)) {
             self.counts.overruns += 1;
             self.drop_link(now, to, Close::Broken);
         }
@@ -310,6 +315,9 @@ impl Core {
             } else if let Some(action) = self.soar.poll_action() {
                 match action {
                     soar::Action::Send { to, bytes } => self.send(now, to, SOAR, bytes),
+                    soar::Action::Probe { to, bytes } => {
+                        self.offer(now, to, |link| link.send_once(SOAR, bytes));
+                    }
                     soar::Action::Changed => self.version.send_modify(|version| *version += 1),
                 }
             } else {
@@ -332,31 +340,54 @@ impl Core {
         locator: &[NodeId],
         avoid: &[NodeId],
     ) -> Vec<(NodeId, Connection)> {
-        let mut next: Vec<NodeId> = Vec::new();
+        let mut ways = self.ways_by_cost(to, locator);
+        ways.retain(|(hop, _)| !avoid.contains(hop));
+        let connected = |(hop, _)| Some((hop, self.links.get(&hop)?.connection.clone()));
+        ways.into_iter().filter_map(connected).collect()
+    }
+
+    /// Whether a way to a node is better than the one over this neighbour, by more than measurements waver.
+    pub(super) fn leads_better(&mut self, to: NodeId, via: NodeId) -> bool {
+        let ways = self.ways_by_cost(to, &[]);
+        let Some(&(first, best)) = ways.first().filter(|(first, cost)| *first != via && *cost < u64::MAX)
+        else {
+            return false;
+        };
+        // A detour that is not worth it any more is left.
+        first == to
+            || ways.iter().find(|(hop, _)| *hop == via).is_none_or(|(_, now)| {
+                *now > best.saturating_add(DETOUR_GAIN_US).max(best.saturating_add(best / 2))
+            })
+    }
+
+    /// The neighbours that lead to a node, the best first, each once, with what the way costs in microseconds.
+    fn ways_by_cost(&mut self, to: NodeId, locator: &[NodeId]) -> Vec<(NodeId, u64)> {
+        let mut next: Vec<(NodeId, u64)> = Vec::new();
         let routes = self.soar.routes(Metric::RoundTrip, to, locator, WAYS_MAX);
         let best = routes.first().map(|route| route.cost);
         for route in routes {
             let Some(&hop) = route.nodes.get(1) else { continue };
             if self.soar.links().contains_key(&hop) {
-                next.push(hop);
+                next.push((hop, route.cost));
             } else {
                 // A gateway of our region, or a node behind one: the way there is known hop by hop.
                 let inner = self.soar.routes(Metric::RoundTrip, hop, &[], 1).into_iter().next();
-                next.extend(inner.and_then(|route| route.nodes.get(1).copied()));
+                let hop = inner.and_then(|inner| inner.nodes.get(1).copied());
+                next.extend(hop.map(|hop| (hop, route.cost)));
             }
         }
         // A detour has to be worth the node that it burdens.
-        let direct = self.soar.links().get(&to).and_then(|link| link.rtt_us);
+        let direct = self.soar.links().get(&to).and_then(|link| link.rtt_us).map(u64::from);
         if let (Some(direct), Some(best)) = (direct, best)
-            && best + DETOUR_GAIN_US > u64::from(direct)
+            && best + DETOUR_GAIN_US > direct
         {
-            next.insert(0, to);
+            next.insert(0, (to, direct));
         }
         // A connection that is not measured, or was not yet.
-        next.push(to);
+        next.push((to, u64::MAX));
         let mut seen = BTreeSet::new();
-        next.retain(|hop| !avoid.contains(hop) && seen.insert(*hop));
-        next.into_iter().filter_map(|hop| Some((hop, self.links.get(&hop)?.connection.clone()))).collect()
+        next.retain(|(hop, _)| seen.insert(*hop));
+        next
     }
 
     fn act_dht(&mut self, now: Instant, action: dht::Action) {

@@ -15,6 +15,7 @@ use crate::mesh::link::{self, Close, Failed, Greeted, Greeting, Heard};
 use crate::mesh::memory::{self, Memory};
 use crate::mesh::streams::Streams;
 use crate::mesh::tend::{EVERY, load_milli};
+use crate::mesh::throughput::{Trials, try_out};
 use crate::mesh::{MeshSettings, key_of_name};
 
 /// Handshakes under way that others began; from half of it on, addresses are validated first (RFC 9000, section 8.1).
@@ -85,6 +86,7 @@ impl Driver {
         let mut tick = interval(EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut seeds_left = true;
+        let mut trials = Trials::default();
         loop {
             let due = self.core.due().map(|due| self.origin + Duration::from_nanos(due.0.saturating_sub(1)));
             let due = due.unwrap_or_else(|| Clock::now() + EVERY);
@@ -104,6 +106,7 @@ impl Driver {
                 () = sleep_until(due) => self.core.timeout(since(self.origin)),
                 _ = tick.tick() => {
                     self.tend();
+                    self.measure(&mut trials);
                     memory.keep(&self.core);
                 }
                 _ = ending.wait_for(|ending| *ending) => break,
@@ -146,6 +149,18 @@ impl Driver {
                     if why.is_distrust() { &mut counts.untrusted } else { &mut counts.handshakes_failed };
                 *counter += 1;
             }
+        }
+    }
+
+    /// Looks at how much links carry, and tries one out where it is to be.
+    fn measure(&mut self, trials: &mut Trials) {
+        let chosen = self.core.observe_links(since(self.origin), trials);
+        if let Some((id, serial, connection)) = chosen {
+            let streams = Arc::clone(&self.streams);
+            tokio::spawn(async move {
+                let kbps = try_out(&connection).await;
+                streams.tried((id, serial), kbps).await;
+            });
         }
     }
 

@@ -29,6 +29,8 @@ pub(super) const STREAMS_MAX: u32 = 512;
 /// Bytes that may be under way on one stream, and on all of a connection.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// Bytes of datagrams that wait on either side of a connection; the oldest make room. They are probes.
+const DATAGRAMS_BYTES_MAX: usize = 16 << 10;
 
 /// TLS for both sides of a connection, and for both ends of a relayed stream.
 #[derive(Clone, Debug)]
@@ -89,7 +91,8 @@ fn transport() -> TransportConfig {
         .initial_rtt(INITIAL_RTT)
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .datagram_receive_buffer_size(None)
+        .datagram_receive_buffer_size(Some(DATAGRAMS_BYTES_MAX))
+        .datagram_send_buffer_size(DATAGRAMS_BYTES_MAX)
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES));
     transport

@@ -31,6 +31,8 @@ pub struct Counts {
     pub dials_refused: u64,
     /// Connections that are not measured since there are enough links.
     pub links_full: u64,
+    /// Links whose throughput was tried out.
+    pub links_tried: u64,
 }
 
 /// Everything that is counted.
@@ -114,6 +116,7 @@ impl Figures {
         let counters = [
             ("eep_mesh_bans_total", "Nodes that were banned.", self.dht.refused.bans),
             ("eep_mesh_links_died_total", "Links found dead by unanswered probes.", s.links_died),
+            ("eep_mesh_links_tried_total", "Links whose throughput was tried out.", c.links_tried),
             ("eep_mesh_streams_opened_total", "Streams opened from here.", self.streams.opened),
             ("eep_mesh_streams_accepted_total", "Streams that ended here.", self.streams.accepted),
             ("eep_mesh_streams_relayed_total", "Streams passed on.", self.streams.relayed),
@@ -121,6 +124,16 @@ impl Figures {
                 "eep_mesh_streams_rerouted_total",
                 "Streams that took another way after the first had failed.",
                 self.streams.rerouted,
+            ),
+            (
+                "eep_mesh_streams_resumed_total",
+                "Times that an open stream went on over another way.",
+                self.streams.resumed,
+            ),
+            (
+                "eep_mesh_streams_broken_total",
+                "Streams that failed since their way was lost and no other was had in time.",
+                self.streams.broken,
             ),
         ];
         rows.extend(counters.map(|(name, help, value)| (Counter, name, help, None, value as f64)));

@@ -5,8 +5,8 @@
 //!  service A ─TCP─▶ 127.0.0.1:7346 ─▶ mesh stream, TLS from end to end, along SOAR's routes ─▶ node B ─TCP─▶ service B
 //! ```
 //!
-//! Where the link that a stream leaves by dies, the TCP connection ends at once, and whoever holds it connects again: over
-//! another way, where there is one.
+//! Where a way dies the stream goes on over another one ([`super::session`]), and neither service notices more than a pause.
+//! Where there is none for long, both TCP connections are reset.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -113,13 +113,12 @@ impl Mesh {
         Ok((socket.connect(to).await?, known))
     }
 
-    /// Carries bytes both ways until one side ends, or the link that the stream leaves by dies.
+    /// Carries bytes both ways until both sides have ended, or the stream has failed.
     pub(crate) async fn carry(&self, mut tcp: TcpStream, mut stream: Stream) {
         let _ = tcp.set_nodelay(true);
-        let via = [stream.via];
-        tokio::select! {
-            _ = tokio::io::copy_bidirectional(&mut tcp, &mut stream.io) => {}
-            () = self.streams.has_died(&via) => {}
+        if tokio::io::copy_bidirectional(&mut tcp, &mut stream.io).await.is_err() {
+            // What was cut short must not look like what has ended.
+            let _ = tcp.set_zero_linger();
         }
     }
 }

@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
+use quinn::{Connection, Endpoint, RecvStream, SendDatagramError, SendStream, VarInt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use topology::{Contact, NodeId};
 
 use crate::mesh::endpoint::SERVER_NAME;
 use crate::mesh::identity::shown;
+use crate::mesh::throughput::Meter;
 use crate::mesh::trust::{Peer, SharedDomains};
 use crate::mesh::wire::{self, FRAME_BYTES_MAX, Frame, HELLO, Hello, Opening, Purpose, VERSION};
 
@@ -35,6 +36,8 @@ pub(super) enum Close {
     Full = 5,
     /// Its certificate has ended.
     Expired = 6,
+    /// It did not answer for a while; a new connection is tried.
+    Dead = 7,
 }
 
 pub(super) fn close(connection: &Connection, why: Close) {
@@ -171,6 +174,9 @@ pub(super) struct Link {
     pub(super) serial: u64,
     pub(super) dialled: bool,
     pub(super) since: Instant,
+    /// Since when the measurement plane is known to hold it for dead.
+    pub(super) dead_since: Option<Instant>,
+    pub(super) meter: Meter,
     frames: mpsc::Sender<Vec<u8>>,
 }
 
@@ -178,6 +184,17 @@ impl Link {
     /// Sends a frame; false where the neighbour does not take what is sent.
     pub(super) fn send(&self, kind: u32, body: Vec<u8>) -> bool {
         self.frames.try_send(wire::encode(&Frame { kind, body })).is_ok()
+    }
+
+    /// Sends a frame at once and once, as a datagram (RFC 9221); one that is lost is not repeated. On the stream where the
+    /// neighbour takes no datagrams.
+    pub(super) fn send_once(&self, kind: u32, body: Vec<u8>) -> bool {
+        let frame = minicbor::to_vec(Frame { kind, body: body.clone() }).unwrap_or_default();
+        match self.connection.send_datagram(frame.into()) {
+            Err(SendDatagramError::UnsupportedByPeer | SendDatagramError::TooLarge) => self.send(kind, body),
+            // That the connection is lost is heard from its reader.
+            Ok(()) | Err(_) => true,
+        }
     }
 }
 
@@ -199,6 +216,18 @@ pub(super) fn run(greeted: Greeted, serial: u64, tell: mpsc::Sender<(NodeId, u64
     tokio::spawn(async move {
         while let Some(frame) = waiting.recv().await {
             if send.write_all(&frame).await.is_err() {
+                return;
+            }
+        }
+    });
+    let (datagrams, told) = (connection.clone(), tell.clone());
+    tokio::spawn(async move {
+        while let Ok(bytes) = datagrams.read_datagram().await {
+            let heard = match minicbor::decode(&bytes) {
+                Ok(frame) => Heard::Frame(frame),
+                Err(error) => Heard::Broken(error.to_string()),
+            };
+            if told.send((id, serial, heard)).await.is_err() {
                 return;
             }
         }
@@ -229,6 +258,8 @@ pub(super) fn run(greeted: Greeted, serial: u64, tell: mpsc::Sender<(NodeId, u64
         serial,
         dialled,
         since: Instant::now(),
+        dead_since: None,
+        meter: Meter::new(),
         frames,
     }
 }

@@ -17,9 +17,12 @@
 //! | `link` | one connection |
 //! | `core` | what is known, and what is done when something is heard |
 //! | `driver` | the task that owns it |
+//! | `throughput` | how much links carry |
 //! | `tend` | what is done without being asked |
 //! | `memory` | nodes that are remembered for the next start |
 //! | [`streams`] | streams to other nodes, and through this one |
+//! | `relay` | streams of others that pass through this node |
+//! | [`session`] | services' streams, which outlive the way that they take |
 //! | [`forward`] | services' streams, for programs that know TCP alone |
 //! | [`requests`] | questions between nodes |
 //! | `renewal` | the certificate, renewed and taken up again |
@@ -39,12 +42,15 @@ pub mod forward;
 pub mod identity;
 mod link;
 mod memory;
+mod relay;
 mod renewal;
 pub mod requests;
 mod seal;
+pub mod session;
 pub mod snapshot;
 pub mod streams;
 mod tend;
+mod throughput;
 pub mod trust;
 mod verifier;
 pub mod views;
@@ -297,12 +303,13 @@ impl Mesh {
         self.streams.listen(service)
     }
 
-    /// Opens a stream to a service on another node, over the best route that works.
+    /// Opens a stream to a service on another node, over the best route that works. It goes on over another one where that
+    /// dies; see [`session`].
     ///
     /// # Errors
     /// Why not.
     pub async fn open(&self, to: NodeId, service: &str) -> Result<Stream, streams::Refused> {
-        self.streams.open(to, Purpose::Service, service).await
+        self.streams.begin(to, service).await
     }
 
     /// Asks another node something.

@@ -21,8 +21,10 @@ use crate::mesh::Asker;
 use crate::mesh::endpoint::{SERVER_NAME, Tls};
 use crate::mesh::identity::shown;
 use crate::mesh::requests::Requests;
+use crate::mesh::session::{BEGUN_MAX, RESUMING_MAX, Sessions};
+use crate::mesh::throughput::be_tried;
 use crate::mesh::trust::{May, Peer, SharedDomains};
-use crate::mesh::wire::{self, HOPS_MAX, OPENING_BYTES_MAX, Opening, Purpose, Refusal, Reply};
+use crate::mesh::wire::{self, OPENING_BYTES_MAX, Opening, Purpose, Refusal, Reply};
 
 /// Streams that are passed on at a time.
 const RELAYED_MAX: usize = 1024;
@@ -68,6 +70,10 @@ pub struct StreamCounts {
     pub relayed: u64,
     /// Connected over another way after the first had failed.
     pub rerouted: u64,
+    /// Taken up again over another way while they were open.
+    pub resumed: u64,
+    /// Failed since their way was lost and no other was had in time.
+    pub broken: u64,
     /// Refused to a domain that may not ask.
     pub not_allowed: u64,
     /// Refused for want of a route.
@@ -79,11 +85,13 @@ pub struct StreamCounts {
 }
 
 #[derive(Debug, Default)]
-struct Counters {
+pub(super) struct Counters {
     opened: AtomicU64,
     accepted: AtomicU64,
-    relayed: AtomicU64,
+    pub(super) relayed: AtomicU64,
     rerouted: AtomicU64,
+    pub(super) resumed: AtomicU64,
+    pub(super) broken: AtomicU64,
     not_allowed: AtomicU64,
     no_route: AtomicU64,
     busy: AtomicU64,
@@ -93,16 +101,19 @@ struct Counters {
 /// Opens, accepts and relays.
 #[derive(Debug)]
 pub(super) struct Streams {
-    me: NodeId,
-    domains: SharedDomains,
+    pub(super) me: NodeId,
+    pub(super) domains: SharedDomains,
     tls: Tls,
     ask: Asker,
-    alive: watch::Receiver<BTreeSet<NodeId>>,
+    pub(super) alive: watch::Receiver<BTreeSet<NodeId>>,
     services: Mutex<BTreeMap<String, mpsc::Sender<Stream>>>,
     pub(super) requests: Requests,
-    relays: Arc<Semaphore>,
+    pub(super) relays: Arc<Semaphore>,
     ends: Arc<Semaphore>,
-    counters: Counters,
+    resuming: Arc<Semaphore>,
+    pub(super) begun: Arc<Semaphore>,
+    pub(super) sessions: Sessions,
+    pub(super) counters: Counters,
 }
 
 /// Why a stream was not opened.
@@ -115,7 +126,7 @@ pub struct Refused {
     pub words: String,
 }
 
-fn refused(cause: Refusal, words: impl Into<String>) -> Refused {
+pub(super) fn refused(cause: Refusal, words: impl Into<String>) -> Refused {
     Refused { cause, words: words.into() }
 }
 
@@ -137,6 +148,9 @@ impl Streams {
             requests: Requests::default(),
             relays: Arc::new(Semaphore::new(RELAYED_MAX)),
             ends: Arc::new(Semaphore::new(ACCEPTED_MAX)),
+            resuming: Arc::new(Semaphore::new(RESUMING_MAX)),
+            begun: Arc::new(Semaphore::new(BEGUN_MAX)),
+            sessions: Sessions::default(),
             counters: Counters::default(),
         }
     }
@@ -148,6 +162,8 @@ impl Streams {
             accepted: c.accepted.load(Relaxed),
             relayed: c.relayed.load(Relaxed),
             rerouted: c.rerouted.load(Relaxed),
+            resumed: c.resumed.load(Relaxed),
+            broken: c.broken.load(Relaxed),
             not_allowed: c.not_allowed.load(Relaxed),
             no_route: c.no_route.load(Relaxed),
             busy: c.busy.load(Relaxed),
@@ -167,6 +183,22 @@ impl Streams {
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         services.retain(|_, give| !give.is_closed());
         services.keys().cloned().collect()
+    }
+
+    /// Neighbours whose links answer, as they change.
+    pub(super) fn alive(&self) -> watch::Receiver<BTreeSet<NodeId>> {
+        self.alive.clone()
+    }
+
+    /// Whether a stream that leaves by this neighbour would take a better way now.
+    pub(super) async fn leads_better(&self, to: NodeId, via: NodeId) -> bool {
+        self.ask.core(move |core, _| core.leads_better(to, via)).await.unwrap_or(false)
+    }
+
+    /// A link was tried out.
+    pub(super) async fn tried(&self, link: (NodeId, u64), kbps: Option<u32>) {
+        // Where the core has gone, so has the mesh.
+        let _ = self.ask.core(move |core, now| core.tried(now, link, kbps)).await;
     }
 
     /// Opens a stream to a node.
@@ -202,7 +234,7 @@ impl Streams {
     }
 
     /// Connects a stream with its next node, over the first way that works.
-    async fn connect(
+    pub(super) async fn connect(
         &self,
         to: NodeId,
         opening: &Opening,
@@ -222,7 +254,11 @@ impl Streams {
                     return Ok((connection, next, io));
                 }
                 // The target itself has said no: other ways lead to the same answer.
-                Err(no) if matches!(no.cause, Refusal::NotAllowed | Refusal::NoService) => return Err(no),
+                Err(no)
+                    if matches!(no.cause, Refusal::NotAllowed | Refusal::NoService | Refusal::BadOpening) =>
+                {
+                    return Err(no);
+                }
                 Err(no) => last = no,
             }
         }
@@ -299,7 +335,7 @@ impl Streams {
         }
     }
 
-    async fn take(&self, from: Peer, mut io: wire::Bi) {
+    async fn take(self: Arc<Self>, from: Peer, mut io: wire::Bi) {
         let opening = match timeout(OPENING, wire::read_opening(io.reader_mut())).await {
             Ok(Ok(opening)) => opening,
             _ => {
@@ -327,108 +363,49 @@ impl Streams {
         }
     }
 
-    /// Passes a stream on.
-    async fn relay(
-        &self,
-        from: &Peer,
-        opening: &Opening,
-        target: NodeId,
-        io: &mut wire::Bi,
-    ) -> Result<(), (Refused, Option<wire::Bi>)> {
-        let answer = async |io: &mut wire::Bi, no: Refused| {
-            let reply = Reply { code: no.cause.number(), why: Some(no.words.clone()) };
-            let _ = wire::write(io, &reply).await;
-            let _ = io.writer_mut().finish();
-            Err((no, None))
-        };
-        if !self.domains.may(&from.domain, May::Relay) {
-            let words = format!("streams of the domain {} are not passed on here", from.domain);
-            // Only the target's own no is the last word: over another node there may be a way.
-            let _ = answer(io, refused(Refusal::NoRoute, words.clone())).await;
-            return Err((refused(Refusal::NotAllowed, words), None));
-        }
-        let Ok(_permit) = Arc::clone(&self.relays).try_acquire_owned() else {
-            return answer(io, refused(Refusal::Busy, "too many streams are being passed on")).await;
-        };
-        let mut onward = opening.clone();
-        let passed = onward.passed.get_or_insert_default();
-        if passed.len() >= HOPS_MAX || passed.contains(&self.me) {
-            return answer(io, refused(Refusal::NoRoute, "the stream has gone round, or too far")).await;
-        }
-        if !passed.contains(&from.id) {
-            passed.push(from.id);
-        }
-        passed.push(self.me);
-        let (_, next, mut out) = match self.connect(target, &onward).await {
-            Ok(found) => found,
-            Err(no) => return answer(io, no).await,
-        };
-        if wire::write(io, &Reply { code: 0, why: None }).await.is_err() {
-            return Ok(());
-        }
-        self.counters.relayed.fetch_add(1, Relaxed);
-        let both = [from.id, next];
-        let died = self.has_died(&both);
-        let whole = tokio::select! {
-            copied = tokio::io::copy_bidirectional(io, &mut out) => copied.is_ok(),
-            () = died => false,
-        };
-        if !whole {
-            // Both ends hear at once that this way has failed, and take another.
-            for side in [io, &mut out] {
-                let _ = side.writer_mut().reset(quinn::VarInt::from_u32(Refusal::NoRoute.number()));
-            }
-        }
-        Ok(())
-    }
-
-    /// Comes back when one of these neighbours, alive before, does not answer any more.
-    pub(super) async fn has_died(&self, neighbours: &[NodeId]) {
-        let mut alive = self.alive.clone();
-        let watched: Vec<NodeId> = {
-            let alive = alive.borrow();
-            neighbours.iter().copied().filter(|id| alive.contains(id)).collect()
-        };
-        let died = alive.wait_for(|alive| watched.iter().any(|id| !alive.contains(id))).await.is_err();
-        if died {
-            std::future::pending::<()>().await;
-        }
-    }
-
     /// A stream ends here.
     async fn end(
-        &self,
+        self: &Arc<Self>,
         from: Peer,
         opening: &Opening,
         mut io: wire::Bi,
     ) -> Result<(), (Refused, Option<wire::Bi>)> {
-        let Ok(permit) = Arc::clone(&self.ends).try_acquire_owned() else {
+        let service = opening.service.clone().unwrap_or_default();
+        let known = Purpose::of(opening.purpose).filter(|purpose| *purpose != Purpose::Control);
+        let Some(purpose) = known else {
+            return Err((refused(Refusal::BadOpening, "this version knows no such streams"), Some(io)));
+        };
+        if purpose == Purpose::Measure {
+            if opening.target.is_some() {
+                return Err((refused(Refusal::BadOpening, "links are measured by their two ends"), Some(io)));
+            }
+            // Who does not wait for the answer does not get it.
+            let _ = be_tried(&mut io).await;
+            return Ok(());
+        }
+        let bound = if purpose == Purpose::Resume { &self.resuming } else { &self.ends };
+        let Ok(permit) = Arc::clone(bound).try_acquire_owned() else {
             return Err((refused(Refusal::Busy, "too many streams end here"), Some(io)));
         };
-        let service = opening.service.clone().unwrap_or_default();
-        let purpose = Purpose::of(opening.purpose);
         let taker = match purpose {
-            Some(Purpose::Service) => {
+            Purpose::Service | Purpose::Session => {
                 let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
                 services.get(&service).filter(|give| !give.is_closed()).cloned()
             }
             _ => None,
         };
-        if purpose.is_none() || purpose == Some(Purpose::Control) {
-            return Err((refused(Refusal::BadOpening, "this version knows no such streams"), Some(io)));
-        }
-        if purpose == Some(Purpose::Service) && taker.is_none() {
-            let words = format!("no service {service:?} takes streams here");
-            return Err((refused(Refusal::NoService, words), Some(io)));
-        }
         let relayed = opening.target.is_some();
         let allowed =
-            |peer: &Peer| purpose != Some(Purpose::Service) || self.domains.may(&peer.domain, May::Stream);
+            |peer: &Peer| purpose == Purpose::Request || self.domains.may(&peer.domain, May::Stream);
         let not_allowed = |peer: &Peer| {
             refused(Refusal::NotAllowed, format!("the domain {} may open no streams here", peer.domain))
         };
         if !relayed && !allowed(&from) {
             return Err((not_allowed(&from), Some(io)));
+        }
+        if matches!(purpose, Purpose::Service | Purpose::Session) && taker.is_none() {
+            let words = format!("no service {service:?} takes streams here");
+            return Err((refused(Refusal::NoService, words), Some(io)));
         }
         if wire::write(&mut io, &Reply { code: 0, why: None }).await.is_err() {
             return Ok(());
@@ -447,14 +424,17 @@ impl Streams {
         } else {
             (Box::new(io), from)
         };
-        self.counters.accepted.fetch_add(1, Relaxed);
+        self.counters.accepted.fetch_add(u64::from(purpose != Purpose::Resume), Relaxed);
         let stream = Stream { io, peer, via };
-        match taker {
+        match (purpose, taker) {
+            (Purpose::Resume, _) => self.resume(stream).await.map_err(|no| (no, None))?,
+            (Purpose::Session, Some(give)) => {
+                self.session(stream, &give, permit).await.map_err(|no| (no, None))?;
+            }
             // Where it does not come to take it, the stream ends.
-            Some(give) => _ = give.try_send(stream),
-            None => self.requests.answer(&self.domains, &service, stream).await,
+            (_, Some(give)) => _ = give.try_send(stream),
+            (_, None) => self.requests.answer(&self.domains, &service, stream).await,
         }
-        drop(permit);
         Ok(())
     }
 }

@@ -20,46 +20,85 @@ const LINKS_WANTED: usize = 24;
 const DIALS_AT_A_TIME: usize = 2;
 /// Lost neighbours that are dialled again.
 const LOST_MAX: usize = 64;
-/// Dials of a lost neighbour at [`EVERY`], and then at [`LOST_SLOWLY`], until it is given up.
-const LOST_QUICKLY_TIMES: u32 = 120;
+/// Of them so many each time, who was tried longest ago first: nobody says that a way has healed, only trying finds out.
+const LOST_AT_A_TIME: usize = 32;
+/// For so long a lost neighbour is dialled each time, and whenever the map shows that others reach it...
+const LOST_QUICKLY_FOR: Duration = Duration::from_secs(3600);
+/// ...then with this pause...
 const LOST_SLOWLY: Duration = Duration::from_secs(15);
-const LOST_TIMES_MAX: u32 = 400;
+/// ...and after this time no more.
+const LOST_FOR: Duration = Duration::from_secs(86_400);
+/// A connection whose link is dead for longer is given up, so that the neighbour is dialled anew: the old connection
+/// repeats what was lost with growing pauses, and the longer the way was cut the later it would notice that it is not.
+const DEAD_FOR: Duration = Duration::from_secs(1);
 
 /// A neighbour that was lost.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lost {
     contact: Contact,
-    times: u32,
-    next: Clock,
+    since: Clock,
+    tried: Option<Clock>,
+}
+
+impl Lost {
+    fn is_due(&self, on_map: bool) -> bool {
+        on_map
+            || self.since.elapsed() < LOST_QUICKLY_FOR
+            || self.tried.is_none_or(|at| at.elapsed() >= LOST_SLOWLY)
+    }
 }
 
 impl Core {
     /// Notes a neighbour that is to be dialled again.
     pub(super) fn lost_neighbour(&mut self, contact: Contact) {
-        if self.lost.len() < LOST_MAX {
-            self.lost.insert(contact.id, Lost { contact, times: 0, next: Clock::now() });
+        if self.lost.len() >= LOST_MAX
+            && let Some(oldest) = self.lost.values().min_by_key(|lost| lost.since).map(|lost| lost.contact.id)
+        {
+            self.lost.remove(&oldest);
         }
+        self.lost.insert(contact.id, Lost { contact, since: Clock::now(), tried: None });
     }
 
     /// Looks after the neighbours.
     pub(super) fn tend_links(&mut self, now: Instant) {
-        let mut again = Vec::new();
-        self.lost.retain(|_, lost| {
-            if lost.next <= Clock::now() {
-                lost.times += 1;
-                let pause = if lost.times < LOST_QUICKLY_TIMES { EVERY } else { LOST_SLOWLY };
-                lost.next = Clock::now() + pause;
-                again.push(lost.contact);
-            }
-            lost.times < LOST_TIMES_MAX
-        });
-        again.into_iter().for_each(|contact| self.connect(contact));
+        self.drop_dead(now);
+        self.dial_lost();
         self.drop_expired(now);
         if self.links.len() < LINKS_WANTED {
             for contact in self.candidates() {
                 self.connect(contact);
             }
         }
+    }
+
+    fn dial_lost(&mut self) {
+        self.lost.retain(|_, lost| lost.since.elapsed() < LOST_FOR);
+        if self.lost.is_empty() {
+            return;
+        }
+        let on_map: BTreeSet<NodeId> = self.soar.map().nodes().collect();
+        let due = self.lost.values().filter(|lost| lost.is_due(on_map.contains(&lost.contact.id)));
+        let mut due: Vec<Lost> = due.copied().collect();
+        due.sort_by_key(|lost| lost.tried);
+        for Lost { contact, .. } in due.into_iter().take(LOST_AT_A_TIME) {
+            if let Some(lost) = self.lost.get_mut(&contact.id) {
+                lost.tried = Some(Clock::now());
+            }
+            self.connect(contact);
+        }
+    }
+
+    /// Gives up connections whose links are dead.
+    fn drop_dead(&mut self, now: Instant) {
+        let mut over = Vec::new();
+        for (id, link) in &mut self.links {
+            let dead = self.soar.links().get(id).is_some_and(|link| link.dead);
+            link.dead_since = if dead { link.dead_since.or(Some(Clock::now())) } else { None };
+            if link.dead_since.is_some_and(|since| since.elapsed() >= DEAD_FOR) {
+                over.push(*id);
+            }
+        }
+        over.into_iter().for_each(|id| self.drop_link(now, id, Close::Dead));
     }
 
     /// Who is worth a connection: the neighbours in the space of ids, who is likely near, and who was near when it was

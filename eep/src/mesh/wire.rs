@@ -56,10 +56,16 @@ pub struct Opening {
 pub enum Purpose {
     /// Frames between two neighbours.
     Control,
-    /// A service's stream.
+    /// A service's stream that ends with its way, as versions before sessions open them.
     Service,
     /// One request and its answer.
     Request,
+    /// A service's stream that outlives its way; see `session`.
+    Session,
+    /// The same, taken up again.
+    Resume,
+    /// Bytes that show how much a link carries; see `throughput`.
+    Measure,
 }
 
 impl Purpose {
@@ -70,13 +76,18 @@ impl Purpose {
             Self::Control => 0,
             Self::Service => 1,
             Self::Request => 2,
+            Self::Session => 3,
+            Self::Resume => 4,
+            Self::Measure => 5,
         }
     }
 
     /// The purpose with a number.
     #[must_use]
     pub fn of(number: u32) -> Option<Self> {
-        [Self::Control, Self::Service, Self::Request].into_iter().find(|p| p.number() == number)
+        let services = [Self::Service, Self::Session, Self::Resume];
+        let all = [Self::Control, Self::Request, Self::Measure].into_iter().chain(services);
+        all.into_iter().find(|p| p.number() == number)
     }
 }
 
@@ -291,6 +302,24 @@ mod tests {
         let mut opening = Opening::to(Purpose::Service, Some(node), None);
         opening.passed = Some(vec![node; HOPS_MAX + 1]);
         assert!(matches!(read_opening(&mut &encode(&opening)[..]).await, Err(Malformed::Bounds)));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn noise_is_no_message_and_does_no_harm(noise in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let framed = [&(noise.len() as u32).to_be_bytes()[..], &noise].concat();
+            runtime.block_on(async {
+                for bytes in [&noise, &framed] {
+                    let _ = read_opening(&mut &bytes[..]).await;
+                    let _ = read_back::<Hello>(bytes).await;
+                    let _ = read_back::<Reply>(bytes).await;
+                    if let Ok(frame) = read_back::<Frame>(bytes).await {
+                        assert_eq!(read_back::<Frame>(&encode(&frame)).await.unwrap(), frame);
+                    }
+                }
+            });
+        }
     }
 
     #[tokio::test]

@@ -54,10 +54,9 @@ fn an_address_here_is_a_service_there() {
     tcp.read_exact(&mut bulk).unwrap();
     assert!(bulk.iter().all(|byte| *byte == 0));
 
-    let left = b.kill();
+    let b = crate::node::Node::over(b.kill());
     let mut byte = [0];
-    assert!(!matches!(tcp.read(&mut byte), Ok(n) if n > 0), "the connection ends with the node");
-    let b = crate::node::Node::over(left);
+    assert!(!matches!(tcp.read(&mut byte), Ok(n) if n > 0), "the connection ends with the service");
     until("again over the mesh", || (echo(link, "again").as_deref() == Some("again")).then_some(()));
     assert!(b.figure("eep_mesh_streams_accepted_total") >= 1.0);
 }

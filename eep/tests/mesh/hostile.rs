@@ -208,7 +208,7 @@ fn reports_that_are_forged_replayed_or_lies_change_no_map() {
         let mut told = None;
         while told.is_none() {
             match raw.next_soar().await {
-                Soar::Probe(number) => {
+                Soar::Probe(number) | Soar::SureProbe(number) => {
                     tokio::time::sleep(std::time::Duration::from_millis(3)).await;
                     raw.soar(Soar::Echo(number)).await;
                 }

@@ -17,5 +17,6 @@ mod placement;
 #[allow(dead_code)]
 mod port;
 mod raw;
+mod session;
 mod signed;
 mod web;

@@ -117,6 +117,14 @@ fn domains_that_trust_each_other_are_one_mesh() {
     all_see(&[&a, &b], &["edge", "edge"]);
     let told = until("its own words", || b.answer(&["topology", "node", "edge@isp-a"]));
     assert_eq!(told["facts"]["domain"], "isp-a", "{told}");
+    // Nothing but upkeep travels between them: their link is tried out.
+    until("the throughput of the link", || {
+        let kbps = a.ask("/v1/topology/map").unwrap()["links"][0]["throughput_kbps"].as_u64();
+        kbps.filter(|kbps| *kbps > 0)
+    });
+    let links = done(&a.eep(&["topology", "map", "--by", "throughput"]));
+    let row: Vec<&str> = links.lines().nth(1).unwrap().split_whitespace().collect();
+    assert!(links.starts_with("FROM ") && row[3].parse::<f64>().unwrap() > 0.0, "{links}");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Domains and nodes of a test.
 
-use std::io::BufReader;
+use std::io::{BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -202,9 +203,24 @@ impl Node {
         serde_json::from_str(&curl(&format!("{}{path}", self.api()), None)).unwrap()
     }
 
+    /// What its API answers to a GET, as JSON; none where it refuses.
+    pub(crate) fn ask(&self, path: &str) -> Option<Value> {
+        self.get(path).map(|body| serde_json::from_str(&body).unwrap())
+    }
+
+    /// What its API answers to a GET on the control socket, from whatever network; none where it refuses.
+    fn get(&self, path: &str) -> Option<String> {
+        let mut socket = UnixStream::connect(self.said["control"].as_str().unwrap()).unwrap();
+        write!(socket, "GET {path} HTTP/1.1\r\nhost: eep\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        head.starts_with("HTTP/1.1 200 ").then(|| body.to_owned())
+    }
+
     /// The names of the nodes on its map, sorted, and how many links there are between them.
     pub(crate) fn map(&self) -> (Vec<String>, usize) {
-        let map = self.json(&["topology", "map"]);
+        let map = self.ask("/v1/topology/map").unwrap();
         let name = |n: &Value| n["name"].as_str().unwrap_or("?").to_owned();
         let on_map = |n: &&Value| {
             let links = map["links"].as_array().unwrap();
@@ -218,7 +234,7 @@ impl Node {
 
     /// A figure of `/metrics` by its whole name with labels.
     pub(crate) fn figure(&self, name: &str) -> f64 {
-        let text = curl(&format!("{}/metrics", self.api()), None);
+        let text = self.get("/metrics").unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {name} in {text}")).trim().parse().unwrap()
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use eep::mesh::authority::Pair;
 use eep::mesh::wire::{self, FRAME_BYTES_MAX, Frame, HELLO, Hello, Opening, Purpose, Reply, SOAR, VERSION};
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream};
+use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -72,7 +72,12 @@ pub(crate) async fn dial(to: SocketAddr, pair: Option<&Pair>) -> Result<Connecti
     };
     tls.alpn_protocols = vec![b"eep-mesh".to_vec()];
     let mut endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    endpoint.set_default_client_config(ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap())));
+    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+    // Takes no datagrams, like the first version: everything comes on the stream.
+    let mut transport = TransportConfig::default();
+    transport.datagram_receive_buffer_size(None);
+    config.transport_config(Arc::new(transport));
+    endpoint.set_default_client_config(config);
     endpoint.connect(to, "any-name").unwrap().await
 }
 

@@ -6,6 +6,20 @@ use super::Config;
 use crate::id::NodeId;
 use crate::time::{Instant, micros};
 
+/// A sample moves the smoothed round trip by this part of the difference (RFC 6298, section 2).
+const SMOOTHING: u32 = 8;
+/// A lost probe counts as one that came later by this part of the probe timeout: about what a transport takes to repeat it.
+const LOSS_SHARE: u32 = 8;
+
+/// What is to be done when a link's time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tick {
+    /// Whether it has just been found dead.
+    pub died: bool,
+    /// Whether the probe is to be sent in a way that repeats what is lost, too: one lost packet or two are no death.
+    pub surely: bool,
+}
+
 /// One neighbour as we measure it.
 #[derive(Clone, Debug)]
 pub struct Link {
@@ -15,6 +29,8 @@ pub struct Link {
     pub throughput_kbps: Option<u32>,
     /// Whether the neighbour is near, with hysteresis.
     pub near: bool,
+    /// Found dead: it is probed on, and told nothing else until it answers.
+    pub dead: bool,
     /// What our last report says of the round trip, in microseconds.
     reported_us: u32,
     probe: Option<(u64, Instant)>,
@@ -36,6 +52,7 @@ impl Link {
             rtt_us: None,
             throughput_kbps: None,
             near: false,
+            dead: false,
             reported_us: 0,
             probe: None,
             misses: 0,
@@ -57,15 +74,19 @@ impl Link {
         allowed
     }
 
-    /// Its time has come. Gives the number of a probe to send, and whether the link has just been found dead.
-    pub fn tick(&mut self, now: Instant, number: u64, config: &Config) -> (u64, bool) {
+    /// Its time has come. The probe of this number is to be sent.
+    pub fn tick(&mut self, now: Instant, number: u64, config: &Config) -> Tick {
         if self.probe.is_some() {
             self.misses += 1;
+            // What is lost reaches services late: the link costs more for it.
+            let late_us = micros(config.probe_timeout) / LOSS_SHARE;
+            self.rtt_us = self.rtt_us.map(|rtt| rtt.saturating_add(late_us / SMOOTHING));
         }
-        let died = self.misses >= config.misses_max && self.rtt_us.is_some();
+        let died = self.misses >= config.misses_max && !self.dead;
         if died {
             self.rtt_us = None;
             self.near = false;
+            self.dead = true;
         }
         self.probe = Some((number, now));
         let two_round_trips = Duration::from_micros(u64::from(self.rtt_us.unwrap_or(0)) * 2);
@@ -75,19 +96,26 @@ impl Link {
             _ => config.probe_interval,
         };
         self.due = now + patience;
-        (number, died)
+        Tick { died, surely: self.misses > 0 && !self.dead }
     }
 
     /// An answer to a probe; the next one follows an interval after it was sent. True where there is something new to
     /// report.
     pub fn echo(&mut self, now: Instant, number: u64, config: &Config) -> bool {
         let Some((_, sent)) = self.probe.filter(|(n, _)| *n == number) else { return false };
+        let repeated = std::mem::take(&mut self.misses) > 0;
         self.probe = None;
-        self.misses = 0;
+        self.dead = false;
         self.due = (sent + config.probe_interval).max(now);
         let sample = micros(now.since(sent)).max(1);
         let rtt = match self.rtt_us {
-            Some(old) => ((u64::from(old) * 7 + u64::from(sample)) / 8) as u32,
+            // A probe that was sent surely too may have waited for a repetition of the transport: it says that the link
+            // answers, and not how fast (Karn's rule).
+            Some(old) if repeated => old,
+            Some(old) => {
+                ((u64::from(old) * u64::from(SMOOTHING - 1) + u64::from(sample)) / u64::from(SMOOTHING))
+                    as u32
+            }
             None => sample,
         };
         let near = is_near(rtt, self.near, config, 0);

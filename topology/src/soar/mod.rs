@@ -10,7 +10,7 @@
 //!
 //! **After every call that takes `&mut self`, drain [`Soar::poll_action`] until it gives None, then ask
 //! [`Soar::poll_timeout`] when [`Soar::handle_timeout`] is next due.** Frames between neighbours arrive in order or
-//! not at all; a frame is at most [`report::FRAME_BYTES_MAX`] long. The shell makes and authenticates connections, and
+//! not at all, probes and their echoes ([`Action::Probe`]) in any order; a frame is at most [`report::FRAME_BYTES_MAX`] long. The shell makes and authenticates connections, and
 //! says so with [`Soar::link_up`] and [`Soar::link_down`].
 //!
 //! # What protects it
@@ -56,6 +56,14 @@ pub trait Seal: Send {
 pub enum Action {
     /// Send these bytes to that neighbour, as one message.
     Send {
+        /// To whom.
+        to: NodeId,
+        /// The message.
+        bytes: Vec<u8>,
+    },
+    /// Send these bytes to that neighbour at once and once: where they are lost, they are not to be repeated, since what
+    /// comes late would count as a long round trip.
+    Probe {
         /// To whom.
         to: NodeId,
         /// The message.
@@ -252,7 +260,8 @@ impl Soar {
             return;
         }
         match Message::decode(bytes) {
-            Ok(Message::Probe(number)) => self.send(from, Message::Echo(number)),
+            Ok(Message::Probe(number)) => self.send_once(from, Message::Echo(number)),
+            Ok(Message::SureProbe(number)) => self.send(from, Message::Echo(number)),
             Ok(Message::Echo(number)) => self.echo(now, from, number),
             Ok(Message::Reports(reports)) => reports.into_iter().for_each(|r| self.news(now, from, r)),
             Ok(Message::Have { names, answer }) => self.compare(from, &names, answer),
@@ -268,12 +277,15 @@ impl Soar {
         for peer in due {
             let Some(link) = self.links.get_mut(&peer) else { continue };
             self.last_probe += 1;
-            let (number, died) = link.tick(now, self.last_probe, &self.config);
-            if died {
+            let tick = link.tick(now, self.last_probe, &self.config);
+            if tick.died {
                 self.stats.links_died += 1;
                 self.settle(now);
             }
-            self.send(peer, Message::Probe(number));
+            self.send_once(peer, Message::Probe(self.last_probe));
+            if tick.surely {
+                self.send(peer, Message::SureProbe(self.last_probe));
+            }
             probed = true;
         }
         if probed && self.unconfirmed.iter().any(|claims| !claims.is_empty()) {
@@ -289,9 +301,14 @@ impl Soar {
 
     fn echo(&mut self, now: Instant, from: NodeId, number: u64) {
         let Some(link) = self.links.get_mut(&from) else { return };
+        let was_dead = link.dead;
         if link.echo(now, number, &self.config) {
             // The measurement has moved, or the link has come to life.
             self.soon(now);
+        }
+        if was_dead && self.links.get(&from).is_some_and(|link| !link.dead) {
+            // It was told nothing meanwhile.
+            self.tell_all(from, true);
         }
     }
 
@@ -301,10 +318,20 @@ impl Soar {
     }
 
     fn send(&mut self, to: NodeId, message: Message) {
+        let bytes = self.counted(message);
+        self.actions.push_back(Action::Send { to, bytes });
+    }
+
+    fn send_once(&mut self, to: NodeId, message: Message) {
+        let bytes = self.counted(message);
+        self.actions.push_back(Action::Probe { to, bytes });
+    }
+
+    fn counted(&mut self, message: Message) -> Vec<u8> {
         let bytes = message.encode();
         self.stats.sent_frames += 1;
         self.stats.sent_bytes += bytes.len() as u64;
-        self.actions.push_back(Action::Send { to, bytes });
+        bytes
     }
 
     /// The top level's number.

@@ -107,8 +107,10 @@ pub struct Name {
 /// One message between neighbours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// Answer at once.
+    /// Answer at once, in a way that does not repeat what is lost.
     Probe(u64),
+    /// Answer at once, in a way that repeats what is lost.
+    SureProbe(u64),
     /// The answer, with the probe's number.
     Echo(u64),
     /// News.
@@ -153,6 +155,8 @@ struct Frame {
     reports: Option<Vec<Sealed>>,
     #[n(3)]
     names: Option<Vec<Name>>,
+    #[n(4)]
+    surely: Option<bool>,
 }
 
 fn bytes<T: Encode<()>>(value: &T) -> Vec<u8> {
@@ -165,9 +169,10 @@ impl Message {
     /// The message as it travels.
     #[must_use]
     pub fn encode(self) -> Vec<u8> {
-        let mut frame = Frame { kind: 0, number: None, reports: None, names: None };
+        let mut frame = Frame { kind: 0, number: None, reports: None, names: None, surely: None };
         match self {
             Self::Probe(number) => frame.number = Some(number),
+            Self::SureProbe(number) => (frame.number, frame.surely) = (Some(number), Some(true)),
             Self::Echo(number) => (frame.kind, frame.number) = (1, Some(number)),
             Self::Reports(reports) => (frame.kind, frame.reports) = (2, Some(reports)),
             Self::Have { names, answer } => {
@@ -188,6 +193,7 @@ impl Message {
         let frame: Frame = minicbor::decode(bytes)?;
         let missing = || Malformed::Missing(frame.kind);
         Ok(match frame.kind {
+            0 if frame.surely == Some(true) => Self::SureProbe(frame.number.ok_or_else(missing)?),
             0 => Self::Probe(frame.number.ok_or_else(missing)?),
             1 => Self::Echo(frame.number.ok_or_else(missing)?),
             2 => Self::Reports(frame.reports.ok_or(Malformed::Missing(2))?),

@@ -211,8 +211,11 @@ impl Soar {
             let in_region = self.members.first().is_some_and(|m| m.contains(&peer));
             let link = self.links.get_mut(&peer);
             let newly = link.is_some_and(|l| in_region && !std::mem::replace(&mut l.in_region, in_region));
-            if let Some(link) = self.links.get_mut(&peer) {
-                link.in_region = in_region;
+            let Some(link) = self.links.get_mut(&peer) else { continue };
+            link.in_region = in_region;
+            if link.dead {
+                // When it answers again, both tell each other what they have.
+                continue;
             }
             let mine = keys.iter().filter(|(key, from)| **from != Some(peer) && self.concerns(peer, **key));
             let reports = mine.filter_map(|(key, _)| Some(self.held.get(key)?.sealed.clone())).collect();

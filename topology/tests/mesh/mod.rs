@@ -34,6 +34,8 @@ pub(crate) struct Mesh {
     pub(crate) links: BTreeMap<(usize, usize), u64>,
     pub(crate) cut: BTreeSet<(usize, usize)>,
     pub(crate) last_change: Instant,
+    /// Share of what is sent once and not repeated that is lost.
+    pub(crate) lost: f64,
     wakes: Vec<Option<Instant>>,
     arrivals: BTreeMap<(usize, usize), Instant>,
     queue: BinaryHeap<Reverse<(Instant, u64)>>,
@@ -74,6 +76,7 @@ impl Mesh {
             links: BTreeMap::new(),
             cut: BTreeSet::new(),
             last_change: Instant(0),
+            lost: 0.0,
             wakes: vec![None; count],
             arrivals: BTreeMap::new(),
             queue: BinaryHeap::new(),
@@ -132,7 +135,10 @@ impl Mesh {
         let out = f(&mut self.nodes[node], now);
         while let Some(action) = self.nodes[node].poll_action() {
             match action {
-                Action::Send { to, bytes } => self.post(node, self.index[&to], bytes),
+                Action::Probe { .. } if self.lost > 0.0 && self.unit() < self.lost => {}
+                Action::Send { to, bytes } | Action::Probe { to, bytes } => {
+                    self.post(node, self.index[&to], bytes)
+                }
                 Action::Changed => self.last_change = now,
             }
         }
