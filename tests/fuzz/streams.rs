@@ -115,4 +115,4 @@ fn one_peer_outlives_all_strangers() {
     assert!(grown <= PEER_GROWTH_BYTES_MAX, "{grown} bytes more in use at the end");
 }
 
-targets! { descriptors pong query hit push vendor qrp ggep handshake http peer datagram }
+targets! { descriptors pong query hit push vendor qrp ggep handshake http peer datagram measurements lookups }

@@ -4,6 +4,7 @@
 //! everything that was accepted (what is written again is read as the same). Two drivers feed them: the `fuzz` test,
 //! on every toolchain, with mutations of the corpus that follow from a seed; and `cargo fuzz`, with coverage.
 
+mod mesh;
 mod mutate;
 mod peer;
 mod wire;
@@ -43,6 +44,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "http", run: wire::http, weight: 5, held_bytes_max: 1 << 20 },
     Target { name: "peer", run: peer::stream, weight: 1, held_bytes_max: 32 << 20 },
     Target { name: "datagram", run: wire::datagram, weight: 5, held_bytes_max: 1 << 20 },
+    Target { name: "measurements", run: mesh::measurements, weight: 1, held_bytes_max: 4 << 20 },
+    Target { name: "lookups", run: mesh::lookups, weight: 1, held_bytes_max: 4 << 20 },
 ];
 
 /// Runs one target by name.
