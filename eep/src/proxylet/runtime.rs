@@ -287,6 +287,11 @@ pub(crate) fn engine_config(services_max: u32) -> Config {
     /// For components that have more than one memory or more instances than usual.
     const SLACK: u32 = 64;
 
+    /// What an instance leaves is zeroed in place up to so much, in bytes: a page that is given back to the system costs
+    /// a fault when the next instance touches it.
+    const KEPT_MEMORY: usize = 256 << 10;
+    const KEPT_TABLE: usize = 16 << 10;
+
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(services_max + SLACK)
         .total_core_instances(services_max * 4 + SLACK)
@@ -296,6 +301,8 @@ pub(crate) fn engine_config(services_max: u32) -> Config {
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT_MAX)
         .max_tables_per_component(TABLES_PER_COMPONENT_MAX)
         .table_elements(TABLE_ELEMENTS_MAX)
+        .linear_memory_keep_resident(KEPT_MEMORY)
+        .table_keep_resident(KEPT_TABLE)
         .max_memory_size(Limits::MEMORY_MAX.0 as usize);
     let mut config = same_everywhere();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
