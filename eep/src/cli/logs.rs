@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::cli::format::time;
 use crate::cli::output::{BAD, DIM, Outcome, WARN, line, paint, printable};
 use crate::cli::record::record;
-use crate::cli::target::{Target, block_on};
+use crate::cli::target::{Target, block_on, path_of};
 
 /// Show what a service says, or record what it does.
 #[derive(clap::Args, Debug)]
@@ -42,7 +42,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     if let Some(path) = &args.record {
         return record(&args.name, path, args.renew, args.within, &args.target);
     }
-    let path = format!("/v1/services/{}/logs?tail={}&follow={}", args.name, args.tail, args.follow);
+    let path = format!("{}/logs?tail={}&follow={}", path_of(&args.name)?, args.tail, args.follow);
     block_on(async {
         let mut lines = args.target.client()?.lines(reqwest::Method::GET, &path, None).await?;
         while let Some(entry) = lines.next::<Value>().await? {

@@ -6,7 +6,7 @@ use crate::cli::load::one_line;
 use crate::cli::output::{Outcome, json, print};
 use crate::cli::progress::follow;
 use crate::cli::service::{Service, read};
-use crate::cli::target::{Target, block_on};
+use crate::cli::target::{Target, block_on, path_of};
 use crate::config::Source;
 use crate::config::settings::parse_set;
 use crate::host::grant::Grant;
@@ -85,7 +85,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         let sets: Map<String, Value> = args.sets.iter().cloned().collect();
         change.insert("config".into(), Value::Object(sets));
     }
-    let path = format!("/v1/services/{}", args.name);
+    let path = path_of(&args.name)?;
     let answer = block_on(async {
         let client = args.target.client()?;
         if !args.limits.is_empty() {

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::cli::format::bytes;
 use crate::cli::output::{Failure, Outcome, json, line, note};
-use crate::cli::target::{Target, block_on};
+use crate::cli::target::{Target, block_on, path_of};
 use crate::problem::Problem;
 
 /// Records a service into a file until Ctrl-C, until the time is over, or until the service ends.
@@ -23,8 +23,7 @@ pub(super) fn record(
 ) -> Outcome {
     let (taken, whole) = block_on(async {
         // A name that nobody has is refused before a file is made.
-        let mut answer =
-            target.client()?.stream(&format!("/v1/services/{name}/record?renew={renew}")).await?;
+        let mut answer = target.client()?.stream(&format!("{}/record?renew={renew}", path_of(name)?)).await?;
         let mut file = create(path)?;
         if !target.json {
             let until = within.map_or("press Ctrl-C to end it".to_owned(), |d| {

@@ -119,7 +119,8 @@ async fn serve(args: &Args, file: &NodeFile) -> Outcome {
     }
     let socket = listening.socket().display().to_string();
     if let Some(settings) = MeshSettings::of(file, &data) {
-        node.joins(Mesh::start(settings, node.ending())?);
+        node.govern_mesh(&settings).await?;
+        node.joins(Mesh::start(settings, node.mesh_policy(), node.ending())?);
         node.mesh()?.open_links(&node.ending()).await?;
         let server = Arc::clone(&node);
         tokio::spawn(async move { server.serve_streams().await });

@@ -2,7 +2,7 @@
 
 use crate::cli::output::{Outcome, json, print};
 use crate::cli::service::{Service, read};
-use crate::cli::target::{Target, block_on};
+use crate::cli::target::{Target, block_on, path_of};
 
 /// Start a stopped service.
 #[derive(clap::Args, Debug)]
@@ -15,7 +15,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    let path = format!("/v1/services/{}/start", args.name);
+    let path = format!("{}/start", path_of(&args.name)?);
     let answer = block_on(async { args.target.client()?.send(reqwest::Method::POST, &path, None).await })?;
     if args.target.json {
         json(&answer);

@@ -6,7 +6,7 @@ use crate::cli::format::{bytes, span, time};
 use crate::cli::output::{BOLD, DIM, Outcome, WARN, json, paint, print};
 use crate::cli::policy::trial;
 use crate::cli::service::{Service, read};
-use crate::cli::target::{Target, block_on};
+use crate::cli::target::{Target, block_on, path_of};
 use crate::policy::unenforced::sentence;
 
 /// Show all that is known of a service, or of the node.
@@ -22,7 +22,10 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    let path = args.name.as_ref().map_or("/v1/node".to_owned(), |name| format!("/v1/services/{name}"));
+    let path = match &args.name {
+        Some(name) => path_of(name)?,
+        None => "/v1/node".to_owned(),
+    };
     let answer = block_on(async { args.target.client()?.get(&path).await })?;
     if args.target.json {
         json(&answer);

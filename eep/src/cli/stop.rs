@@ -2,7 +2,7 @@
 
 use crate::cli::output::{Outcome, json, print};
 use crate::cli::service::{Service, read};
-use crate::cli::target::{Target, block_on};
+use crate::cli::target::{Target, block_on, path_of};
 
 /// Stop a service. It stays stopped until it is started, also when the node starts again.
 #[derive(clap::Args, Debug)]
@@ -15,7 +15,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    let path = format!("/v1/services/{}/stop", args.name);
+    let path = format!("{}/stop", path_of(&args.name)?);
     let answer = block_on(async { args.target.client()?.send(reqwest::Method::POST, &path, None).await })?;
     if args.target.json {
         json(&answer);

@@ -6,7 +6,10 @@ use clap::Args;
 
 use crate::cli::client::Client;
 use crate::cli::output::Failure;
+use crate::config::ServiceName;
 use crate::config::node_file::DATA_DIR;
+use crate::node::policy::MESH;
+use crate::node::refusals::no_such;
 
 /// The node, and how its answer is shown.
 #[derive(Args, Debug)]
@@ -29,6 +32,14 @@ impl Target {
             None => Client::unix(&self.data),
         }
     }
+}
+
+/// Where the API has a service, a web, or the policy of the mesh: a name that none of them can have is not looked for.
+pub(super) fn path_of(name: &str) -> Result<String, Failure> {
+    if name == MESH || name.parse::<ServiceName>().is_ok() {
+        return Ok(format!("/v1/services/{name}"));
+    }
+    Err(no_such(name).into())
 }
 
 /// Runs a verb's requests.

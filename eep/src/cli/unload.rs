@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::cli::output::{Outcome, json, line};
-use crate::cli::target::{Target, block_on};
+use crate::cli::target::{Target, block_on, path_of};
 
 /// Stop a service and forget it, with all that it stored; or all services of a web.
 #[derive(clap::Args, Debug)]
@@ -16,7 +16,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    let path = format!("/v1/services/{}", args.name);
+    let path = path_of(&args.name)?;
     block_on(async { args.target.client()?.send(reqwest::Method::DELETE, &path, None).await })?;
     if args.target.json {
         json(&json!({"name": args.name, "unloaded": true}));

@@ -36,8 +36,10 @@ pub const PREFIXES_MAX: usize = 256;
 pub struct MeshSection {
     /// Nodes to join through, `HOST:PORT`. One that is up is enough.
     pub(super) seeds: Vec<Spanned<Seed>>,
-    /// Other domains: their CA's certificate, and what their nodes may ask for.
+    /// Other domains: their CA's certificate, what their nodes may ask for, and the prefixes that they may say they serve.
     pub(super) trust: Vec<Spanned<TrustedDomain>>,
+    /// The policy that decides what nodes of other domains may ask for; without it, what `trust` says is one.
+    pub policy: Option<PathBuf>,
     /// The node's certificate; relative to the file. Default `mesh/node.pem` in the data directory.
     pub certificate: Option<PathBuf>,
     /// Its private key, mode 0600. Default `mesh/node.key` in the data directory.
@@ -144,8 +146,10 @@ pub(super) fn loopback<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Soc
 pub struct TrustedDomain {
     /// The file with its CA's certificate.
     pub ca: PathBuf,
-    /// What its nodes may ask of this one.
-    pub may: BTreeSet<May>,
+    /// What its nodes may ask of this one, where no policy is named; nothing unless it is said.
+    pub may: Option<BTreeSet<May>>,
+    /// The prefixes whose users its nodes may say they serve; none unless they are named.
+    pub prefixes: Vec<IpNet>,
 }
 
 impl<'de> Deserialize<'de> for TrustedDomain {
@@ -160,11 +164,13 @@ impl<'de> Visitor<'de> for DomainVisitor {
     type Value = TrustedDomain;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the path of a CA's certificate, or {ca: PATH, may: [relay, stream, fetch, place]}")
+        f.write_str(
+            "the path of a CA's certificate, or {ca: PATH, may: [relay, stream, fetch, place], prefixes: [CIDR]}",
+        )
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<TrustedDomain, E> {
-        Ok(TrustedDomain { ca: text.into(), may: May::of_strangers() })
+        Ok(TrustedDomain { ca: text.into(), may: None, prefixes: Vec::new() })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TrustedDomain, A::Error> {
@@ -173,9 +179,17 @@ impl<'de> Visitor<'de> for DomainVisitor {
         struct Whole {
             ca: PathBuf,
             may: Option<BTreeSet<May>>,
+            #[serde(default)]
+            prefixes: Vec<Prefix>,
         }
-        let whole = Whole::deserialize(de::value::MapAccessDeserializer::new(map))?;
-        Ok(TrustedDomain { ca: whole.ca, may: whole.may.unwrap_or_else(May::of_strangers) })
+        let Whole { ca, may, prefixes } = Whole::deserialize(de::value::MapAccessDeserializer::new(map))?;
+        if prefixes.len() > PREFIXES_MAX {
+            return Err(de::Error::custom(format!(
+                "{} prefixes are too many for one domain\nlist at most {PREFIXES_MAX}",
+                prefixes.len()
+            )));
+        }
+        Ok(TrustedDomain { ca, may, prefixes: prefixes.into_iter().map(|prefix| prefix.0).collect() })
     }
 }
 
@@ -225,7 +239,9 @@ impl MeshSection {
         for domain in &mut self.trust {
             domain.value.ca = directory.join(&domain.value.ca);
         }
-        for path in [&mut self.certificate, &mut self.key, &mut self.ca].into_iter().flatten() {
+        for path in
+            [&mut self.policy, &mut self.certificate, &mut self.key, &mut self.ca].into_iter().flatten()
+        {
             *path = directory.join(&*path);
         }
     }
@@ -262,6 +278,10 @@ impl MeshSection {
         for domain in &self.trust {
             if let Err(words) = read_authorities(&domain.value.ca) {
                 return wrong(domain.referenced, &words.replace(&beside, ""));
+            }
+            if self.policy.is_some() && domain.value.may.is_some() {
+                let words = "both `policy` and `may` say what this domain may ask for\nremove `may`: the policy decides";
+                return wrong(domain.referenced, words);
             }
         }
         Ok(())

@@ -33,6 +33,10 @@ pub struct Counts {
     pub links_full: u64,
     /// Links whose throughput was tried out.
     pub links_tried: u64,
+    /// Prefixes that nodes say they serve, and that their domain may not say.
+    pub prefixes_refused: u64,
+    /// Regions that nodes say they are in, and that nothing but their word speaks for.
+    pub regions_refused: u64,
 }
 
 /// Everything that is counted.
@@ -107,6 +111,8 @@ impl Figures {
             ("measurement-stale", s.stale),
             ("measurement-without-room", s.no_room),
             ("measurement-lie", s.lying),
+            ("prefix-claim", c.prefixes_refused),
+            ("region-claim", c.regions_refused),
             ("stream-not-allowed", self.streams.not_allowed),
             ("stream-without-route", self.streams.no_route),
             ("stream-without-room", self.streams.busy),

@@ -276,7 +276,7 @@ impl Mesh {
     }
 
     async fn fresh_facts(&self, id: NodeId) -> Result<(NodeId, NodeFacts), Box<Problem>> {
-        let (via, answer) = timeout(FACTS, self.ask_facts(id)).await.map_err(|_| {
+        let (peer, via, answer) = timeout(FACTS, self.ask_facts(id)).await.map_err(|_| {
             Problem::new("node-unreachable", 504, format!("the node {id} did not answer in time"))
                 .fix("try again")
         })??;
@@ -284,11 +284,43 @@ impl Mesh {
             Problem::new("strange-answer", 502, format!("the node {id} says what is not understood: {e}"))
         })?;
         // Who it is, its certificate says.
-        if let Some(peer) = self.domains.known(id) {
-            (facts.name, facts.domain) = (peer.name, peer.domain);
-        }
+        (facts.name, facts.domain) = (peer.name, peer.domain);
         facts.prefixes.truncate(crate::config::mesh::PREFIXES_MAX);
+        self.keep_what_it_may_say(&mut facts).await;
         Ok((via, facts))
+    }
+
+    /// Takes prefixes out of a node's words that its domain may not say it serves.
+    async fn keep_what_it_may_say(&self, facts: &mut NodeFacts) {
+        let said = facts.prefixes.len();
+        facts.prefixes.retain(|prefix| self.domains.may_serve(&facts.domain, prefix));
+        let refused = (said - facts.prefixes.len()) as u64;
+        if refused > 0 {
+            tracing::info!(
+                node = facts.name,
+                domain = facts.domain,
+                refused,
+                "prefixes that its domain may not serve"
+            );
+            self.ask.core(move |core, _| core.counts.prefixes_refused += refused).await;
+        }
+    }
+
+    /// Whether a node is in a region, as far as something but its word speaks for it: for one of the own domain its word
+    /// will do; one of another is in a region that is called after a node of that domain, or in this node's own, where its
+    /// neighbours have measured that.
+    async fn is_in(&self, id: NodeId, facts: &NodeFacts, region: NodeId) -> bool {
+        let its = |node: NodeId| self.domains.known(node).is_some_and(|peer| peer.domain == facts.domain);
+        if facts.domain == self.me().domain || its(region) {
+            return true;
+        }
+        let measured = self.ask.core(move |core, _| {
+            let ours = core.soar.locator().first() == Some(&region);
+            let is_in = ours && core.soar.region(0).contains(&id);
+            core.counts.regions_refused += u64::from(!is_in);
+            is_in
+        });
+        measured.await == Some(true)
     }
 
     /// What all nodes on the map say of themselves, at most [`FACTS_MAX`], this node included; those that do not answer are
@@ -326,9 +358,16 @@ impl Mesh {
     pub async fn in_region(&self, region: &str, by: By) -> Vec<(NodeId, Option<f64>)> {
         let all = self.all_facts().await;
         let region = region.to_ascii_lowercase();
-        let members =
-            all.into_iter().filter(|(_, facts)| facts.locator.iter().any(|r| r.starts_with(&region)));
-        self.by_cost(members.map(|(id, _)| id).collect(), by.metric()).await
+        let mut members = Vec::new();
+        for (id, facts) in all {
+            let meant = facts.locator.iter().filter(|r| r.starts_with(&region)).find_map(|r| parse_id(r));
+            if let Some(region) = meant
+                && self.is_in(id, &facts, region).await
+            {
+                members.push(id);
+            }
+        }
+        self.by_cost(members, by.metric()).await
     }
 
     async fn by_cost(&self, among: Vec<NodeId>, metric: Metric) -> Vec<(NodeId, Option<f64>)> {

@@ -10,7 +10,8 @@
 //! | --- | --- |
 //! | [`authority`] | making a domain's CA and certificates |
 //! | [`identity`] | this node's certificate and key |
-//! | [`trust`] | whose certificates are believed, and what other domains may ask for |
+//! | [`trust`] | whose certificates are believed |
+//! | [`admission`] | what nodes of other domains may ask for |
 //! | `verifier`, `seal` | the same in TLS, and over reports of measurements |
 //! | `endpoint` | socket, QUIC, TLS |
 //! | [`wire`] | what nodes say to each other |
@@ -31,6 +32,7 @@
 //! | [`alto`] | the same for other software (RFC 7285) |
 //! | [`figures`] | what was counted |
 
+pub mod admission;
 pub mod alto;
 pub mod authority;
 mod core;
@@ -70,6 +72,7 @@ use topology::soar::{self, Soar};
 use topology::{Contact, Instant, NodeId};
 
 use crate::config::mesh::{MeshLink, Quota, TrustedDomain};
+use crate::mesh::admission::Admission;
 use crate::mesh::core::Core;
 use crate::mesh::driver::{ASKS_MAX, Ask, Driver, HEARD_MAX, since};
 use crate::mesh::endpoint::Tls;
@@ -80,6 +83,7 @@ use crate::mesh::seal::Signer;
 use crate::mesh::streams::{Stream, Streams};
 use crate::mesh::trust::{Domains, Peer, SharedDomains, read_authorities};
 use crate::mesh::wire::Purpose;
+use crate::policy::service::ServicePolicy;
 use crate::problem::Problem;
 
 /// What a mesh is made of.
@@ -95,6 +99,8 @@ pub struct MeshSettings {
     pub seeds: Vec<String>,
     /// Other domains.
     pub trust: Vec<TrustedDomain>,
+    /// The policy that decides what their nodes may ask for, where the node file names one.
+    pub policy: Option<PathBuf>,
     /// Certificate, key and CA.
     pub files: IdentityFiles,
     /// Where others reach this node, where its operator says so.
@@ -132,6 +138,7 @@ impl MeshSettings {
             name: String::new(),
             seeds: section.seeds(),
             trust: section.trust(),
+            policy: section.policy.clone(),
             files: IdentityFiles {
                 certificate: or(&section.certificate, made.certificate),
                 key: or(&section.key, made.key),
@@ -190,11 +197,15 @@ fn problem(code: &str, words: &str) -> Box<Problem> {
 }
 
 impl Mesh {
-    /// Joins the mesh. `ending` turns true when the node ends.
+    /// Joins the mesh. The policy decides what nodes of other domains may ask for; `ending` turns true when the node ends.
     ///
     /// # Errors
     /// Certificates that do not fit, or a socket that cannot be had. Nothing runs then.
-    pub fn start(mut settings: MeshSettings, ending: watch::Receiver<bool>) -> Result<Self, Box<Problem>> {
+    pub fn start(
+        mut settings: MeshSettings,
+        policy: Arc<ServicePolicy>,
+        ending: watch::Receiver<bool>,
+    ) -> Result<Self, Box<Problem>> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let own = read_authorities(&settings.files.ca).map_err(|words| {
             let fix = "make a domain and a certificate with `eep init`, or name the files under `mesh`";
@@ -205,7 +216,9 @@ impl Mesh {
             Arc::new(Domains::new(&provider, &own).map_err(|words| problem("mesh-identity", &words))?);
         for other in &settings.trust {
             let authorities = read_authorities(&other.ca).map_err(|words| problem("mesh-trust", &words))?;
-            domains.trust(&authorities, other.may.clone()).map_err(|words| problem("mesh-trust", &words))?;
+            domains
+                .trust(&authorities, other.prefixes.clone())
+                .map_err(|words| problem("mesh-trust", &words))?;
         }
         let identity = Arc::new(Identity::load(&settings.files, &provider, &domains)?);
         let me = identity.me();
@@ -247,7 +260,8 @@ impl Mesh {
         let boot = u64::try_from(boot.as_millis()).unwrap_or(u64::MAX);
         let core = Core::new(dht, soar, &domains, heard_tell, version_tell, alive_tell, boot);
         let ask = Asker(asks_tell);
-        let streams = Arc::new(Streams::new(me.id, &domains, tls, ask.clone(), alive));
+        let admission = Admission::new(domains.own().to_owned(), policy);
+        let streams = Arc::new(Streams::new(me.id, &domains, admission, tls, ask.clone(), alive));
         let driver =
             Driver { core, endpoint, streams: Arc::clone(&streams), settings: settings.clone(), origin };
         tokio::spawn(driver.run(heard, asks, ending.clone()));
@@ -286,12 +300,6 @@ impl Mesh {
         self.version.clone()
     }
 
-    /// Whether nodes of a domain may ask for something.
-    #[must_use]
-    pub fn may(&self, domain: &str, what: trust::May) -> bool {
-        self.domains.may(domain, what)
-    }
-
     /// Has the rest of the node answer other nodes' questions. The first call counts.
     pub fn answer_with(&self, local: Weak<dyn Local>) {
         self.streams.requests.answer_with(local);
@@ -322,16 +330,17 @@ impl Mesh {
         requests::ask(stream, question).await
     }
 
-    /// Asks another node what it says of itself, over the best route that works now; with the neighbour that the question
-    /// left by.
+    /// Asks another node what it says of itself, over the best route that works now; with who it has proved to be, and the
+    /// neighbour that the question left by.
     ///
     /// # Errors
     /// It cannot be reached, or what it says.
-    pub(crate) async fn ask_facts(&self, to: NodeId) -> Result<(NodeId, Vec<u8>), Box<Problem>> {
+    pub(crate) async fn ask_facts(&self, to: NodeId) -> Result<(Peer, NodeId, Vec<u8>), Box<Problem>> {
         let question = Question::Facts;
         let stream =
             self.streams.open(to, Purpose::Request, question.service()).await.map_err(unreachable(to))?;
-        Ok((stream.via, requests::ask(stream, &question).await?))
+        let (peer, via) = (stream.peer.clone(), stream.via);
+        Ok((peer, via, requests::ask(stream, &question).await?))
     }
 
     /// What was counted.

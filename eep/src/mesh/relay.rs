@@ -24,8 +24,7 @@ impl Streams {
             let _ = io.writer_mut().finish();
             Err((no, None))
         };
-        if !self.domains.may(&from.domain, May::Relay) {
-            let words = format!("streams of the domain {} are not passed on here", from.domain);
+        if let Err(words) = self.admission.ask(from, May::Relay, &target.to_string()) {
             // Only the target's own no is the last word: over another node there may be a way.
             let _ = answer(io, refused(Refusal::NoRoute, words.clone())).await;
             return Err((refused(Refusal::NotAllowed, words), None));

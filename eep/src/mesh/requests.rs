@@ -9,8 +9,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
+use crate::mesh::admission::Admission;
 use crate::mesh::streams::Stream;
-use crate::mesh::trust::{Domains, May, Peer};
+use crate::mesh::trust::{May, Peer};
 use crate::mesh::wire;
 use crate::problem::Problem;
 use crate::proxylet::fetch::CODE_BYTES_MAX;
@@ -128,6 +129,29 @@ impl Question {
         }
     }
 
+    /// What it is about, as far as a policy is told: the service, or the code's digest.
+    fn about(&self) -> String {
+        #[derive(serde::Deserialize)]
+        struct Named {
+            name: String,
+        }
+        #[derive(serde::Deserialize)]
+        struct To {
+            to: String,
+        }
+        // What is not understood is refused by whoever answers.
+        match self {
+            Self::Facts => String::new(),
+            Self::Code(digest) => data_encoding::HEXLOWER.encode(digest),
+            Self::Place(body) | Self::Lease(body) | Self::Withdraw(body) => {
+                serde_json::from_slice::<Named>(body).map(|named| named.name).unwrap_or_default()
+            }
+            Self::Message(body) | Self::WhereIs(body) => {
+                serde_json::from_slice::<To>(body).map(|named| named.to).unwrap_or_default()
+            }
+        }
+    }
+
     /// The service name that a stream for it is opened with.
     #[must_use]
     pub fn service(&self) -> &'static str {
@@ -183,28 +207,28 @@ impl Requests {
     }
 
     /// Answers one question.
-    pub(super) async fn answer(&self, domains: &Domains, name: &str, mut stream: Stream) {
+    pub(super) async fn answer(&self, admission: &Admission, name: &str, mut stream: Stream) {
         let asked = timeout(PIECE, wire::read::<Asked>(&mut stream.io, QUESTION_BYTES_MAX)).await;
         let Ok(Ok(asked)) = asked else { return };
         let mut room = None;
         let answer = match Question::of(name, asked.body) {
             None => Err(Problem::new("no-such-question", 404, "this version does not know the question")),
-            Some(question) => match question.needs() {
-                Some(may) if !domains.may(&stream.peer.domain, may) => Err(Problem::new(
-                    "not-allowed",
-                    403,
-                    format!("the domain {} may not ask this node to {}", stream.peer.domain, question.name()),
-                )
-                .fix("have its operator add it to `may` of the domain under `mesh.trust`")),
-                Some(May::Fetch) if !self.has_room(&mut room) => {
-                    Err(Problem::new("busy", 503, "too many nodes fetch code from this one")
-                        .fix("try again soon"))
+            Some(question) => {
+                let needs = question.needs();
+                match needs.map_or(Ok(()), |may| admission.ask(&stream.peer, may, &question.about())) {
+                    Err(why) => Err(Problem::new("not-allowed", 403, why).fix(
+                        "have its operator allow it in the policy of the mesh (`mesh.policy`, `mesh.trust`)",
+                    )),
+                    Ok(()) if needs == Some(May::Fetch) && !self.has_room(&mut room) => {
+                        Err(Problem::new("busy", 503, "too many nodes fetch code from this one")
+                            .fix("try again soon"))
+                    }
+                    Ok(()) => match self.local.get().and_then(Weak::upgrade) {
+                        Some(local) => local.answer(&stream.peer, question).await,
+                        None => Err(Problem::new("ending", 503, "the node is ending")),
+                    },
                 }
-                _ => match self.local.get().and_then(Weak::upgrade) {
-                    Some(local) => local.answer(&stream.peer, question).await,
-                    None => Err(Problem::new("ending", 503, "the node is ending")),
-                },
-            },
+            }
         };
         let (done, body) = match answer {
             Ok(body) => (true, body),

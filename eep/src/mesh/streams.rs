@@ -18,6 +18,7 @@ use topology::dht::Outcome;
 use topology::{Contact, NodeId};
 
 use crate::mesh::Asker;
+use crate::mesh::admission::Admission;
 use crate::mesh::endpoint::{SERVER_NAME, Tls};
 use crate::mesh::identity::shown;
 use crate::mesh::requests::Requests;
@@ -103,6 +104,7 @@ pub(super) struct Counters {
 pub(super) struct Streams {
     pub(super) me: NodeId,
     pub(super) domains: SharedDomains,
+    pub(super) admission: Admission,
     tls: Tls,
     ask: Asker,
     pub(super) alive: watch::Receiver<BTreeSet<NodeId>>,
@@ -134,6 +136,7 @@ impl Streams {
     pub(super) fn new(
         me: NodeId,
         domains: &SharedDomains,
+        admission: Admission,
         tls: Tls,
         ask: Asker,
         alive: watch::Receiver<BTreeSet<NodeId>>,
@@ -141,6 +144,7 @@ impl Streams {
         Self {
             me,
             domains: Arc::clone(domains),
+            admission,
             tls,
             ask,
             alive,
@@ -395,13 +399,16 @@ impl Streams {
             _ => None,
         };
         let relayed = opening.target.is_some();
-        let allowed =
-            |peer: &Peer| purpose == Purpose::Request || self.domains.may(&peer.domain, May::Stream);
-        let not_allowed = |peer: &Peer| {
-            refused(Refusal::NotAllowed, format!("the domain {} may open no streams here", peer.domain))
+        // Each question is decided about by itself.
+        let allowed = |peer: &Peer| match purpose {
+            Purpose::Request => Ok(()),
+            _ => {
+                let asked = self.admission.ask(peer, May::Stream, &service);
+                asked.map_err(|why| refused(Refusal::NotAllowed, why))
+            }
         };
-        if !relayed && !allowed(&from) {
-            return Err((not_allowed(&from), Some(io)));
+        if !relayed && let Err(no) = allowed(&from) {
+            return Err((no, Some(io)));
         }
         if matches!(purpose, Purpose::Service | Purpose::Session) && taker.is_none() {
             let words = format!("no service {service:?} takes streams here");
@@ -417,8 +424,10 @@ impl Streams {
             };
             let chain = io.get_ref().1.peer_certificates().unwrap_or_default();
             match self.domains.judge(chain, SystemTime::now()) {
-                Ok(peer) if allowed(&peer) => (Box::new(io), peer),
-                Ok(peer) => return Err((not_allowed(&peer), None)),
+                Ok(peer) => match allowed(&peer) {
+                    Ok(()) => (Box::new(io), peer),
+                    Err(no) => return Err((no, None)),
+                },
                 Err(e) => return Err((refused(Refusal::NotAllowed, e.to_string()), None)),
             }
         } else {
@@ -433,7 +442,7 @@ impl Streams {
             }
             // Where it does not come to take it, the stream ends.
             (_, Some(give)) => _ = give.try_send(stream),
-            (_, None) => self.requests.answer(&self.domains, &service, stream).await,
+            (_, None) => self.requests.answer(&self.admission, &service, stream).await,
         }
         Ok(())
     }

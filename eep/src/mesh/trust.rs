@@ -3,11 +3,12 @@
 //! A domain is what its CA's certificate is called (subject common name). A node is its public key: its id is the SHA-256
 //! of its SubjectPublicKeyInfo, whatever its certificate says besides. The name in a certificate is for people.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
+use ipnet::IpNet;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
@@ -26,8 +27,8 @@ const JUDGED_MAX: usize = 4096;
 /// The longest name of a node or a domain, in bytes.
 const NAME_BYTES_MAX: usize = 253;
 
-/// What nodes of another domain may ask of this one. Finding nodes and measuring links is what a mesh is, and is not
-/// asked for.
+/// What nodes of another domain may ask of this one; see [`super::admission`]. Finding nodes and measuring links is what a
+/// mesh is, and is not asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum May {
@@ -39,18 +40,6 @@ pub enum May {
     Fetch,
     /// To place services.
     Place,
-}
-
-impl May {
-    /// What a domain may that is trusted without further words.
-    #[must_use]
-    pub fn of_strangers() -> BTreeSet<Self> {
-        BTreeSet::from([Self::Relay, Self::Stream])
-    }
-
-    fn all() -> BTreeSet<Self> {
-        BTreeSet::from([Self::Relay, Self::Stream, Self::Fetch, Self::Place])
-    }
 }
 
 /// A node that has proved who it is.
@@ -78,7 +67,8 @@ impl Peer {
 struct Domain {
     name: String,
     anchors: Vec<TrustAnchor<'static>>,
-    may: BTreeSet<May>,
+    /// The prefixes that its nodes may say they serve; any where it is missing.
+    prefixes: Option<Vec<IpNet>>,
 }
 
 /// Why a certificate is not believed.
@@ -107,12 +97,12 @@ pub struct Domains {
 }
 
 impl Domains {
-    /// Trusts the own domain in everything.
+    /// Trusts the own domain.
     ///
     /// # Errors
     /// What is wrong with the CA's certificates.
     pub fn new(provider: &CryptoProvider, own: &[CertificateDer<'static>]) -> Result<Self, String> {
-        let domain = domain(own, May::all())?;
+        let domain = domain(own, None)?;
         Ok(Self {
             own: domain.name.clone(),
             domains: RwLock::new(vec![domain]),
@@ -122,16 +112,16 @@ impl Domains {
         })
     }
 
-    /// Trusts another domain in these things.
+    /// Trusts another domain to say who its nodes are, and that they serve users of these prefixes.
     ///
     /// # Errors
     /// What is wrong with the CA's certificates.
     pub fn trust(
         &self,
         authorities: &[CertificateDer<'static>],
-        may: BTreeSet<May>,
+        prefixes: Vec<IpNet>,
     ) -> Result<String, String> {
-        let domain = domain(authorities, may)?;
+        let domain = domain(authorities, Some(prefixes))?;
         let name = domain.name.clone();
         if name == self.own {
             return Err(format!(
@@ -155,11 +145,12 @@ impl Domains {
         &self.own
     }
 
-    /// Whether nodes of a domain may ask for something.
+    /// Whether nodes of a domain may say that they serve the users of a prefix.
     #[must_use]
-    pub fn may(&self, domain: &str, what: May) -> bool {
+    pub fn may_serve(&self, domain: &str, prefix: &IpNet) -> bool {
         let domains = self.domains.read().unwrap_or_else(PoisonError::into_inner);
-        domains.iter().any(|d| d.name == domain && d.may.contains(&what))
+        let of_it = domains.iter().find(|d| d.name == domain);
+        of_it.is_some_and(|d| d.prefixes.as_ref().is_none_or(|all| all.iter().any(|p| p.contains(prefix))))
     }
 
     /// Who shows this chain, its own certificate first.
@@ -236,7 +227,7 @@ impl Domains {
     }
 }
 
-fn domain(authorities: &[CertificateDer<'static>], may: BTreeSet<May>) -> Result<Domain, String> {
+fn domain(authorities: &[CertificateDer<'static>], prefixes: Option<Vec<IpNet>>) -> Result<Domain, String> {
     let mut name = None;
     let mut anchors = Vec::new();
     for authority in authorities {
@@ -257,7 +248,7 @@ fn domain(authorities: &[CertificateDer<'static>], may: BTreeSet<May>) -> Result
         anchors.push(anchor.to_owned());
     }
     match name {
-        Some(name) => Ok(Domain { name, anchors, may }),
+        Some(name) => Ok(Domain { name, anchors, prefixes }),
         None => {
             Err("the CA's certificate does not say what the domain is called\ngive it a common name (CN)"
                 .into())
@@ -270,7 +261,7 @@ fn domain(authorities: &[CertificateDer<'static>], may: BTreeSet<May>) -> Result
 /// # Errors
 /// What is wrong with the certificates.
 pub fn domain_name(authorities: &[CertificateDer<'static>]) -> Result<String, String> {
-    domain(authorities, BTreeSet::new()).map(|d| d.name)
+    domain(authorities, None).map(|d| d.name)
 }
 
 fn is_name(text: &str) -> bool {

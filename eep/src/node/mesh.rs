@@ -12,6 +12,7 @@ use crate::mesh::Mesh;
 use crate::mesh::requests::{Local, Offers, Question};
 use crate::mesh::trust::Peer;
 use crate::node::{Held, Node, blocking, lock};
+use crate::policy::service::ServicePolicy;
 use crate::problem::Problem;
 use crate::proxylet::digest::Digest;
 use crate::proxylet::status::{Protocol, State as Life};
@@ -29,6 +30,12 @@ impl Node {
         let local: Weak<dyn Local> = Arc::downgrade(&(Arc::<Self>::clone(self) as Arc<dyn Local>));
         mesh.answer_with(local);
         let _ = self.mesh.set(mesh);
+    }
+
+    /// What decides what nodes of other domains may ask for.
+    #[must_use]
+    pub fn mesh_policy(&self) -> Arc<ServicePolicy> {
+        Arc::clone(&self.mesh_policy)
     }
 
     /// The mesh that the node is in.

@@ -94,6 +94,8 @@ pub struct Node {
     api: OnceLock<SocketAddr>,
     /// The mesh that it is in, where it is in one.
     mesh: OnceLock<Mesh>,
+    /// What decides what nodes of other domains may ask for.
+    mesh_policy: Arc<ServicePolicy>,
     /// Leases that were given to nodes that run this node's placed services.
     leases: Mutex<placement::Leases>,
     /// Leases of services that others have placed here.
@@ -217,6 +219,7 @@ impl Node {
             trust: None,
             api: OnceLock::new(),
             mesh: OnceLock::new(),
+            mesh_policy: Arc::default(),
             leases: Mutex::default(),
             held_leases: Mutex::default(),
             placing: Semaphore::new(placed::PLACING_MAX),
@@ -297,7 +300,8 @@ impl Node {
             Some(mesh) => Some(mesh.figures().await),
             None => None,
         };
-        prometheus::render(&self.runtime, &engines, mesh.as_ref())
+        let mesh = mesh.as_ref().map(|figures| (figures, &*self.mesh_policy));
+        prometheus::render(&self.runtime, &engines, mesh)
     }
 
     /// Turns true when the node is about to end: long answers end then.

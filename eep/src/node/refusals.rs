@@ -153,7 +153,7 @@ pub(super) fn name_in_use(name: &ServiceName) -> Box<Problem> {
         .fix(format!("choose another with --name, change it with `eep modify {name}`, or remove it with `eep unload {name}`"))
 }
 
-pub(super) fn no_such(name: &str) -> Box<Problem> {
+pub(crate) fn no_such(name: &str) -> Box<Problem> {
     Problem::new("no-such-service", 404, format!("there is no service called {name}"))
         .at("name")
         .fix("see `eep list` for those that there are")

@@ -12,6 +12,7 @@ use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Registry;
 
 use crate::mesh::figures::Figures as MeshFigures;
+use crate::node::policy::MESH;
 use crate::observe::figures::Figures;
 use crate::observe::series::{Series, SeriesKind};
 use crate::policy::service::ServicePolicy;
@@ -24,11 +25,16 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 /// All figures as they are now.
 #[must_use]
-pub fn render(runtime: &Runtime, services: &[Service], mesh: Option<&MeshFigures>) -> String {
+pub fn render(
+    runtime: &Runtime,
+    services: &[Service],
+    mesh: Option<(&MeshFigures, &ServicePolicy)>,
+) -> String {
     let mut page = Page::default();
     page.node(runtime);
-    if let Some(mesh) = mesh {
+    if let Some((mesh, policy)) = mesh {
         page.mesh(mesh);
+        page.policy(policy, &("service".to_owned(), MESH.to_owned()));
     }
     for service in services {
         page.service(service);

@@ -18,12 +18,13 @@ use crate::policy::audit::Audit;
 use crate::policy::counts::{Counts, Key};
 use crate::policy::facts::Taker;
 use crate::policy::files::Folder;
-use crate::policy::generation::{Generation, Kept, Reading, Refused, Trial};
+use crate::policy::generation::{Generation, Kept, Origin, Reading, Refused, Trial};
 use crate::policy::texts::{Recording, Texts};
 use crate::policy::unenforced::{Asker, unenforced};
 use crate::policy::usage::Usage;
 use crate::policy::watch::{Look, Watch};
 use crate::problem::Problem;
+use crate::proxylet::digest::Digest;
 use crate::state::State;
 
 /// A generation in force.
@@ -68,8 +69,8 @@ pub struct ServicePolicy {
     usage_is_kept: AtomicBool,
     alarms: Mutex<(Taker, Alarms)>,
     book: Mutex<Book>,
-    /// Whether the proxylet does not ask; known once it is there.
-    unasked: AtomicBool,
+    /// Who asks; of a proxylet known once it is there.
+    asker: Mutex<Asker>,
     /// Whether it is what is on disk.
     is_read: AtomicBool,
 }
@@ -167,11 +168,12 @@ impl ServicePolicy {
 
     /// Says whether the proxylet asks for decisions.
     pub(crate) fn set_asked(&self, asked: bool) {
-        self.unasked.store(!asked, Relaxed);
+        self.set_asker(if asked { Asker::Proxylet } else { Asker::Node });
     }
 
-    fn asker(&self) -> Asker {
-        if self.unasked.load(Relaxed) { Asker::Node } else { Asker::Proxylet }
+    /// Says who asks for decisions.
+    pub(crate) fn set_asker(&self, asker: Asker) {
+        *lock(&self.asker) = asker;
     }
 
     pub(crate) fn counts(&self) -> Vec<(Key, u64)> {
@@ -258,7 +260,7 @@ impl ServicePolicy {
             file_differs: book.watch.main_differs(),
             alarms: policy.map(|p| lock(&self.alarms).1.view(p)).unwrap_or_default(),
             budgets: policy.map(|p| self.shares(p)).unwrap_or_default(),
-            not_enforced: policy.map(|p| unenforced(p, self.asker())).unwrap_or_default(),
+            not_enforced: policy.map(|p| unenforced(p, *lock(&self.asker))).unwrap_or_default(),
         }
     }
 
@@ -313,6 +315,14 @@ impl ServicePolicy {
         self.put(Some(policy));
         drop(book);
         Ok(Applied { now: self.view(), warnings: report.render(false) })
+    }
+
+    /// Whether the last that was applied from a file is what this file holds; any text of it will do where none is given.
+    pub(crate) fn follows(&self, file: &Path, text: Option<&str>) -> bool {
+        let book = self.book();
+        let last = book.kept.history.iter().rfind(|g| g.file == file && g.origin == Origin::Applied);
+        let main = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        last.is_some_and(|g| text.is_none_or(|text| g.texts.get(main) == Some(&Digest::of(text.as_bytes()))))
     }
 
     /// The texts of what is in force, and which of them is the policy's own file; none where nothing is.

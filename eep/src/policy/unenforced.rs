@@ -9,13 +9,29 @@ use policies::{Action, Chain, Policy};
 const UNKNOWN: [Fact; 8] =
     [Fact::ASN, Fact::REGION, Fact::LINK, Fact::RTT, Fact::LOSS, Fact::UTIL, Fact::THROUGHPUT, Fact::DEGREE];
 
+/// Facts that are not known of what nodes of other domains ask for.
+const UNKNOWN_TO_MESH: [Fact; 9] = [
+    Fact::ADDRESS,
+    Fact::TTL,
+    Fact::HOPS,
+    Fact::BYTES,
+    Fact::PEER_CONNECTIONS,
+    Fact::PEER_RATE,
+    Fact::SHA1,
+    Fact::FILE_TYPE,
+    Fact::FILE_BYTES,
+];
+
 /// Who asks for decisions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Asker {
     /// A proxylet that asks about messages and routes, as the virtual peer does.
+    #[default]
     Proxylet,
     /// The node alone: the proxylet is not granted `policy`.
     Node,
+    /// The mesh: what nodes of other domains ask for (see [`crate::mesh::admission`]).
+    Mesh,
 }
 
 /// The kinds of message about which a chain is asked.
@@ -32,12 +48,15 @@ fn asked(chain: Chain, asker: Asker) -> &'static [Message] {
         Message::Bye,
         Message::Download,
     ];
+    const OF_MESH: [Message; 4] = [Message::Connect, Message::Download, Message::Deploy, Message::Relay];
     match (chain, asker) {
         (Chain::Access, Asker::Proxylet) => &OF_PEERS,
+        (Chain::Access, Asker::Mesh) => &OF_MESH,
+        (Chain::Traffic, Asker::Mesh) => &[],
         // The classes of traffic are of connections.
         (Chain::Access, Asker::Node) | (Chain::Traffic, _) => &[Message::Connect],
         (Chain::Routing, Asker::Proxylet) => &[Message::Query],
-        (Chain::Routing, Asker::Node) | (Chain::Cache, _) => &[],
+        (Chain::Routing, Asker::Node | Asker::Mesh) | (Chain::Cache, _) => &[],
     }
 }
 
@@ -56,8 +75,8 @@ pub(crate) fn unenforced(policy: &Policy, asker: Asker) -> Vec<String> {
         out.extend(rules.map(|(id, _)| format!("{}: {id}", chain.word())));
     }
     let topology = [
-        ("topology.degree", policy.degree().is_some() && asker == Asker::Node),
-        ("topology.path-length", policy.path_length_max().is_some() && asker == Asker::Node),
+        ("topology.degree", policy.degree().is_some() && asker != Asker::Proxylet),
+        ("topology.path-length", policy.path_length_max().is_some() && asker != Asker::Proxylet),
         ("topology.link-cost", policy.link_cost().is_some()),
     ];
     out.extend(topology.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name.to_owned()));
@@ -81,7 +100,8 @@ pub(crate) fn unenforced(policy: &Policy, asker: Asker) -> Vec<String> {
         .into_iter()
         .flat_map(|chain| asked(chain, asker).iter().map(move |message| policy.needs(chain, *message)))
         .fold(FactSet::default(), FactSet::and);
-    let unknown = UNKNOWN.into_iter().filter(|fact| read.contains(*fact));
+    let of_mesh = UNKNOWN_TO_MESH.into_iter().filter(|_| asker == Asker::Mesh);
+    let unknown = UNKNOWN.into_iter().chain(of_mesh).filter(|fact| read.contains(*fact));
     out.extend(unknown.map(|fact| fact.name(&[])));
     out
 }
@@ -140,6 +160,21 @@ traffic:
         for expected in both.iter().chain(&["access: pings", "routing", "topology.degree", "peer.asn"]) {
             assert!(node.iter().any(|name| name == expected), "{expected} in {node:?}");
         }
+    }
+
+    #[test]
+    fn of_the_mesh_only_what_nodes_ask_for_is_carried_out() {
+        let text = "\
+sets: {near: {cidr: [192.0.2.0/24]}, isp-b: {group: [isp-b]}}
+access:
+  default: deny
+  rules:
+    - {id: streams, match: {message: [connect, relay], peer: {in: isp-b}}, when: content.text == 'edge', then: allow}
+    - {id: near, match: {message: [deploy], peer: {in: near}}, then: allow}
+    - {id: pings, match: {message: [ping]}, then: drop}
+routing: {default: {forward: {fanout: 4, ttl: 4}}}
+";
+        assert_eq!(of(text, Asker::Mesh), ["access: pings", "routing", "peer.address"]);
     }
 
     #[test]

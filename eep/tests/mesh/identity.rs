@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use eep::mesh::authority::Authority;
-use eep::mesh::trust::{Domains, May, read_authorities};
+use eep::mesh::trust::{Domains, read_authorities};
 use rcgen::KeyPair;
 use serde_json::json;
 
@@ -134,8 +134,12 @@ fn two_domains_of_one_name_are_told_apart_before_either_has_the_others_rights() 
     let twins = [Domain::new("isp-b"), Domain::new("isp-b")];
     let [own, one, other] = [&own, &twins[0], &twins[1]].map(|d| read_authorities(&d.ca()).unwrap());
     let domains = Domains::new(&rustls::crypto::aws_lc_rs::default_provider(), &own).unwrap();
-    domains.trust(&one, May::of_strangers()).unwrap();
-    let told = domains.trust(&other, [May::Place].into()).unwrap_err();
+    let prefix = |text: &str| text.parse().unwrap();
+    domains.trust(&one, vec![prefix("10.2.0.0/16")]).unwrap();
+    let told = domains.trust(&other, vec![prefix("10.0.0.0/8")]).unwrap_err();
     assert!(told.contains("\"isp-b\""), "{told}");
-    assert!(domains.may("isp-b", May::Stream) && !domains.may("isp-b", May::Place));
+    let may = |domain, text| domains.may_serve(domain, &prefix(text));
+    assert!(may("isp-b", "10.2.0.0/16") && may("isp-b", "10.2.3.0/24"));
+    assert!(!may("isp-b", "10.3.0.0/16") && !may("isp-b", "10.0.0.0/8") && !may("isp-c", "10.2.0.0/16"));
+    assert!(may("isp-a", "10.3.0.0/16"));
 }

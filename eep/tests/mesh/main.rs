@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod admission;
 mod forward;
 #[path = "../surface/guest.rs"]
 #[allow(dead_code)]

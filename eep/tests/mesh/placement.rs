@@ -20,7 +20,7 @@ pub(crate) fn runs(node: &Node, name: &str) -> bool {
     state(node, name).as_deref() == Some("running")
 }
 
-fn load(node: &Node, more: &[&str]) -> std::process::Output {
+pub(crate) fn load(node: &Node, more: &[&str]) -> std::process::Output {
     std::fs::write(node.dir.path().join("probe.wasm"), probe()).unwrap();
     let digest = eep::proxylet::digest::Digest::of(&probe()).to_string();
     node.eep(&[&["load", "probe.wasm", "--sha256", &digest], more].concat())

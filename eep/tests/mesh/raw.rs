@@ -165,6 +165,36 @@ impl Raw {
         (head.bool().unwrap(), rest.to_vec())
     }
 
+    /// Answers all questions that come on a connection with these words, until it ends.
+    pub(crate) async fn answer_all(connection: &Connection, words: &[u8]) {
+        while let Ok((mut send, mut recv)) = connection.accept_bi().await {
+            let Ok(opening) = wire::read_opening(&mut recv).await else { continue };
+            if Purpose::of(opening.purpose) != Some(Purpose::Request) {
+                continue;
+            }
+            wire::write(&mut send, &Reply { code: 0, why: None }).await.unwrap();
+            let mut len = [0; 4];
+            recv.read_exact(&mut len).await.unwrap();
+            recv.read_exact(&mut vec![0; u32::from_be_bytes(len) as usize]).await.unwrap();
+            let mut head = Vec::new();
+            let mut e = minicbor::Encoder::new(&mut head);
+            e.map(2)
+                .unwrap()
+                .u8(0)
+                .unwrap()
+                .bool(true)
+                .unwrap()
+                .u8(1)
+                .unwrap()
+                .u64(words.len() as u64)
+                .unwrap();
+            send.write_all(&(head.len() as u32).to_be_bytes()).await.unwrap();
+            send.write_all(&head).await.unwrap();
+            send.write_all(words).await.unwrap();
+            send.finish().unwrap();
+        }
+    }
+
     /// The code with which the node closes the connection.
     pub(crate) async fn closed_with(&self) -> u64 {
         let closed = tokio::time::timeout(Duration::from_secs(120), self.connection.closed()).await;

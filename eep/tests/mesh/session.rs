@@ -92,7 +92,7 @@ impl Channel {
     }
 }
 
-fn pair(domain: &Domain, name: &str) -> Pair {
+pub(crate) fn pair(domain: &Domain, name: &str) -> Pair {
     Authority::read(&domain.ca(), &domain.ca_key()).unwrap().certify(name).unwrap()
 }
 

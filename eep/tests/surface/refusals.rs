@@ -126,6 +126,8 @@ fn what_cannot_be_loaded_is_refused_and_changes_nothing() {
         ("modify: code that is none", &["modify", "probe", "--url", "text.wasm"]),
         ("modify: wrong digest", &["modify", "probe", "--sha256", &digest(b"")]),
         ("no such service", &["stop", "nobody"]),
+        ("a name that is a way elsewhere", &["unload", "../placements"]),
+        ("a name that none can have", &["status", "a?b#c"]),
         ("no such service's log", &["logs", "nobody", "-f"]),
     ];
     for (title, args) in cases {

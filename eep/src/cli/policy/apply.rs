@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::history::{in_force, warn_of_sections};
 use crate::cli::load::absolute;
 use crate::cli::output::{Outcome, json, note, print, printable};
-use crate::cli::target::{Target, block_on};
+use crate::cli::target::{Target, block_on, path_of};
 
 /// Put a policy in force. It is read and checked first; where anything is wrong with it, what was in force still is.
 #[derive(clap::Args, Debug)]
@@ -33,7 +33,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Outcome {
     let file = args.file.as_deref().map(absolute).transpose()?;
     let body = json!({"file": file, "confirm_s": args.confirm.map(|d| d.as_secs())});
-    let path = format!("/v1/services/{}/policy", args.service);
+    let path = format!("{}/policy", path_of(&args.service)?);
     let answer = block_on(async { args.target.client()?.send(Method::POST, &path, Some(&body)).await })?;
     if args.target.json {
         json(&answer);

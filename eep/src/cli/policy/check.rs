@@ -59,7 +59,12 @@ impl Checks {
         let report = &checked.report;
         let told = checked.holds.as_ref().map(words);
         let missing = match &checked.holds {
-            Some(Holds::Policy(policy)) => unenforced(policy, Asker::Proxylet),
+            // A file does not say whose policy it is to be, a service's or the mesh's: it is held for that which carries
+            // out more of it.
+            Some(Holds::Policy(policy)) => {
+                let missing = [Asker::Proxylet, Asker::Mesh].map(|asker| unenforced(policy, asker));
+                missing.into_iter().min_by_key(Vec::len).unwrap_or_default()
+            }
             _ => Vec::new(),
         };
         let mut entry = report.json();

@@ -4,7 +4,7 @@ use reqwest::Method;
 
 use super::history::in_force;
 use crate::cli::output::{Outcome, json, print};
-use crate::cli::target::{Target, block_on};
+use crate::cli::target::{Target, block_on, path_of};
 
 /// Keep a policy that was applied with --confirm.
 #[derive(clap::Args, Debug)]
@@ -17,7 +17,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    let path = format!("/v1/services/{}/policy/confirm", args.service);
+    let path = format!("{}/policy/confirm", path_of(&args.service)?);
     let answer = block_on(async { args.target.client()?.send(Method::POST, &path, None).await })?;
     if args.target.json {
         json(&answer);

@@ -13,7 +13,7 @@ use reqwest::Method;
 use super::read::{Recording, given, policy};
 use crate::cli::format::time;
 use crate::cli::output::{Failure, Outcome, json, print, printable};
-use crate::cli::target::{Target, block_on};
+use crate::cli::target::{Target, block_on, path_of};
 use crate::problem::Problem;
 
 /// Say how a policy decides an event: each rule that is tried, why it does not match, which one decides.
@@ -91,7 +91,7 @@ pub(super) fn run(args: &Args) -> Outcome {
 fn live(args: &Args) -> Outcome {
     let event = args.event.as_deref().map(given).transpose()?;
     let body = serde_json::json!({"decision": args.id, "event": event, "chain": args.chain});
-    let path = format!("/v1/services/{}/policy/explain", args.policy);
+    let path = format!("{}/policy/explain", path_of(&args.policy)?);
     let answer = block_on(async { args.target.client()?.send(Method::POST, &path, Some(&body)).await })?;
     if args.target.json {
         json(&answer);

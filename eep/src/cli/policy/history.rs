@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::cli::format::{span, time};
 use crate::cli::output::{BOLD, DIM, Outcome, WARN, json, note, paint, print, printable, table};
-use crate::cli::target::{Target, block_on};
+use crate::cli::target::{Target, block_on, path_of};
 use crate::policy::unenforced::sentence;
 
 /// Show the generations of a service's policy, and which one is in force.
@@ -20,7 +20,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    let path = format!("/v1/services/{}/policy", args.service);
+    let path = format!("{}/policy", path_of(&args.service)?);
     let answer = block_on(async { args.target.client()?.get(&path).await })?;
     if args.target.json {
         json(&answer);

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::history::in_force;
 use crate::cli::output::{Outcome, json, print};
-use crate::cli::target::{Target, block_on};
+use crate::cli::target::{Target, block_on, path_of};
 
 /// Put an earlier policy in force again, with the sets that it had.
 #[derive(clap::Args, Debug)]
@@ -25,7 +25,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    let path = format!("/v1/services/{}/policy/rollback", args.service);
+    let path = format!("{}/policy/rollback", path_of(&args.service)?);
     let body = json!({"to": args.to});
     let answer = block_on(async { args.target.client()?.send(Method::POST, &path, Some(&body)).await })?;
     if args.target.json {

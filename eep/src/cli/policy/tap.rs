@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::cli::format::time;
 use crate::cli::output::{BAD, DIM, Outcome, WARN, line, paint, printable};
-use crate::cli::target::{Target, block_on};
+use crate::cli::target::{Target, block_on, path_of};
 
 /// Show decisions as they are made: refusals and what rules in shadow would have decided first, and some of the others.
 #[derive(clap::Args, Debug)]
@@ -30,8 +30,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    let path =
-        format!("/v1/services/{}/policy/decisions?tail={}&follow={}", args.service, args.tail, args.follow);
+    let service = path_of(&args.service)?;
+    let path = format!("{service}/policy/decisions?tail={}&follow={}", args.tail, args.follow);
     block_on(async {
         let mut lines = args.target.client()?.lines(reqwest::Method::GET, &path, None).await?;
         while let Some(record) = lines.next::<Value>().await? {
