@@ -52,7 +52,7 @@ pub fn router(node: Arc<Node>) -> Router {
         .route("/v1/services/{name}/stop", post(services::stop))
         .route("/v1/services/{name}/logs", get(logs::logs))
         .route("/v1/placements", get(placements::list).post(placements::place))
-        .route("/v1/placements/{name}", axum::routing::delete(placements::withdraw))
+        .route("/v1/placements/{name}", get(placements::view).delete(placements::withdraw))
         .route("/v1/webs", post(placements::place_web))
         .route("/v1/topology/map", get(topology::map))
         .route("/v1/topology/regions", get(topology::regions))

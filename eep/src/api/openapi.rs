@@ -15,7 +15,7 @@ use crate::problem::Problem;
         services::list, services::load, services::view, services::modify, services::unload,
         services::start, services::stop, logs::logs, record::record,
         policy::view, policy::apply, policy::confirm, policy::roll_back, policy::decisions, policy::explain,
-        placements::list, placements::place, placements::withdraw, placements::place_web,
+        placements::list, placements::place, placements::view, placements::withdraw, placements::place_web,
         topology::map, topology::regions, topology::routes, topology::nearest, topology::find, topology::node,
         topology::alto_directory, topology::alto_network_map, topology::alto_cost_map, topology::alto_endpoint_cost
     ),

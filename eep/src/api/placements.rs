@@ -11,7 +11,7 @@ use crate::api::body::Body;
 use crate::api::services::{OnStep, answer, whole};
 use crate::config::web::Web;
 use crate::node::Node;
-use crate::node::placement::{PlaceRequest, PlacementList, PlacementView};
+use crate::node::placement::{PlaceRequest, PlacedStatus, PlacementList, PlacementView};
 use crate::node::progress::Step;
 use crate::node::web::WebView;
 use crate::problem::Problem;
@@ -52,6 +52,17 @@ pub(super) async fn place_web(
 ) -> Response {
     let work = async move |on: OnStep| node.place_web(&web, &on).await;
     answer(&headers, StatusCode::CREATED, work).await
+}
+
+/// A placed service, or all those of a web, as the nodes that run them say they are.
+#[utoipa::path(get, path = "/v1/placements/{name}", tag = "placements",
+    params(("name" = String, Path, description = "The service's name, or the web's")),
+    responses((status = 200, body = PlacedStatus), (status = 404, body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn view(
+    State(node): State<Arc<Node>>,
+    Path(name): Path<String>,
+) -> Result<Json<PlacedStatus>, Box<Problem>> {
+    node.placed_status(&name).await.map(Json)
 }
 
 /// Have a placed service stopped and forgotten.

@@ -50,7 +50,7 @@ pub(super) struct Placed {
     sha256: String,
     node: Option<NodeRef>,
     alive: bool,
-    moves: u64,
+    pub(super) moves: u64,
     #[serde(default)]
     web: Option<String>,
 }

@@ -103,6 +103,11 @@ impl Failure {
     /// The exit status of a refusal.
     pub(super) const STATUS: u8 = 1;
 
+    /// Whether it is a refusal of this code.
+    pub(super) fn is(&self, code: &str) -> bool {
+        self.problem.code == code
+    }
+
     /// A file that cannot be used, and what was found in it.
     pub(super) fn found(file: &std::path::Path, report: Box<Report>) -> Self {
         let title = match report.errors {

@@ -1,21 +1,23 @@
 //! `eep status`
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::cli::format::{bytes, span, time};
-use crate::cli::output::{BOLD, DIM, Outcome, WARN, json, paint, print};
+use crate::cli::list::Placed;
+use crate::cli::output::{BOLD, DIM, Outcome, WARN, json, paint, print, table};
 use crate::cli::policy::trial;
 use crate::cli::service::{Service, read};
 use crate::cli::target::{Target, block_on, path_of};
 use crate::policy::unenforced::sentence;
 
-/// Show all that is known of a service, or of the node.
+/// Show all that is known of a service, of a web, or of the node.
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Examples:\n  eep status            the node\n  eep status edge       one service\n  eep status edge --json"
+    after_help = "Examples:\n  eep status            the node\n  eep status edge       one service\n  eep status pair       a web: its services, where they run and how\n  eep status edge --json"
 )]
 pub(super) struct Args {
-    /// The service; the node itself where none is named.
+    /// The service or the web, also one that is placed on other nodes; the node itself where none is named.
     name: Option<String>,
     #[command(flatten)]
     pub(super) target: Target,
@@ -26,15 +28,81 @@ pub(super) fn run(args: &Args) -> Outcome {
         Some(name) => path_of(name)?,
         None => "/v1/node".to_owned(),
     };
-    let answer = block_on(async { args.target.client()?.get(&path).await })?;
+    let answer = block_on(async {
+        let client = args.target.client()?;
+        match (client.get(&path).await, &args.name) {
+            // One that does not run here may be placed elsewhere, or be a web.
+            (Err(no), Some(name)) if no.is("no-such-service") => {
+                client.get(&format!("/v1/placements/{name}")).await.map_err(|_| no)
+            }
+            (answer, _) => answer,
+        }
+    })?;
     if args.target.json {
         json(&answer);
+    } else if answer["services"].is_array() {
+        print(&of_placed(&read(&answer)?));
     } else if args.name.is_some() {
         print(&of_service(&read(&answer)?));
     } else {
         print(&of_node(&read(&answer)?));
     }
     Ok(())
+}
+
+/// What was placed: one service, or a web.
+#[derive(Deserialize)]
+struct PlacedStatus {
+    name: String,
+    web: bool,
+    services: Vec<PlacedService>,
+}
+
+#[derive(Deserialize)]
+struct PlacedService {
+    #[serde(flatten)]
+    placed: Placed,
+    service: Option<Service>,
+    unknown: Option<String>,
+}
+
+impl PlacedService {
+    fn row(&self) -> Vec<String> {
+        let or = |of: &dyn Fn(&Service) -> String| self.service.as_ref().map_or_else(|| "-".to_owned(), of);
+        vec![
+            self.placed.name.clone(),
+            self.service.as_ref().map_or_else(|| "unknown".to_owned(), |s| s.state.clone()),
+            self.placed.called(),
+            or(&Service::listeners),
+            or(&|s| s.connections.to_string()),
+            or(&|s| s.restarts.to_string()),
+            or(&|s| if s.state == "running" { span(s.uptime_s) } else { "-".to_owned() }),
+            self.placed.moves.to_string(),
+        ]
+    }
+
+    fn is_running(&self) -> bool {
+        self.service.as_ref().is_some_and(|s| s.state == "running")
+    }
+
+    /// What is not well, where something is not.
+    fn trouble(&self) -> Option<&str> {
+        self.unknown.as_deref().or_else(|| self.service.as_ref()?.reason.as_deref())
+    }
+}
+
+fn of_placed(status: &PlacedStatus) -> String {
+    let running = status.services.iter().filter(|s| s.is_running()).count();
+    let what = if status.web { "is a web" } else { "is placed by this node" };
+    let mut out = format!("{} {what}: ", paint(BOLD, &status.name));
+    out += &format!("{} of {} running\n", running, status.services.len());
+    let head = ["SERVICE", "STATE", "RUNS ON", "LISTENING", "CONNECTIONS", "RESTARTS", "UP", "MOVED"];
+    let rows: Vec<_> = status.services.iter().map(PlacedService::row).collect();
+    out += &table(&head, &rows);
+    for (service, trouble) in status.services.iter().filter_map(|s| Some((s, s.trouble()?))) {
+        out += &format!("{}\n", paint(WARN, &format!("{}: {trouble}", service.placed.name)));
+    }
+    out
 }
 
 fn row(out: &mut String, key: &str, value: &str) {

@@ -20,6 +20,8 @@ use crate::state::placements::Where;
 pub const MEMBERS_MAX: usize = 64;
 /// The most links of one service.
 pub const LINKS_MAX: usize = 16;
+/// The most copies of one service.
+pub const COPIES_MAX: usize = 8;
 
 /// Several services that are placed together, or not at all.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -47,6 +49,10 @@ pub struct Member {
     /// On the nearest node of this region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
+    /// How many of it are to run, each on a node of its own, 2 to 8; they are called `NAME-1`, `NAME-2` and so on. A link to
+    /// it leads to the nearest one that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<usize>,
     /// The services of the web that it speaks to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<Link>,
@@ -98,6 +104,32 @@ impl Member {
     fn name(&self) -> Option<&ServiceName> {
         self.service.name.as_ref()
     }
+
+    /// What its copies are called; it itself where there are none.
+    ///
+    /// # Errors
+    /// A copy's name would be none.
+    pub fn names(&self) -> Result<Vec<ServiceName>, String> {
+        let Some(name) = self.name() else { return Ok(Vec::new()) };
+        match self.copies {
+            None => Ok(vec![name.clone()]),
+            Some(copies) => (1..=copies).map(|copy| format!("{name}-{copy}").parse()).collect(),
+        }
+    }
+
+    fn check_copies(&self) -> Result<(), String> {
+        match self.copies {
+            Some(copies) if !(2..=COPIES_MAX).contains(&copies) => Err(format!(
+                "{copies} copies are not possible\nwrite `copies: 2` to `copies: {COPIES_MAX}`, or leave it out"
+            )),
+            Some(_) if self.at.is_some() => {
+                Err("copies run on nodes of their own, and `at` names one\nsay where they are \
+                                                 to run with `near: CIDR` or `region: REGION`"
+                    .to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Web {
@@ -118,6 +150,7 @@ impl Web {
             return Err((None, words));
         }
         let mut names: BTreeSet<&ServiceName> = BTreeSet::new();
+        let mut running: BTreeSet<ServiceName> = BTreeSet::new();
         for (i, member) in self.services.iter().enumerate() {
             let wrong = |words: &str| Err((Some(i), words.to_owned()));
             let Some(name) = member.name() else {
@@ -125,9 +158,26 @@ impl Web {
                     "this service has no name\nadd `name: …` to `service`; a web names each of its services",
                 );
             };
+            let twice = |name: &ServiceName| {
+                format!("a second service is called `{name}`\ngive one of them another name")
+            };
             if !names.insert(name) {
-                return wrong(&format!("a second service is called `{name}`\ngive one of them another name"));
+                return wrong(&twice(name));
             }
+            member.check_copies().map_err(|words| (Some(i), words))?;
+            for copy in member.names().map_err(|words| (Some(i), words))? {
+                if copy == self.web || running.contains(&copy) {
+                    return wrong(&twice(&copy));
+                }
+                running.insert(copy);
+            }
+        }
+        if running.len() > MEMBERS_MAX {
+            let words = format!(
+                "with their copies, a web has up to {MEMBERS_MAX} services, and this one {}",
+                running.len()
+            );
+            return Err((None, words));
         }
         if names.contains(&self.web) {
             let words = format!(

@@ -370,7 +370,8 @@ impl Mesh {
         self.by_cost(members, by.metric()).await
     }
 
-    async fn by_cost(&self, among: Vec<NodeId>, metric: Metric) -> Vec<(NodeId, Option<f64>)> {
+    /// These nodes, the cheapest to reach first; those to whom the map shows no way come last.
+    pub(crate) async fn by_cost(&self, among: Vec<NodeId>, metric: Metric) -> Vec<(NodeId, Option<f64>)> {
         let sorted = self.ask.core(move |core, _| {
             let mut found: Vec<(NodeId, Option<f64>)> = among
                 .into_iter()

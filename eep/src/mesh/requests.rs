@@ -73,6 +73,8 @@ pub enum Question {
     Message(Vec<u8>),
     /// Run this service no longer; a lease as JSON.
     Withdraw(Vec<u8>),
+    /// How is the service that I have placed with you? A lease as JSON.
+    Status(Vec<u8>),
 }
 
 impl Question {
@@ -85,6 +87,7 @@ impl Question {
             Self::WhereIs(_) => "where",
             Self::Message(_) => "message",
             Self::Withdraw(_) => "withdraw",
+            Self::Status(_) => "status",
         }
     }
 
@@ -97,6 +100,7 @@ impl Question {
             "where" => Self::WhereIs(body),
             "message" => Self::Message(body),
             "withdraw" => Self::Withdraw(body),
+            "status" => Self::Status(body),
             _ => return None,
         })
     }
@@ -109,7 +113,8 @@ impl Question {
             | Self::Lease(body)
             | Self::WhereIs(body)
             | Self::Message(body)
-            | Self::Withdraw(body) => body,
+            | Self::Withdraw(body)
+            | Self::Status(body) => body,
         }
     }
 
@@ -121,8 +126,8 @@ impl Question {
     /// What the asker's domain must be allowed.
     fn needs(&self) -> Option<May> {
         match self {
-            // Whoever asks for a lease was given the service by this node.
-            Self::Facts | Self::Lease(_) | Self::WhereIs(_) => None,
+            // Whoever asks for a lease was given the service by this node; how a service is, only who has placed it is told.
+            Self::Facts | Self::Lease(_) | Self::WhereIs(_) | Self::Status(_) => None,
             Self::Place(_) | Self::Withdraw(_) => Some(May::Place),
             Self::Code(_) => Some(May::Fetch),
             Self::Message(_) => Some(May::Stream),
@@ -143,7 +148,7 @@ impl Question {
         match self {
             Self::Facts => String::new(),
             Self::Code(digest) => data_encoding::HEXLOWER.encode(digest),
-            Self::Place(body) | Self::Lease(body) | Self::Withdraw(body) => {
+            Self::Place(body) | Self::Lease(body) | Self::Withdraw(body) | Self::Status(body) => {
                 serde_json::from_slice::<Named>(body).map(|named| named.name).unwrap_or_default()
             }
             Self::Message(body) | Self::WhereIs(body) => {

@@ -198,6 +198,7 @@ impl Local for Node {
                 Question::Lease(body) => self.renew(peer.id, &read(&body)?).map(|()| Vec::new()),
                 Question::Message(body) => self.take_message(peer, &body).await,
                 Question::WhereIs(body) => self.where_is(peer.id, &read(&body)?),
+                Question::Status(body) => self.status_for(peer.id, &read(&body)?),
                 Question::Withdraw(body) => {
                     self.give_up_placed(peer.id, &read(&body)?).await.map(|()| Vec::new())
                 }

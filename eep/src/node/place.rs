@@ -36,6 +36,8 @@ pub(super) struct Terms {
     pub(super) launched_by: Option<ServiceName>,
     /// The web that it is a part of.
     pub(super) web: Option<ServiceName>,
+    /// The service of the web that it is a copy of.
+    pub(super) copy_of: Option<ServiceName>,
     /// The services of the web that it speaks to.
     pub(super) links: Vec<Link>,
     /// Whether others of the web speak to it.
@@ -53,6 +55,16 @@ pub(super) struct Prepared {
 impl Prepared {
     pub(super) fn name(&self) -> &str {
         self.placement.name.as_str()
+    }
+
+    /// The nodes that could run it, the best first.
+    pub(super) fn candidates(&self) -> &[NodeId] {
+        &self.candidates
+    }
+
+    /// Leaves these nodes to others.
+    pub(super) fn not_on(&mut self, nodes: &[NodeId]) {
+        self.candidates.retain(|node| !nodes.contains(node));
     }
 }
 
@@ -124,6 +136,7 @@ impl Node {
             policy,
             launched_by: terms.launched_by,
             web: terms.web,
+            copy_of: terms.copy_of,
             links: terms.links,
             serve: terms.serve,
             node: None,

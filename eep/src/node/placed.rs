@@ -15,7 +15,7 @@ use crate::mesh::requests::Question;
 use crate::node::load::Origin;
 use crate::node::placement::{Lease, Order};
 use crate::node::rights::Trust;
-use crate::node::{Node, lock};
+use crate::node::{Node, lock, refusals};
 use crate::problem::Problem;
 use crate::proxylet::limits::ByteSize;
 use crate::proxylet::permit::{Moment, Permit};
@@ -284,6 +284,22 @@ impl Node {
             let drain = by.lease() / 10;
             tokio::spawn(async move { _ = engine.stop(drain).await });
         }
+    }
+
+    /// How a service is that this peer has placed here, under this epoch.
+    ///
+    /// # Errors
+    /// It has placed none such here.
+    pub(super) fn status_for(&self, owner: NodeId, lease: &Lease) -> Result<Vec<u8>, Box<Problem>> {
+        let owner = owner.to_string();
+        let is_its = |(name, by): &(String, PlacedBy)| {
+            *name == lease.name && by.owner == owner && by.epoch == lease.epoch
+        };
+        if !self.placed().iter().any(is_its) {
+            return Err(refusals::no_such(&lease.name));
+        }
+        let view = self.view(&lease.name)?;
+        serde_json::to_vec(&view).map_err(|e| Problem::new("internal", 500, e.to_string()))
     }
 
     /// Stops a placed service and forgets it, where this peer has placed it and under no later epoch.

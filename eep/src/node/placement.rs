@@ -18,7 +18,7 @@ use crate::mesh::Mesh;
 use crate::mesh::find::parse_id;
 use crate::mesh::requests::Question;
 use crate::mesh::views::NodeRef;
-use crate::node::{Node, blocking, lock};
+use crate::node::{Node, blocking, lock, refusals};
 use crate::policy::carried::Carried;
 use crate::problem::Problem;
 use crate::state::placements::{Placement, Where};
@@ -29,6 +29,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const PLACE: Duration = Duration::from_secs(120);
 /// How long a node may take to say that it has let go of a service.
 const WITHDRAW: Duration = Duration::from_secs(5);
+/// How long a node may take to say how a service is.
+const STATUS: Duration = Duration::from_secs(3);
 /// The pause before another attempt where nobody would run a service.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -57,12 +59,40 @@ pub struct PlacementView {
     /// The web that it is a part of, if it is of one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub web: Option<String>,
+    /// The service of the web that it is a copy of, if it is of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copy_of: Option<String>,
     /// Who may run it now; none while one is looked for.
     pub node: Option<NodeRef>,
     /// Whether that node has asked for its lease in time.
     pub alive: bool,
     /// How often it was started again since its node was not heard of.
     pub moves: u64,
+}
+
+/// A placed service, or the services of a web, as they are.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct PlacedStatus {
+    /// What the service or the web is called.
+    pub name: String,
+    /// Whether it is a web.
+    pub web: bool,
+    /// By name.
+    pub services: Vec<PlacedService>,
+}
+
+/// One placed service, as it is.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct PlacedService {
+    /// Where it was placed.
+    #[serde(flatten)]
+    pub placement: PlacementView,
+    /// What the node says on which it runs, as `GET /v1/services/{name}` does there; none where that node does not say.
+    #[schema(value_type = Option<Object>)]
+    pub service: Option<serde_json::Value>,
+    /// Why that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<String>,
 }
 
 /// All placed services.
@@ -284,8 +314,10 @@ impl Node {
             // From here on the node that had it is refused.
             self.name_holder(&mut placement, None).await?;
             let mut candidates = self.candidates(mesh, &placement.at).await?;
-            // The one that is not heard of comes last: it may be back, and it may be the only one.
-            candidates.sort_by_key(|id| Some(*id) == dead);
+            // The one that is not heard of comes last: it may be back, and it may be the only one. Before it come those that
+            // run another copy.
+            let beside = self.beside(&placement)?;
+            candidates.sort_by_key(|id| (Some(*id) == dead, beside.contains(id)));
             self.settle(mesh, &mut placement, candidates).await?;
             placement.moves += 1;
             self.write_down(&placement).await
@@ -297,6 +329,15 @@ impl Node {
             watched.placing = false;
             watched.next = watched.next.max(Instant::now() + AGAIN);
         }
+    }
+
+    /// The nodes that run other copies of a service.
+    fn beside(&self, placement: &Placement) -> Result<Vec<NodeId>, Box<Problem>> {
+        let is_beside = |other: &Placement| {
+            other.web == placement.web && other.copy_of == placement.copy_of && other.name != placement.name
+        };
+        let all = if placement.copy_of.is_some() { self.state.placements()? } else { Vec::new() };
+        Ok(all.iter().filter(|p| is_beside(p)).filter_map(|p| p.node.as_deref().and_then(parse_id)).collect())
     }
 
     /// Has a placed service stopped and forgotten.
@@ -351,6 +392,47 @@ impl Node {
         Ok(PlacementList { placements: placements.iter().map(|p| self.placement_view(p)).collect() })
     }
 
+    /// A service that this node has placed, or all those of a web, each as the node that runs it says it is now.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub async fn placed_status(&self, name: &str) -> Result<PlacedStatus, Box<Problem>> {
+        let all = self.state.placements()?;
+        let mut meant: Vec<&Placement> = all.iter().filter(|p| p.name.as_str() == name).collect();
+        let web = meant.is_empty();
+        if web {
+            meant.extend(all.iter().filter(|p| p.web.as_ref().is_some_and(|web| web.as_str() == name)));
+        }
+        if meant.is_empty() {
+            return Err(refusals::no_such(name));
+        }
+        let asked = meant.into_iter().map(|placement| async {
+            let (service, unknown) = match self.ask_status(placement).await {
+                Ok(service) => (Some(service), None),
+                Err(problem) => (None, Some(problem.title)),
+            };
+            PlacedService { placement: self.placement_view(placement), service, unknown }
+        });
+        Ok(PlacedStatus { name: name.to_owned(), web, services: futures_util::future::join_all(asked).await })
+    }
+
+    /// How a placed service is where it runs.
+    async fn ask_status(&self, placement: &Placement) -> Result<serde_json::Value, Box<Problem>> {
+        let node = placement.node.as_deref().and_then(parse_id);
+        let node = node.ok_or_else(|| Problem::new("runs-nowhere", 503, "it runs nowhere now"))?;
+        let mesh = self.mesh()?;
+        let lease = Lease { name: placement.name.to_string(), epoch: placement.epoch };
+        let answer = if node == mesh.me().id {
+            self.status_for(node, &lease)?
+        } else {
+            let body =
+                serde_json::to_vec(&lease).map_err(|e| Problem::new("internal", 500, e.to_string()))?;
+            let asked = tokio::time::timeout(STATUS, mesh.ask(node, &Question::Status(body))).await;
+            asked.map_err(|_| Problem::new("node-unreachable", 504, "its node does not answer"))??
+        };
+        serde_json::from_slice(&answer).map_err(|e| Problem::new("strange-answer", 502, e.to_string()))
+    }
+
     /// Whether the node that runs a service has asked for its lease in time.
     pub(super) fn is_alive(&self, placement: &Placement) -> bool {
         let leases = lock(&self.leases);
@@ -366,6 +448,7 @@ impl Node {
             at: placement.at.clone(),
             launched_by: placement.launched_by.as_ref().map(ToString::to_string),
             web: placement.web.as_ref().map(ToString::to_string),
+            copy_of: placement.copy_of.as_ref().map(ToString::to_string),
             node: node.and_then(|id| Some(self.mesh().ok()?.node_ref(id))),
             alive: self.is_alive(placement),
             moves: placement.moves,

@@ -1,5 +1,6 @@
 //! Webs: several services that are placed together, or not at all, and the addresses by which they reach each other.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,17 +10,20 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use topology::NodeId;
+use topology::soar::Metric;
 
-use crate::config::web::{Link, Web};
+use crate::config::ServiceName;
+use crate::config::web::{COPIES_MAX, Link, Member, Web};
 use crate::mesh::Mesh;
 use crate::mesh::find::parse_id;
 use crate::mesh::requests::Question;
-use crate::node::place::Terms;
+use crate::node::place::{Prepared, Terms};
 use crate::node::placed::PlacedBy;
 use crate::node::placement::{Lease, PlaceRequest, PlacementView};
 use crate::node::progress::OnProgress;
 use crate::node::{Node, lock, refusals};
 use crate::problem::Problem;
+use crate::state::placements::Placement;
 
 /// Connections that one link carries at a time; further ones wait in the system's queue.
 const CARRIED_MAX: usize = 1024;
@@ -63,25 +67,42 @@ impl Node {
         if known.iter().any(|p| p.name == web.web || p.web.as_ref() == Some(&web.web)) {
             return Err(refusals::name_in_use(&web.web));
         }
+        let wrong = |words: String| Problem::words("bad-request", 422, &words);
         let mut prepared = Vec::new();
         for member in &web.services {
-            let name = member.service.name.as_ref().map(ToString::to_string).unwrap_or_default();
-            let at = member.place().map_err(|words| Problem::words("bad-request", 422, &words))?;
-            let request = PlaceRequest { service: member.service.clone(), at };
-            let terms = Terms {
-                web: Some(web.web.clone()),
-                links: member.links.clone(),
-                serve: member.service.name.as_ref().is_some_and(|name| web.is_linked_to(name)),
-                ..Terms::default()
-            };
-            let one = self.prepare_placement(&request, terms, on).await;
-            prepared.push(one.map_err(|problem| of_web(web, &name, problem, &[]))?);
+            let at = member.place().map_err(wrong)?;
+            let copy_of = member.copies.and(member.service.name.as_ref());
+            for name in member.names().map_err(wrong)? {
+                let mut request = PlaceRequest { service: member.service.clone(), at: at.clone() };
+                request.service.name = Some(name.clone());
+                let terms = Terms {
+                    web: Some(web.web.clone()),
+                    copy_of: copy_of.cloned(),
+                    links: member.links.clone(),
+                    serve: member.service.name.as_ref().is_some_and(|name| web.is_linked_to(name)),
+                    ..Terms::default()
+                };
+                let one = self.prepare_placement(&request, terms, on).await;
+                let one = one.and_then(|one| enough_nodes(&one, member).map(|()| one));
+                let one = one.map_err(|problem| of_web(web, name.as_str(), problem, &[]))?;
+                prepared.push((copy_of.cloned(), one));
+            }
         }
         let mut placements: Vec<PlacementView> = Vec::new();
-        for one in prepared {
+        let mut taken: BTreeMap<ServiceName, Vec<NodeId>> = BTreeMap::new();
+        for (copy_of, mut one) in prepared {
             let name = one.name().to_owned();
+            let mut nobody = Vec::new();
+            let beside = match copy_of {
+                Some(of) => taken.entry(of).or_default(),
+                None => &mut nobody,
+            };
+            one.not_on(beside);
             match self.carry_out(one, on).await {
-                Ok(view) => placements.push(view),
+                Ok(view) => {
+                    beside.extend(view.node.as_ref().and_then(|node| parse_id(&node.id)));
+                    placements.push(view);
+                }
                 Err(problem) => {
                     let placed: Vec<String> = placements.into_iter().map(|view| view.name).collect();
                     for name in placed.iter().rev() {
@@ -107,7 +128,8 @@ impl Node {
         Ok((!names.is_empty()).then_some(()))
     }
 
-    /// Says where a service runs to the node of one that is linked to it.
+    /// Says where a service runs to the node of one that is linked to it: the node's id, or, where there are copies of it, a
+    /// line with the id and the name for each.
     pub(super) fn where_is(&self, peer: NodeId, asked: &WhereIs) -> Result<Vec<u8>, Box<Problem>> {
         let placements = self.state.placements()?;
         let asker = placements.iter().find(|p| {
@@ -116,11 +138,20 @@ impl Node {
                 && p.node.as_deref() == Some(&peer.to_string())
         });
         let linked = asker.filter(|p| p.links.iter().any(|link| link.to.as_str() == asked.to));
-        let to = linked
-            .and_then(|asker| placements.iter().find(|p| p.name.as_str() == asked.to && p.web == asker.web));
-        let node = to.filter(|p| self.is_alive(p)).and_then(|p| p.node.clone());
-        node.map(String::into_bytes)
-            .ok_or_else(|| Problem::new("runs-nowhere", 503, format!("{} runs nowhere now", asked.to)))
+        let is_meant = |p: &&Placement| {
+            linked.is_some_and(|asker| p.web == asker.web)
+                && p.copy_of.as_ref().unwrap_or(&p.name).as_str() == asked.to
+                && self.is_alive(p)
+        };
+        let line = |p: &Placement| match (&p.node, &p.copy_of) {
+            (Some(node), Some(_)) => Some(format!("{node} {}", p.name)),
+            (node, _) => node.clone(),
+        };
+        let lines: Vec<String> = placements.iter().filter(is_meant).filter_map(line).collect();
+        if lines.is_empty() {
+            return Err(Problem::new("runs-nowhere", 503, format!("{} runs nowhere now", asked.to)));
+        }
+        Ok(lines.join("\n").into_bytes())
     }
 
     /// Opens the links of a service that is placed here.
@@ -252,23 +283,62 @@ impl Way {
             let answer = tokio::time::timeout(WHERE, self.mesh.ask(owner, &question)).await;
             answer.map_err(|_| Problem::new("node-unreachable", 504, "the owner does not answer"))??
         };
-        let node = String::from_utf8(answer).ok().and_then(|id| parse_id(&id)).ok_or_else(gone)?;
-        if node != self.mesh.me().id {
-            let stream = self.mesh.open(node, self.link.to.as_str()).await;
-            let stream = stream.map_err(|e| Problem::new("node-unreachable", 502, e.to_string()))?;
-            self.mesh.carry(tcp, stream).await;
-            return Ok(());
+        let mut last = gone();
+        for (node, name) in self.nearest_first(&String::from_utf8_lossy(&answer)).await {
+            if node != self.mesh.me().id {
+                match self.mesh.open(node, &name).await {
+                    Ok(stream) => {
+                        self.mesh.carry(tcp, stream).await;
+                        return Ok(());
+                    }
+                    Err(e) => last = Problem::new("node-unreachable", 502, e.to_string()),
+                }
+                continue;
+            }
+            match self.connect_here(&name).await {
+                Ok(mut beside) => {
+                    let (_, _) = (tcp.set_nodelay(true), beside.set_nodelay(true));
+                    // Who ends it, ends it for both.
+                    let _ = tokio::io::copy_bidirectional(&mut tcp, &mut beside).await;
+                    return Ok(());
+                }
+                Err(problem) => last = problem,
+            }
         }
-        let address: Option<SocketAddr> =
-            self.node.upgrade().and_then(|node| node.listener_of(self.link.to.as_str()));
-        let address =
-            address.ok_or_else(|| Problem::new("runs-nowhere", 503, "it takes no connections now"))?;
-        let beside = TcpStream::connect(crate::mesh::forward::local(address)).await;
-        let mut beside = beside.map_err(|e| Problem::new("runs-nowhere", 503, e.to_string()))?;
-        let (_, _) = (tcp.set_nodelay(true), beside.set_nodelay(true));
-        // Who ends it, ends it for both.
-        let _ = tokio::io::copy_bidirectional(&mut tcp, &mut beside).await;
-        Ok(())
+        Err(last)
+    }
+
+    /// The nodes of an owner's answer, the nearest first, with what the service is called there.
+    async fn nearest_first(&self, answer: &str) -> Vec<(NodeId, String)> {
+        let lines = answer
+            .lines()
+            .take(COPIES_MAX)
+            .map(|line| line.split_once(' ').unwrap_or((line, self.link.to.as_str())));
+        let named: BTreeMap<NodeId, String> =
+            lines.filter_map(|(id, name)| Some((parse_id(id)?, name.to_owned()))).collect();
+        let sorted = self.mesh.by_cost(named.keys().copied().collect(), Metric::RoundTrip).await;
+        sorted.into_iter().filter_map(|(id, _)| Some((id, named.get(&id)?.clone()))).collect()
+    }
+
+    /// Connects to a service of this node.
+    async fn connect_here(&self, name: &str) -> Result<TcpStream, Box<Problem>> {
+        let nowhere = |words: String| Problem::new("runs-nowhere", 503, words);
+        let address: Option<SocketAddr> = self.node.upgrade().and_then(|node| node.listener_of(name));
+        let address = address.ok_or_else(|| nowhere("it takes no connections now".to_owned()))?;
+        TcpStream::connect(crate::mesh::forward::local(address)).await.map_err(|e| nowhere(e.to_string()))
+    }
+}
+
+/// Whether there is a node for each copy.
+fn enough_nodes(one: &Prepared, member: &Member) -> Result<(), Box<Problem>> {
+    match member.copies {
+        Some(copies) if one.candidates().len() < copies => Err(Problem::new(
+            "no-such-node",
+            404,
+            format!("{copies} copies run on as many nodes, and {} fit", one.candidates().len()),
+        )
+        .fix("ask for fewer copies, or see with `eep topology regions` who is there")),
+        _ => Ok(()),
     }
 }
 

@@ -46,6 +46,9 @@ pub struct Placement {
     /// The web that it is a part of, if it is of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub web: Option<ServiceName>,
+    /// The service of the web that it is a copy of, if it is of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_of: Option<ServiceName>,
     /// The services of the web that it speaks to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<Link>,

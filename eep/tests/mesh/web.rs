@@ -64,6 +64,61 @@ fn the_services_of_a_web_reach_each_other_wherever_they_run() {
 }
 
 #[test]
+fn copies_run_on_nodes_of_their_own_and_a_link_leads_to_one_that_runs() {
+    let (a, b, c) = three();
+    let link = { TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap() };
+    let web = |copies: usize| {
+        json!({ "web": "wide", "services": [
+            {"service": service("back"), "near": "10.1.0.0/16", "copies": copies},
+            {"service": service("front"), "at": "edge-a", "links": [{"to": "back", "listen": link.to_string()}]},
+        ]})
+    };
+    for (copies, why) in [(3, "3 copies run on as many nodes, and 2 fit"), (1, "1 copies are not possible")] {
+        let refused = load(&a, &web(copies));
+        let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(1) && words.contains(why), "{words}");
+        assert_eq!(a.json_of("/v1/placements")["placements"], json!([]));
+    }
+    let told = done(&load(&a, &web(2)));
+    assert!(told.contains("back-1 runs on edge-") && told.contains("back-2 runs on edge-"), "{told}");
+    let of = |name: &str| if runs(&b, name) { &b } else { &c };
+    assert!(runs(of("back-1"), "back-1") && runs(of("back-2"), "back-2"));
+    assert_ne!(of("back-1").id(), of("back-2").id(), "each has a node of its own");
+    until("the link", || (echo(link, "to one of them").as_deref() == Some("to one of them")).then_some(()));
+
+    // The web as a whole, and a part of it, as the nodes say that run them.
+    let status = a.json(&["status", "wide"]);
+    let parts: Vec<(&str, &str)> = status["services"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| (s["name"].as_str().unwrap(), s["service"]["state"].as_str().unwrap()))
+        .collect();
+    assert_eq!(parts, [("back-1", "running"), ("back-2", "running"), ("front", "running")]);
+    assert_eq!((&status["web"], &status["services"][0]["copy_of"]), (&json!(true), &json!("back")));
+    let shown = done(&a.eep(&["status", "wide"]));
+    assert!(shown.starts_with("wide is a web: 3 of 3 running\nSERVICE "), "{shown}");
+    assert_eq!(shown.matches(" edge-").count(), 3, "{shown}");
+    let one = done(&a.eep(&["status", "back-2"]));
+    assert!(one.starts_with("back-2 is placed by this node: 1 of 1 running\n"), "{one}");
+    assert_eq!(b.eep(&["status", "wide"]).status.code(), Some(1), "its owner alone knows it");
+
+    // Where one copy dies, the link leads to the other one, and the copy comes back where a node is left.
+    let first = if runs(&b, "back-1") { (b, c) } else { (c, b) };
+    let (dead, left) = first;
+    drop(dead);
+    until("the other copy", || (echo(link, "on").as_deref() == Some("on")).then_some(()));
+    until("both run on what is left", || (runs(&left, "back-1") && runs(&left, "back-2")).then_some(()));
+    let moved = a.json(&["status", "back-1"]);
+    assert_eq!(moved["services"][0]["moves"], 1, "{moved}");
+    done(&a.eep(&["unload", "wide"]));
+    until("all of it is gone", || {
+        (state(&a, "front").is_none() && a.json_of("/v1/placements")["placements"] == json!([])).then_some(())
+    });
+    until("there, too", || (left.json(&["list"]) == json!([])).then_some(()));
+}
+
+#[test]
 fn a_web_is_placed_whole_or_not_at_all() {
     let domain = Domain::new("isp-a");
     let a = domain.node_with("edge-a", json!({ "placed": {"services": 1} }));
