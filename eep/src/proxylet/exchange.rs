@@ -104,7 +104,7 @@ impl Supervisor<'_> {
             Over::Kept => {
                 drop(former);
                 self.report(env, &mut report, SwapOutcome::Held, None);
-                let _ = ended.send(Ok(()));
+                self.checkpoints.tell(ended);
                 After::Serves
             }
             Over::Failed(why) => {
@@ -241,13 +241,15 @@ impl Supervisor<'_> {
         Over::Failed(trap.to_string())
     }
 
-    /// The new version stays: what it has put into `kv` is stored and its state is saved, and what it did not take over is
-    /// closed. One that gives no state does not stay: nothing is stored or closed then.
+    /// The new version stays: what it has put into `kv` is stored, its state is saved and on its way to the disk, and what
+    /// it did not take over is closed. One that gives no state does not stay: nothing is stored or closed then.
     fn keep(&mut self, env: &Rc<Env>, instance: &mut Instance) -> Result<(), Over> {
         let state = instance.save().map_err(|trap| self.new_version_trapped(env, trap))?;
         let stored = env.kv.keep_trial();
         stored.map_err(|e| Over::Failed(format!("what it has put into `kv` cannot be stored: {e}")))?;
-        self.mark = self.life.store(env, instance, state).or(self.mark.take());
+        // One of the former version that has not been written since before the probation.
+        self.checkpoints.settle(env);
+        self.checkpoints.put(self.life, env, instance, state);
         env.close_shelved();
         env.series.retire_earlier();
         Ok(())

@@ -14,8 +14,9 @@ use crate::host::net::connection::{Far, Phase};
 use crate::proxylet::begin::{begin, make_env};
 use crate::proxylet::error::StartError;
 use crate::proxylet::instance::Instance;
+use crate::proxylet::life::Life;
 use crate::proxylet::runtime::Runtime;
-use crate::proxylet::service::{Life, ServiceSpec};
+use crate::proxylet::service::ServiceSpec;
 use crate::proxylet::trap::TrapReport;
 
 /// A started instance whose connections lead nowhere: what it sends is queued as for real ones, then thrown away.
@@ -25,6 +26,8 @@ pub struct Measured {
     instance: Instance,
     conns: Vec<u64>,
     batch: Batch,
+    /// What the instance is told that the time is. A driver reads the clock before the call, for more than the call.
+    now_ns: u64,
     local: LocalRuntime,
 }
 
@@ -41,12 +44,14 @@ impl Measured {
         let far = Far { address: (Ipv4Addr::UNSPECIFIED, 0).into(), inbound: true };
         let conns =
             (0..connections).map_while(|_| env.net.borrow_mut().admit(Phase::Open, None, far)).collect();
-        Ok(Self { life, env, instance, conns, batch: Batch::default(), local })
+        let now_ns = env.clock.now_ns();
+        Ok(Self { life, env, instance, conns, batch: Batch::default(), now_ns, local })
     }
 
     /// Sets the batch that [`Self::run`] hands over: so many times these bytes, from one connection after the other.
     pub fn batch(&mut self, receptions: usize, bytes: &[u8]) {
         self.batch = Batch::of_receptions(&self.conns, receptions, bytes);
+        self.now_ns = self.env.clock.now_ns();
     }
 
     /// Hands the batch over once; how many bytes were sent, once a target.
@@ -55,7 +60,7 @@ impl Measured {
     /// The instance trapped.
     pub fn run(&mut self) -> Result<u64, TrapReport> {
         let before = self.env.figures.sent_bytes.get();
-        self.instance.handle(self.env.clock.now_ns(), &self.batch)?;
+        self.instance.handle(self.now_ns, &self.batch)?;
         self.env.net.borrow_mut().throw_away();
         Ok(self.env.figures.sent_bytes.get() - before)
     }

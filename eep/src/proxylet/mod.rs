@@ -11,6 +11,8 @@
 pub mod backoff;
 mod begin;
 pub mod build;
+mod checkpoint_writer;
+mod checkpoints;
 pub mod code;
 mod compile_cache;
 pub(crate) mod contract;
@@ -24,6 +26,7 @@ pub mod harness;
 pub mod inspect;
 pub(crate) mod instance;
 mod journal;
+mod life;
 pub mod limits;
 pub mod manifest;
 #[doc(hidden)]

@@ -17,6 +17,7 @@ use crate::host::descriptors::Descriptors;
 use crate::host::outside::Outside;
 use crate::host::{self, Host, wasi};
 use crate::proxylet::backoff::BackoffConfig;
+use crate::proxylet::checkpoint_writer::CheckpointWriter;
 use crate::proxylet::code::{Code, Origin};
 use crate::proxylet::compile_cache::{CacheWriter, CompileCache, compile_with};
 use crate::proxylet::contract;
@@ -82,6 +83,7 @@ pub struct Runtime {
     pub(crate) ticker: Ticker,
     pub(crate) descriptors: Arc<Descriptors>,
     pub(crate) store: Arc<dyn StateStore>,
+    pub(crate) checkpoints: CheckpointWriter,
     pub(crate) recordings: Place,
     pub(crate) config: RuntimeConfig,
     /// The node around it, where there is one.
@@ -131,6 +133,7 @@ impl Runtime {
             })?;
         let cache = CacheWriter::new(cache);
         let ticker = Ticker::start(&engine)?;
+        let checkpoints = CheckpointWriter::start(Arc::clone(&store), config.services_max as usize)?;
         let linker = LinkerBox(linker);
         let folder = config.recordings_dir.clone();
         let recordings = Place { folder, store: Arc::clone(&store), held: Arc::default() };
@@ -142,6 +145,7 @@ impl Runtime {
             ticker,
             descriptors: Descriptors::of_process(),
             store,
+            checkpoints,
             recordings,
             config,
             outside: OnceLock::new(),

@@ -12,16 +12,17 @@ use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::host::Env;
 use crate::host::clock::ServiceClock;
-use crate::host::legacy::Mark;
 use crate::host::net::relay::Meanwhile;
 use crate::proxylet::backoff::Backoff;
 use crate::proxylet::begin::{begin, make_env};
+use crate::proxylet::checkpoints::Checkpoints;
 use crate::proxylet::driver::{Driver, End};
 use crate::proxylet::error::{ControlError, StartError};
 use crate::proxylet::instance::Instance;
 use crate::proxylet::journal::Journal;
+use crate::proxylet::life::Life;
 use crate::proxylet::optimise::Optimised;
-use crate::proxylet::service::{Life, OnTrap, Order, ServiceSpec};
+use crate::proxylet::service::{OnTrap, Order, ServiceSpec};
 use crate::proxylet::state_store::Checkpoint;
 use crate::proxylet::status::State;
 use crate::proxylet::throttle::Throttle;
@@ -79,8 +80,7 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) config: String,
     pub(crate) throttle: Throttle,
     backoff: Backoff,
-    /// What the service had when its state was saved last, where that was not before this run of it.
-    pub(crate) mark: Option<Mark>,
+    pub(crate) checkpoints: Checkpoints,
 }
 
 async fn supervise(
@@ -100,7 +100,7 @@ async fn supervise(
         config: config_of(&spec),
         throttle: Throttle::new(spec.limits.cpu, clock.now_ns()),
         backoff: Backoff::new(life.runtime.config.backoff),
-        mark: None,
+        checkpoints: Checkpoints::default(),
         spec,
     };
     let env = make_env(life, clock);
@@ -170,7 +170,8 @@ impl Supervisor<'_> {
             };
             env.log.node_error(&format!("trapped: {trap}"));
             drop(instance);
-            let ended = env.rewind(self.mark.as_ref());
+            self.checkpoints.settle(&env);
+            let ended = env.rewind(self.checkpoints.mark());
             env.log.report_dropped();
             if ended > 0 {
                 env.log.node_warn(&format!(
@@ -202,7 +203,7 @@ impl Supervisor<'_> {
             vouched: self.spec.vouched.clone(),
             throttle: &mut self.throttle,
             checkpoint_every: self.life.runtime.config.checkpoint_every,
-            mark: &mut self.mark,
+            checkpoints: &mut self.checkpoints,
             journal,
             warming,
         };
@@ -346,8 +347,9 @@ impl Supervisor<'_> {
     }
 
     /// Ends the service as it is: another node may run it now, so nothing more is said and nothing saved.
-    fn lapse(&self, env: &Env, instance: Instance) {
+    fn lapse(mut self, env: &Env, instance: Instance) {
         env.close();
+        self.checkpoints.settle(env);
         env.log.report_dropped();
         drop(instance);
         self.life.recordings.end();
@@ -356,8 +358,10 @@ impl Supervisor<'_> {
     }
 
     /// Saves, says good-bye, lets what was sent leave.
-    async fn stop(&self, env: &Rc<Env>, mut instance: Instance, how: Stopping) {
-        let ended = self.life.checkpoint(env, &mut instance).and_then(|_| instance.stop());
+    async fn stop(mut self, env: &Rc<Env>, mut instance: Instance, how: Stopping) {
+        self.checkpoints.settle(env);
+        let saved = self.checkpoints.take(self.life, env, &mut instance);
+        let ended = saved.and_then(|_| instance.stop());
         if let Err(trap) = ended {
             env.log.node_error(&format!("trapped while it was stopped: {trap}"));
             self.life.trapped(trap);
@@ -377,6 +381,7 @@ impl Supervisor<'_> {
             env.log.node_warn("not all that it had sent could leave before it was stopped");
         }
         env.close();
+        self.checkpoints.settle(env);
         env.log.report_dropped();
         drop(instance);
         self.life.recordings.end();

@@ -38,8 +38,7 @@ impl Throttle {
     }
 
     /// Notes what was used since the last time.
-    pub(crate) fn account(&mut self, env: &Env) {
-        let now_ns = env.clock.now_ns();
+    pub(crate) fn account(&mut self, env: &Env, now_ns: u64) {
         if now_ns.saturating_sub(self.checked_ns) < Self::CHECK_NS {
             return;
         }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bounds;
+mod checkpoints;
 mod compression;
 mod datagram;
 mod faults;
@@ -11,10 +12,13 @@ mod ledger;
 mod limits;
 mod load;
 mod node;
+mod optimise;
 #[path = "../common/port.rs"]
 mod port;
 mod record;
 mod state;
 mod streams;
 mod swap;
+mod teller;
+mod versions;
 mod warming;

@@ -70,6 +70,15 @@ impl Node {
 
     /// A node over what an earlier one left.
     pub(crate) fn in_dir(dir: TempDir, change: impl FnOnce(&mut RuntimeConfig)) -> Self {
+        Self::on(dir, change, |store| store)
+    }
+
+    /// A node that keeps the services' state by way of something else.
+    pub(crate) fn on(
+        dir: TempDir,
+        change: impl FnOnce(&mut RuntimeConfig),
+        by_way_of: impl FnOnce(Arc<dyn StateStore>) -> Arc<dyn StateStore>,
+    ) -> Self {
         let mut config = RuntimeConfig::new(dir.path().join("cache"));
         config.services_max = 4;
         config.backoff = BackoffConfig {
@@ -80,7 +89,8 @@ impl Node {
         config.recordings_dir = Some(dir.path().join("recordings"));
         change(&mut config);
         let store = Arc::new(State::open(&dir.path().join("data")).unwrap());
-        let runtime = Arc::new(Runtime::new(config, Arc::clone(&store) as Arc<dyn StateStore>).unwrap());
+        let runtime =
+            Arc::new(Runtime::new(config, by_way_of(Arc::clone(&store) as Arc<dyn StateStore>)).unwrap());
         let probe = runtime.prepare(&component(PROBE), None).unwrap();
         Self { dir, store, runtime, probe }
     }
@@ -88,6 +98,12 @@ impl Node {
     /// The state that a service saved last.
     pub(crate) fn saved(&self, service: &str) -> Option<Vec<u8>> {
         self.store.checkpoint(service).unwrap().map(|checkpoint| checkpoint.state.into())
+    }
+
+    /// Puts keys with empty values on disk for a service.
+    pub(crate) fn store_keys(&self, service: &str, keys: &[String]) {
+        let changes = keys.iter().map(|key| (key.clone(), Some(Vec::new()))).collect();
+        self.store.kv_apply(service, &changes).unwrap();
     }
 
     /// What a service has on disk under a key.

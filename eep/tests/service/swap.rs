@@ -1,158 +1,17 @@
 //! Other code for a service that serves (`guests/teller.wat`): nothing is lost, and what fails is taken back.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use eep::proxylet::code::Code;
 use eep::proxylet::error::StartError;
 use eep::proxylet::limits::Limits;
 use eep::proxylet::service::{Service, ServiceSpec};
 use eep::proxylet::status::{Protocol, State};
-use eep::proxylet::swap::{Probation, SwapError, SwapOutcome};
+use eep::proxylet::swap::{SwapError, SwapOutcome};
 use eep::record::replay::{Options, replay};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
 
 use crate::node::{Node, PROBE, Peer, address, component, grants, restarted, shows, soon};
-
-const TELLER: &str = include_str!("../guests/teller.wat");
-
-/// A version of the teller, with code in the place of some of its marks.
-fn teller(node: &Node, version: u8, marks: &[(&str, &str)]) -> Code {
-    let mut wat = TELLER.replace("(i64.const 1 (; version ;))", &format!("(i64.const {version})"));
-    for (mark, code) in marks {
-        let mark = format!(";;; {mark}\n");
-        assert!(wat.contains(&mark), "{mark}");
-        wat = wat.replace(&mark, &format!("{code}\n"));
-    }
-    node.runtime.prepare(&component(&wat), None).unwrap()
-}
-
-/// A version that traps when it is handed the message of this number.
-fn trapping(node: &Node, version: u8, at: u64) -> Code {
-    let trap = format!("(if (i64.eq (local.get $message) (i64.const {at})) (then unreachable))");
-    teller(node, version, &[("message", &trap)])
-}
-
-fn spec(node: &Node, code: Code) -> ServiceSpec {
-    ServiceSpec { code, grants: grants(&["net.listen:*"]), ..node.spec("teller") }
-}
-
-async fn start(node: &Node) -> Service {
-    soon("start", Service::start(&node.runtime, spec(node, teller(node, 1, &[])))).await.unwrap()
-}
-
-async fn swap(node: &Node, service: &Service, code: Code) -> Result<Probation, SwapError> {
-    soon("the swap", service.swap(spec(node, code))).await
-}
-
-/// Swaps, and keeps what serves then.
-async fn replace(node: &Node, service: &Service, code: Code) {
-    let probation = swap(node, service, code).await.unwrap();
-    soon("keeping", probation.keep()).await.unwrap();
-}
-
-/// Waits until the new version has failed.
-async fn fails(probation: &mut Probation) -> String {
-    match soon("the failure", probation.failed()).await {
-        SwapError::RolledBack(why) => why,
-        other => panic!("{other}"),
-    }
-}
-
-/// A peer that says numbered messages.
-struct Teller {
-    peer: Peer,
-    said: u64,
-}
-
-impl Teller {
-    async fn join(service: &Service) -> Self {
-        Self { peer: Peer::join(service).await, said: 0 }
-    }
-
-    /// Says the next message; the version that answers.
-    async fn tell(&mut self) -> u8 {
-        self.said += 1;
-        let answer = self.peer.ask(self.said.to_le_bytes(), 16).await;
-        check(&answer, self.said)
-    }
-}
-
-/// The version that gave this answer, which has to be to the message of this number.
-fn check(answer: &[u8], number: u64) -> u8 {
-    let word = |at: usize| u64::from_le_bytes(answer[at..at + 8].try_into().unwrap());
-    assert_eq!((word(0), word(8) << 8 >> 8), (number, number), "the answer to message {number}");
-    (word(8) >> 56) as u8
-}
-
-/// Peers that talk all the time; each checks that every message is answered once, in order.
-struct Crowd {
-    peers: Vec<JoinHandle<u64>>,
-    over: Arc<AtomicBool>,
-    answered: Arc<AtomicU64>,
-}
-
-impl Crowd {
-    /// Messages that a peer says before it waits for an answer.
-    const AHEAD: u64 = 64;
-
-    async fn gather(service: &Service, peers: usize) -> Self {
-        let (over, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
-        let mut all = Vec::new();
-        for i in 0..peers {
-            let stream = TcpStream::connect(address(service, Protocol::Tcp)).await.unwrap();
-            all.push(tokio::spawn(talk(stream, i, Arc::clone(&over), Arc::clone(&answered))));
-        }
-        Self { peers: all, over, answered }
-    }
-
-    /// Waits until so many more messages were answered.
-    async fn go_on(&self, answers: u64) {
-        let until = self.answered.load(Relaxed) + answers;
-        shows("answers", || (self.answered.load(Relaxed) >= until).then_some(())).await;
-    }
-
-    /// Lets every peer finish; how many messages were said and answered.
-    async fn end(self) -> u64 {
-        self.over.store(true, Relaxed);
-        let mut all = 0;
-        for peer in self.peers {
-            all += soon("a peer's last answer", peer).await.unwrap();
-        }
-        all
-    }
-}
-
-async fn talk(mut stream: TcpStream, i: usize, over: Arc<AtomicBool>, answered: Arc<AtomicU64>) -> u64 {
-    let (mut said, mut heard, mut cut) = (0, 0, i);
-    let mut answer = [0; 16];
-    loop {
-        let last = over.load(Relaxed);
-        let mut words = Vec::new();
-        while !last && said < heard + Crowd::AHEAD {
-            said += 1;
-            words.extend_from_slice(&u64::to_le_bytes(said));
-        }
-        // Messages are cut anywhere: a swap finds some half received.
-        cut = (cut * 7 + 3) % words.len().max(1);
-        stream.write_all(&words[..cut]).await.unwrap();
-        tokio::task::yield_now().await;
-        stream.write_all(&words[cut..]).await.unwrap();
-        let until = if last { said } else { said - Crowd::AHEAD / 2 };
-        while heard < until {
-            stream.read_exact(&mut answer).await.unwrap();
-            heard += 1;
-            check(&answer, heard);
-            answered.fetch_add(1, Relaxed);
-        }
-        if last {
-            return said;
-        }
-    }
-}
+use crate::teller::{Crowd, TELLER, Teller, check, fails, replace, spec, start, swap, teller, trapping};
 
 #[tokio::test]
 async fn under_load_no_message_is_lost_or_doubled_by_swaps_and_roll_backs() {
@@ -165,7 +24,7 @@ async fn under_load_no_message_is_lost_or_doubled_by_swaps_and_roll_backs() {
         replace(&node, &service, versions[round % 2].clone()).await;
         crowd.go_on(500).await;
         // Some peer comes to this message soon, and the version has handled others before.
-        let far = crowd.answered.load(Relaxed) / 40 + 200;
+        let far = crowd.answered() / 40 + 200;
         let mut probation = swap(&node, &service, trapping(&node, 9, far)).await.unwrap();
         assert!(fails(&mut probation).await.contains("unreachable"));
         let report = service.status().last_swap.unwrap();
@@ -485,78 +344,4 @@ async fn there_is_a_last_listener_and_a_last_socket() {
     }
     let udp = service.status().listening.iter().filter(|l| l.protocol == Protocol::Udp).count();
     assert_eq!(udp, 64);
-}
-
-/// A version of a guest that is compiled quickly, though it is small.
-fn quickly(node: &Node, wat: &str) -> Code {
-    let code = node.runtime.prepare_quickly(&component(wat), None, None).unwrap();
-    assert!(code.is_quick());
-    code
-}
-
-fn all_quick() -> Node {
-    Node::with(|config| config.quick_from_bytes = 0)
-}
-
-async fn is_compiled_for_speed(service: &Service) {
-    shows("faster code", || {
-        service.log().tail(100).iter().any(|line| line.text.contains("compiled for speed")).then_some(())
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn quickly_compiled_code_makes_way_under_load_and_nobody_notices() {
-    let node = all_quick();
-    let service = start(&node).await;
-    let crowd = Crowd::gather(&service, 8).await;
-    let quick = quickly(&node, &TELLER.replace("(i64.const 1 (; version ;))", "(i64.const 2)"));
-    let probation = swap(&node, &service, quick).await.unwrap();
-    crowd.go_on(1_000).await;
-    soon("keeping", probation.keep()).await.unwrap();
-    is_compiled_for_speed(&service).await;
-    crowd.go_on(1_000).await;
-    assert!(crowd.end().await >= 2_000);
-    assert_eq!(service.status().restarts, 0);
-    assert_eq!(Teller::join(&service).await.tell().await, 2);
-}
-
-#[tokio::test]
-async fn a_proxylet_that_does_not_carry_connections_on_keeps_them_and_its_slower_code() {
-    let node = all_quick();
-    let service = node.start().await;
-    let mut spec = node.spec("probe");
-    spec.code = quickly(&node, &PROBE.replace("probe_total", "other_total"));
-    let probation = soon("the swap", service.swap(spec)).await.unwrap();
-    let mut peer = Peer::join(&service).await;
-    peer.ask("I", 1).await;
-    soon("keeping", probation.keep()).await.unwrap();
-    // Attempts follow each other after 100 ms, 200 ms and so on; none of them begins anything anew.
-    let (began, mut up) = (Instant::now(), 0.0);
-    while began.elapsed() < Duration::from_millis(500) {
-        assert_eq!(peer.ask("E.", 1).await, b".");
-        let now = service.status().uptime_s;
-        assert!(now >= up, "{now} s after {up} s");
-        up = now;
-    }
-    assert_eq!(service.series().len(), 1);
-    drop(peer);
-    is_compiled_for_speed(&service).await;
-    assert!(service.status().uptime_s >= up);
-    assert_eq!(service.series(), [], "the faster code has not said anything of it");
-    assert_eq!(Peer::join(&service).await.ask("E.", 1).await, b".");
-}
-
-#[tokio::test]
-async fn what_was_compiled_for_speed_meanwhile_is_in_the_cache() {
-    let node = all_quick();
-    let mut spec = node.spec("probe");
-    spec.code = quickly(&node, &PROBE.replace("probe_total", "other_total"));
-    let service = soon("start", Service::start(&node.runtime, spec)).await.unwrap();
-    is_compiled_for_speed(&service).await;
-    let again = node
-        .runtime
-        .prepare_quickly(&component(&PROBE.replace("probe_total", "other_total")), None, None)
-        .unwrap();
-    assert!(again.was_cached() && !again.is_quick());
 }

@@ -6,17 +6,16 @@ use eep::proxylet::service::{Service, ServiceSpec};
 use eep::proxylet::swap::{SwapError, SwapOutcome};
 
 use crate::node::{Node, Peer, component_of, grants, soon};
+use crate::teller::TELLER;
+use crate::versions::version;
 
-const TELLER: &str = include_str!("../guests/teller.wat");
 /// What the first version has, in pages of 64 KiB: 8 MiB.
 const PAGES: u64 = 128;
 
 /// A version of the teller that can be given memory: what it does then.
-fn teller(node: &Node, version: u8, warm: &str) -> Code {
+fn teller(node: &Node, number: u8, warm: &str) -> Code {
     let grown = format!("(drop (memory.grow (i32.const {PAGES})))");
-    let wat = TELLER
-        .replace("(i64.const 1 (; version ;))", &format!("(i64.const {version})"))
-        .replace(";;; start\n", &format!("{grown}\n"));
+    let wat = version(TELLER, number, &[("start", &grown)]);
     let export = format!("(func (export \"eep:proxylet/takeover@0.1.0#warm\") (param $bytes i32) {warm})");
     let wat = format!("{}\n{export})", wat.trim_end().strip_suffix(')').unwrap());
     node.runtime.prepare(&component_of(&wat, "service-ahead"), None).unwrap()
