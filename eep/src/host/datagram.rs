@@ -17,6 +17,7 @@ use crate::host::address::{from_wit, to_wit};
 use crate::host::bindings::eep::proxylet::datagram;
 use crate::host::bindings::eep::proxylet::net::NetError;
 use crate::host::bindings::eep::proxylet::types::{DatagramReceived, Event, SocketAddress};
+use crate::host::descriptors::Descriptor;
 use crate::host::effects::Ask;
 use crate::host::enforce::{At, Classed};
 use crate::host::net::listener::net_error;
@@ -41,6 +42,7 @@ struct Bound {
     asked: SocketAddr,
     address: SocketAddr,
     task: Option<Waker>,
+    _descriptor: Descriptor,
     /// Whether no instance has it: nothing is received, the datagrams wait.
     shelved: bool,
 }
@@ -123,11 +125,13 @@ fn bind(env: &Rc<Env>, address: SocketAddr) -> Result<(u32, SocketAddr), NetErro
     if datagrams.open.len() >= Datagrams::MAX {
         return Err(NetError::Limit);
     }
+    let descriptor = env.net.borrow().descriptor().ok_or(NetError::Limit)?;
     let socket = open(address).map_err(|error| net_error(&error))?;
     let bound = socket.local_addr().map_err(|error| net_error(&error))?;
     datagrams.last += 1;
     let id = datagrams.last;
-    let entry = Bound { socket, asked: address, address: bound, task: None, shelved: false };
+    let entry =
+        Bound { socket, asked: address, address: bound, task: None, _descriptor: descriptor, shelved: false };
     datagrams.open.insert(id, entry);
     env.listening_changed.set(true);
     env.bound(id);

@@ -294,12 +294,6 @@ impl Grants {
         self.0.iter().any(|g| matches!(g, Grant::Datagram(bind) if bind.allows(address)))
     }
 
-    /// Whether there is any right that the interface `net` serves.
-    #[must_use]
-    pub fn any_net(&self) -> bool {
-        self.0.iter().any(|g| matches!(g, Grant::Listen(_) | Grant::Connect(_) | Grant::Mesh))
-    }
-
     /// Whether services on other nodes may be spoken to.
     #[must_use]
     pub fn mesh(&self) -> bool {
@@ -326,12 +320,6 @@ impl Grants {
     #[must_use]
     pub fn policy(&self) -> bool {
         self.0.contains(&Grant::Policy)
-    }
-
-    /// Whether there is any right that the interface `datagram` serves.
-    #[must_use]
-    pub fn any_datagram(&self) -> bool {
-        self.0.iter().any(|g| matches!(g, Grant::Datagram(_)))
     }
 }
 

@@ -1,7 +1,10 @@
 //! What can be read off a proxylet's bytes without compiling them.
 
 use serde::Serialize;
-use wasmparser::{Parser, Payload};
+use wasmparser::{
+    ComponentAlias, ComponentExternalKind, ComponentOuterAliasKind, ComponentType, ComponentTypeRef,
+    InstanceTypeDeclaration, Parser, Payload,
+};
 
 use crate::host::grant::{Grant, Grants};
 use crate::host::wasi;
@@ -27,13 +30,20 @@ pub struct Interface {
     pub name: String,
     /// Such as `0.1.0`.
     pub version: Option<String>,
+    /// Whether nothing but types is taken from it, because another interface is written with them: there is nothing that
+    /// a grant could allow.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub types_only: bool,
 }
 
 impl Interface {
     fn parse(text: &str) -> Self {
         match text.split_once('@') {
-            Some((name, version)) => Self { name: name.to_owned(), version: Some(version.to_owned()) },
-            None => Self { name: text.to_owned(), version: None },
+            Some((name, version)) => {
+                Self { name: name.to_owned(), version: Some(version.to_owned()), types_only: false }
+            }
+            None => Self { name: text.to_owned(), version: None, types_only: false },
         }
     }
 
@@ -109,6 +119,8 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, LoadError> {
         manifest: Manifest::default(),
         sdk: String::new(),
     };
+    // Of each type of the component, whether it is that of an instance with nothing but types in it.
+    let mut types_only: Vec<bool> = Vec::new();
     // How many modules and components the present payload lies in, beyond the outermost.
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(bytes) {
@@ -118,12 +130,35 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, LoadError> {
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {
                     let import = import.map_err(|e| broken(bytes, &e))?;
-                    found.imports.push(Interface::parse(import.name.name));
+                    let is_types_only = match import.ty {
+                        ComponentTypeRef::Instance(of) => types_only.get(of as usize) == Some(&true),
+                        _ => false,
+                    };
+                    if let ComponentTypeRef::Type(_) = import.ty {
+                        types_only.push(false);
+                    }
+                    let interface = Interface::parse(import.name.name);
+                    found.imports.push(Interface { types_only: is_types_only, ..interface });
+                }
+            }
+            Payload::ComponentTypeSection(section) if depth == 0 => {
+                for ty in section {
+                    types_only.push(has_types_only(&ty.map_err(|e| broken(bytes, &e))?));
+                }
+            }
+            Payload::ComponentAliasSection(section) if depth == 0 => {
+                for alias in section {
+                    if is_of_type(&alias.map_err(|e| broken(bytes, &e))?) {
+                        types_only.push(false);
+                    }
                 }
             }
             Payload::ComponentExportSection(section) if depth == 0 => {
                 for export in section {
                     let export = export.map_err(|e| broken(bytes, &e))?;
+                    if export.kind == ComponentExternalKind::Type {
+                        types_only.push(false);
+                    }
                     found.exports.push(Interface::parse(export.name.name));
                 }
             }
@@ -138,6 +173,24 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, LoadError> {
         }
     }
     Ok(found)
+}
+
+/// Whether an instance of this type has types in it and nothing that can be called.
+fn has_types_only(ty: &ComponentType<'_>) -> bool {
+    let ComponentType::Instance(declarations) = ty else { return false };
+    declarations.iter().all(|declaration| match declaration {
+        InstanceTypeDeclaration::Export { ty, .. } => matches!(ty, ComponentTypeRef::Type(_)),
+        _ => true,
+    })
+}
+
+/// Whether an alias is one more of the component's types.
+fn is_of_type(alias: &ComponentAlias<'_>) -> bool {
+    match alias {
+        ComponentAlias::InstanceExport { kind, .. } => *kind == ComponentExternalKind::Type,
+        ComponentAlias::Outer { kind, .. } => *kind == ComponentOuterAliasKind::Type,
+        ComponentAlias::CoreInstanceExport { .. } => false,
+    }
 }
 
 /// The first eight bytes: magic, version and layer (Component Model, binary format; core specification, 5.5.16).
@@ -199,16 +252,22 @@ impl Inspection {
                 _ => false,
             };
             let granted: Vec<String> = grants.iter().filter(serves).map(ToString::to_string).collect();
-            let missing = match import.of_package() {
-                Some("net") if !grants.any_net() => Some("net.listen:PORT` or `net.connect"),
-                Some("datagram") if !grants.any_datagram() => Some("datagram:PORT"),
-                Some("policy") if !grants.policy() => Some("policy"),
-                Some("deploy") if grants.deploy() == 0 => Some("deploy"),
-                Some("topology") if !grants.topology() => Some("topology"),
-                Some("mesh") if !grants.mesh() => Some("mesh"),
+            let allows = match import.of_package() {
+                Some("net") => Some("net.listen:PORT` or `net.connect"),
+                Some("datagram") => Some("datagram:PORT"),
+                Some("policy") => Some("policy"),
+                Some("deploy") => Some("deploy"),
+                Some("topology") => Some("topology"),
+                Some("mesh") => Some("mesh"),
                 _ => None,
             };
-            Need { interface: import.to_string(), granted, missing, note: note(&import.name) }
+            let interface = import.to_string();
+            if import.types_only && allows.is_some() {
+                let note = Some("only its types are used");
+                return Need { interface, granted: Vec::new(), missing: None, note };
+            }
+            let missing = allows.filter(|_| granted.is_empty());
+            Need { interface, granted, missing, note: note(&import.name) }
         };
         self.imports.iter().map(need).collect()
     }

@@ -1,9 +1,12 @@
 //! What one call may ask for ends somewhere. A proxylet asks for more in its `start`, and traps where it is not refused.
 
+use std::time::Duration;
+
 use eep::proxylet::error::StartError;
 use eep::proxylet::limits::ByteSize;
+use eep::proxylet::service::Service;
 
-use crate::node::{Node, component, grants};
+use crate::node::{Node, component, grants, shows};
 
 /// A proxylet that does this in its `start`. Its memory is 66 MiB; results lie at 0, what is handed over from 4096 on.
 fn starting(body: &str) -> Vec<u8> {
@@ -12,12 +15,18 @@ fn starting(body: &str) -> Vec<u8> {
         (import "eep:proxylet/random@0.1.0" "bytes" (func $random (param i32 i32)))
         (import "eep:proxylet/kv@0.1.0" "set" (func $set (param i32 i32 i32 i32 i32)))
         (import "eep:proxylet/kv@0.1.0" "get" (func $get (param i32 i32 i32)))
+        (import "eep:proxylet/kv@0.1.0" "keys" (func $keys (param i32 i32 i32)))
+        (import "eep:proxylet/clock@0.1.0" "set-timer" (func $set_timer (param i64 i64)))
+        (import "eep:proxylet/metrics@0.1.0" "define" (func $define (param i32 i32 i32 i32 i32 i32 i32 i32)))
+        (import "eep:proxylet/net@0.1.0" "listen" (func $listen (param i32 i64 i64 i32 i32)))
+        (import "eep:proxylet/datagram@0.1.0" "bind" (func $bind (param i32 i64 i64 i32 i32)))
         (import "eep:proxylet/net@0.1.0" "send" (func $send (param i32 i32 i32 i32 i32 i32 i32)))
         (memory (export "memory") 1056)
         (table $table 8 funcref)
         (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 4096)
         (func $check (param i32) (if (i32.eqz (local.get 0)) (then unreachable)))
         (func (export "eep:proxylet/lifecycle@0.1.0#start") (param i64 i32 i32) (result i32)
+          (local $i i32)
           {body}
           (i32.store8 (i32.const 64) (i32.const 0)) (i32.const 64))
         (func (export "eep:proxylet/lifecycle@0.1.0#restore") (param i64 i32 i32 i32 i32) (result i32) unreachable)
@@ -28,15 +37,29 @@ fn starting(body: &str) -> Vec<u8> {
 }
 
 async fn start(body: &str) -> Result<(), StartError> {
-    let node = Node::new();
+    start_on(&Node::new(), body).await.map(drop)
+}
+
+async fn start_on(node: &Node, body: &str) -> Result<Service, StartError> {
     let code = node.runtime.prepare(&starting(body), None).unwrap();
     let started = node.try_start(|spec| {
         spec.code = code;
-        spec.grants = grants(&["net.connect"]);
+        spec.grants = grants(&["net.listen:*", "datagram:*"]);
         spec.limits.memory = ByteSize(128 << 20);
         spec.limits.call_ms = 60_000;
     });
-    started.await.map(drop)
+    started.await
+}
+
+/// Does this so many times; `$i` counts up from 0.
+fn times(times: u32, body: &str) -> String {
+    format!(
+        "(local.set $i (i32.const 0))
+         (loop $again
+           {body}
+           (local.set $i (i32.add (local.get $i) (i32.const 1)))
+           (br_if $again (i32.lt_u (local.get $i) (i32.const {times}))))"
+    )
 }
 
 #[tokio::test]
@@ -88,4 +111,84 @@ async fn what_is_handed_over_in_one_call_is_bounded() {
     start(&send(1)).await.unwrap();
     let error = start(&send(65)).await.unwrap_err();
     assert!(matches!(&error, StartError::Trapped(trap) if trap.during == "start"), "{error}");
+}
+
+#[tokio::test]
+async fn a_listing_of_keys_ends_somewhere() {
+    let node = Node::new();
+    let names = |n: u32| (0..n).map(|i| format!("key-{i}")).collect::<Vec<_>>();
+    let listed = |n: u32| {
+        format!(
+            "(call $keys (i32.const 0) (i32.const 0) (i32.const 0))
+             (call $check (i32.eq (i32.load (i32.const 4)) (i32.const {n})))"
+        )
+    };
+    node.store_keys("probe", &names(1_024));
+    start_on(&node, &listed(1_024)).await.unwrap().stop(Duration::ZERO).await.unwrap();
+    node.store_keys("probe", &names(1_025));
+    start_on(&node, &listed(1_024)).await.unwrap();
+}
+
+#[tokio::test]
+async fn there_is_a_last_timer() {
+    let node = Node::new();
+    let set = "(call $set_timer (i64.extend_i32_u (local.get $i)) (i64.const -1))";
+    let refused = |service: &Service| {
+        service.log().tail(100).iter().filter(|line| line.text.contains("was not set: 1024 are set")).count()
+    };
+    let service = start_on(&node, &times(1_024, set)).await.unwrap();
+    assert_eq!(refused(&service), 0);
+    service.stop(Duration::ZERO).await.unwrap();
+    // A token that has a timer is set anew; one more has no place.
+    let service = start_on(&node, &format!("{} {}", times(1_024, set), times(1_025, set))).await.unwrap();
+    assert_eq!(refused(&service), 1);
+}
+
+#[tokio::test]
+async fn there_is_a_last_time_series() {
+    // Four letters at 8192 are the name, of the digits of `$i`.
+    let letter = |at: u32, shift: u32| {
+        format!(
+            "(i32.store8 (i32.const {at}) (i32.add (i32.const 97)
+               (i32.and (i32.shr_u (local.get $i) (i32.const {shift})) (i32.const 15))))"
+        )
+    };
+    let define = |series: u32| {
+        format!(
+            "{} {} {} {}
+             (call $define (i32.const 8192) (i32.const 4) (i32.const 8192) (i32.const 4) (i32.const 0) (i32.const 0)
+               (i32.const 0) (i32.const 0))
+             (call $check (i32.eq (i32.load8_u (i32.const 0)) (i32.lt_u (local.get $i) (i32.const {series}))))",
+            letter(8192, 0),
+            letter(8193, 4),
+            letter(8194, 8),
+            letter(8195, 12)
+        )
+    };
+    let node = Node::new();
+    let service = start_on(&node, &times(1_030, &define(1_024))).await.unwrap();
+    assert_eq!(service.series().len(), 1_024);
+}
+
+#[tokio::test]
+async fn every_socket_is_one_of_the_node_s_descriptors() {
+    let node = Node::new();
+    let open = |what: &str| {
+        // The first byte says whether it was refused; at 8 is why: 3 is `net-error.limit`.
+        format!(
+            "(call {what} (i32.const 0) (i64.const 0x7f000001) (i64.const 0) (i32.const 0) (i32.const 0))
+             (call $check (i32.eq (i32.load8_u (i32.const 0)) (i32.ge_u (local.get $i) (i32.const 64))))
+             (if (i32.load8_u (i32.const 0))
+               (then (call $check (i32.eq (i32.load8_u (i32.const 8)) (i32.const 3)))))"
+        )
+    };
+    let none = start_on(&node, "").await.unwrap();
+    let (idle, _) = node.runtime.descriptors();
+    none.stop(Duration::ZERO).await.unwrap();
+    let all = format!("{} {}", times(70, &open("$listen")), times(70, &open("$bind")));
+    let service = start_on(&node, &all).await.unwrap();
+    let (held, max) = node.runtime.descriptors();
+    assert_eq!((held, held < max), (idle + 128, true));
+    service.stop(Duration::ZERO).await.unwrap();
+    shows("the thread's end", || (node.runtime.descriptors().0 == 0).then_some(())).await;
 }

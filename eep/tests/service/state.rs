@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::node::{Node, Peer, restarted, shows};
+use crate::node::{Node, PROBE, Peer, component, restarted, shows};
 
 #[tokio::test]
 async fn keys_outlive_a_trap_a_stop_and_the_node() {
@@ -50,6 +50,24 @@ async fn after_a_trap_the_last_checkpoint_is_restored() {
     peer.say("T").await;
     restarted(&service, 1).await;
     assert_eq!(Peer::join(&service).await.ask("G", 1).await, b"y");
+}
+
+#[tokio::test]
+async fn a_state_over_which_it_traps_again_and_again_is_given_up() {
+    let node = Node::with(|config| config.checkpoint_every = Duration::from_millis(1));
+    let restoring = "(global.set $remembered (i32.load8_u (local.get $state)))";
+    assert!(PROBE.contains(restoring));
+    let code = node.runtime.prepare(&component(&PROBE.replace(restoring, "unreachable")), None).unwrap();
+    let service = node.start_with(|spec| spec.code = code).await;
+    let mut peer = Peer::join(&service).await;
+    peer.ask("Sy", 1).await;
+    shows("a checkpoint", || node.saved("probe").filter(|saved| saved == b"y")).await;
+    peer.say("T").await;
+    // Three instances try; the fourth begins anew.
+    restarted(&service, 4).await;
+    assert_eq!(Peer::join(&service).await.ask("G", 1).await, b"?");
+    let told = service.log().tail(1_000);
+    assert_eq!(told.iter().filter(|line| line.text.contains("it starts without it")).count(), 1, "{told:?}");
 }
 
 #[tokio::test]

@@ -73,8 +73,12 @@ fn peers_beyond_the_node_s_descriptors_are_closed_and_the_others_served() {
         let answered = peer.write_all(b"E!").and_then(|()| peer.read_exact(&mut [0])).is_ok();
         (peer, answered)
     };
-    let peers: Vec<_> = (0..room + 20).map(answers).collect();
+    let mut peers: Vec<_> = (0..room + 20).map(answers).collect();
     assert!(peers.iter().take(room).all(|(_, answered)| *answered));
+    // A socket of its own is not to be had either.
+    let (first, _) = &mut peers[0];
+    first.write_all(b"D").and_then(|()| first.read_exact(&mut [0])).unwrap();
+    assert_eq!(node.json(&["status", "probe"])["listening"].as_array().unwrap().len(), 1);
     assert!(!peers.iter().skip(room).any(|(_, answered)| *answered));
     let probe = node.json(&["status", "probe"]);
     assert_eq!((&probe["connections"], &probe["connections_refused"]), (&room.into(), &20.into()));

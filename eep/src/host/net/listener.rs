@@ -17,6 +17,7 @@ use crate::host::Env;
 use crate::host::address::to_wit;
 use crate::host::bindings::eep::proxylet::net::NetError;
 use crate::host::bindings::eep::proxylet::types::{Accepted, Event};
+use crate::host::descriptors::Descriptor;
 use crate::host::net::connection::{ConnTask, Far, Phase};
 use crate::host::net::relay::{Meanwhile, pass_on};
 
@@ -40,6 +41,7 @@ struct Listening {
     asked: SocketAddr,
     address: SocketAddr,
     task: Option<Waker>,
+    _descriptor: Descriptor,
     /// Whether no instance has it: nobody is accepted, the peers wait.
     shelved: bool,
 }
@@ -129,19 +131,27 @@ pub(crate) fn listen(env: &Rc<Env>, address: SocketAddr) -> Result<(u32, SocketA
         return Err(NetError::NotGranted);
     }
     let mut net = env.net.borrow_mut();
-    let listeners = &mut net.listeners;
-    if let Some(taken) = listeners.take_over(address) {
+    if let Some(taken) = net.listeners.take_over(address) {
         env.listening_changed.set(true);
         return Ok(taken);
     }
-    if listeners.open.len() >= Listeners::MAX {
+    if net.listeners.open.len() >= Listeners::MAX {
         return Err(NetError::Limit);
     }
+    let descriptor = net.descriptor().ok_or(NetError::Limit)?;
     let socket = open(address).map_err(|error| net_error(&error))?;
     let bound = socket.local_addr().map_err(|error| net_error(&error))?;
+    let listeners = &mut net.listeners;
     listeners.last += 1;
     let id = listeners.last;
-    let listening = Listening { socket, asked: address, address: bound, task: None, shelved: false };
+    let listening = Listening {
+        socket,
+        asked: address,
+        address: bound,
+        task: None,
+        _descriptor: descriptor,
+        shelved: false,
+    };
     listeners.open.insert(id, listening);
     env.listening_changed.set(true);
     env.listened(id);

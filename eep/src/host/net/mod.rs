@@ -41,7 +41,7 @@ use self::listener::Listeners;
 use self::outbound::Outbound;
 use self::shape::{Shaper, UNCLASSED};
 use crate::host::bindings::eep::proxylet::types::CloseReason;
-use crate::host::descriptors::Descriptors;
+use crate::host::descriptors::{Descriptor, Descriptors};
 use crate::host::inbox::Inbox;
 use crate::observe::figures::Figures;
 
@@ -213,6 +213,11 @@ impl Net {
         if let Some(conn) = self.get_mut(id) {
             conn.wake();
         }
+    }
+
+    /// One of the node's descriptors, for a socket that is no connection.
+    pub(crate) fn descriptor(&self) -> Option<Descriptor> {
+        self.descriptors.take()
     }
 
     /// Makes a connection, within the limits of service and node.
