@@ -60,21 +60,28 @@ fn what_is_published_is_loaded_with_its_signatures() {
 }
 
 #[test]
-fn a_registry_that_wants_a_user_gets_the_one_of_the_environment() {
+fn a_registry_that_wants_a_user_gets_the_one_that_is_for_it() {
     let registry = Registry::of_user("isp-a", "open sesame");
+    let stranger = Registry::of_user("isp-a", "open sesame");
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("probe.wasm"), probe()).unwrap();
     let image = registry.image("probe:1.0");
     let with = |password: &str, args: &[&str]| -> Ended {
         let mut command = eep();
         command.args(["proxylet"]).args(args).current_dir(dir.path());
-        command.env("EEP_REGISTRY_USER", "isp-a").env("EEP_REGISTRY_PASSWORD", password);
+        command
+            .env("EEP_REGISTRY_HOST", registry.host())
+            .env("EEP_REGISTRY_USER", "isp-a")
+            .env("EEP_REGISTRY_PASSWORD", password);
         command.output().unwrap().into()
     };
     with("open sesame", &["publish", "probe.wasm", &image]).done();
     with("open sesame", &["inspect", &image]).done();
     let told = with("close sesame", &["inspect", &image]).refused();
     assert!(told.contains("the registry does not allow it") && !told.contains("sesame"), "{told}");
+    let told = with("open sesame", &["inspect", &stranger.image("probe:1.0")]).refused();
+    assert!(told.contains("does not allow it") && told.contains("EEP_REGISTRY_HOST"), "{told}");
+    assert!(!stranger.was_told_a_password() && registry.was_told_a_password());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -29,6 +30,8 @@ struct Kept {
     /// By `NAME/REFERENCE`.
     manifests: Mutex<HashMap<String, (String, Vec<u8>)>>,
     upload: Mutex<Vec<u8>>,
+    /// Whether anybody has said who they are.
+    told: AtomicBool,
 }
 
 impl Registry {
@@ -65,6 +68,10 @@ impl Registry {
         self.address.to_string()
     }
 
+    pub(crate) fn was_told_a_password(&self) -> bool {
+        self.kept.told.load(Relaxed)
+    }
+
     /// Puts a manifest there as it is.
     pub(crate) fn put(&self, image: &str, kind: &str, manifest: &[u8]) {
         let entry = (kind.to_owned(), manifest.to_vec());
@@ -86,6 +93,7 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    kept.told.fetch_or(headers.contains_key(header::AUTHORIZATION), Relaxed);
     let allowed =
         |user: &String| headers.get(header::AUTHORIZATION).is_some_and(|given| given == user.as_str());
     if !kept.user.as_ref().is_none_or(allowed) {

@@ -28,7 +28,9 @@ Examples:
 A registry on this machine (localhost, 127.0.0.1) is spoken to over http, any other over https.
 
 Environment:
-  EEP_REGISTRY_USER, EEP_REGISTRY_PASSWORD   who publishes; nodes use them to fetch, too")]
+  EEP_REGISTRY_HOST                          the registry, as in its addresses: repo.example, 127.0.0.1:5000
+  EEP_REGISTRY_USER, EEP_REGISTRY_PASSWORD   who publishes there; no other registry is told
+Nodes use them to fetch, too.")]
 pub(super) struct Args {
     /// The proxylet.
     #[arg(value_name = "FILE")]

@@ -34,6 +34,11 @@ impl ImageAddress {
         Self(Reference::with_digest(registry, repository, digest.to_owned()))
     }
 
+    /// Whether this is its registry: `HOST` or `HOST:PORT`, and no other port.
+    pub(super) fn is_of(&self, registry: &str) -> bool {
+        self.0.registry().eq_ignore_ascii_case(registry)
+    }
+
     /// Whether the registry is on this machine.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
@@ -93,6 +98,15 @@ mod tests {
         assert!(told(&format!("repo.example/e@sha512:{digest}{digest}{}", "a".repeat(0))).contains("sha256"));
         assert!(told("repo.example/e@sha256:ab").contains("names no image"));
         assert!(told("").contains("names no registry"));
+    }
+
+    #[test]
+    fn a_registry_is_its_host_and_its_port() {
+        let image: ImageAddress = "Repo.example:5000/e:1".parse().unwrap();
+        assert!(image.is_of("repo.example:5000"));
+        for other in ["repo.example", "repo.example:500", "repo.example:50000", "a.repo.example:5000", ""] {
+            assert!(!image.is_of(other), "{other}");
+        }
     }
 
     #[test]

@@ -49,7 +49,9 @@ impl RegistryError {
     pub fn fix(&self) -> &'static str {
         match self {
             Self::NoImage => "check the name and the tag; `eep proxylet publish` puts one there",
-            Self::Denied => "set EEP_REGISTRY_USER and EEP_REGISTRY_PASSWORD to a user who may",
+            Self::Denied => {
+                "set EEP_REGISTRY_USER and EEP_REGISTRY_PASSWORD to a user who may, and EEP_REGISTRY_HOST to this registry"
+            }
             Self::NoProxylet { .. } => "put it there with `eep proxylet publish`",
             Self::Digest => "try again; if it stays so, the image is damaged",
             Self::TooLarge { .. } => "is it the right image?",

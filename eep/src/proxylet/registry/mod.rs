@@ -34,6 +34,9 @@ const CODE_LAYER_EARLIER: &str = "application/vnd.wasm.content.layer.v1+wasm";
 pub const SIGNATURES_LAYER: &str = "application/vnd.eep.minisig";
 /// The configuration.
 const CONFIG: &str = "application/vnd.wasm.config.v0+json";
+/// The registry whose user it is that follows, as image addresses write it: `HOST` or `HOST:PORT`. No other one gets to see
+/// the password: an image's address may come from somebody else than the password.
+const HOST_ENV: &str = "EEP_REGISTRY_HOST";
 /// Who asks, and the password; nobody where they are missing.
 const USER_ENV: &str = "EEP_REGISTRY_USER";
 const PASSWORD_ENV: &str = "EEP_REGISTRY_PASSWORD";
@@ -72,8 +75,8 @@ impl Registry {
             platform_resolver: None,
             ..ClientConfig::default()
         };
-        let user = match (std::env::var(USER_ENV), std::env::var(PASSWORD_ENV)) {
-            (Ok(user), Ok(password)) => RegistryAuth::Basic(user, password),
+        let user = match (std::env::var(HOST_ENV), std::env::var(USER_ENV), std::env::var(PASSWORD_ENV)) {
+            (Ok(host), Ok(user), Ok(password)) if image.is_of(&host) => RegistryAuth::Basic(user, password),
             _ => RegistryAuth::Anonymous,
         };
         let client = oci_client::Client::try_from(config)?;
