@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::broadcast::error::RecvError;
@@ -14,6 +14,7 @@ use crate::cli::output::{BAD, DIM, GOOD, Outcome, note, paint, printable};
 use crate::cli::run;
 use crate::config::Source;
 use crate::node::Node;
+use crate::node::progress::Progress;
 use crate::observe::log_ring::LogLine;
 use crate::problem::Problem;
 use crate::proxylet::build::{Built, build};
@@ -146,10 +147,21 @@ pub(super) async fn watch(node: Arc<Node>, sources: Vec<Source>) {
                 continue;
             }
             *last = now;
-            match node.ensure(source).await {
+            let serves = OnceLock::new();
+            let at_proving = |step| {
+                if let Progress::Proving { .. } = step {
+                    serves.get_or_init(SystemTime::now);
+                }
+            };
+            match node.ensure(source, &at_proving).await {
                 Ok(view) => {
                     let (name, digest) = (&view.status.name, view.status.digest.to_string());
-                    note(&format!("{} {name} runs sha256 {digest}", paint(GOOD, "new build:")));
+                    let serves = serves.into_inner().unwrap_or_else(SystemTime::now);
+                    let built = now.map_or(serves, |(built, _)| built);
+                    // Where the clock was set back meanwhile, nobody can tell.
+                    let after = serves.duration_since(built).unwrap_or_default().as_secs_f64();
+                    let runs = format!("{name} runs {after:.2} s after it was built, sha256 {digest}");
+                    note(&format!("{} {runs}", paint(GOOD, "new build:")));
                 }
                 Err(problem) => {
                     note(&format!("{} {}", paint(BAD, "new build:"), printable(&problem.to_string())))

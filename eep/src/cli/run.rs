@@ -174,7 +174,7 @@ async fn begin(node: &Arc<Node>, args: &Args, file: &NodeFile) -> Result<(), Fai
         .map_err(|e| Problem::new("system", 500, format!("the current directory cannot be read: {e}")))?;
     let sources: Vec<Source> = args.services.iter().map(|source| source.clone().under(&here)).collect();
     for source in &sources {
-        node.ensure(source).await?;
+        node.ensure(source, &|_| {}).await?;
     }
     if args.dev {
         tokio::spawn(dev::watch(Arc::clone(node), sources));

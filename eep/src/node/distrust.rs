@@ -47,7 +47,7 @@ impl Node {
 
     async fn end_one(&self, name: &ServiceName, error: &TrustError) {
         // A change that is under way judges by itself; the next look finds what it leaves.
-        let Ok(_reserved) = self.reserve(name) else { return };
+        let Some(_looking) = self.reserve_to_look(name) else { return };
         let Ok(mut held) = self.held(name.as_str()) else { return };
         let Some(engine) = held.engine.take() else { return };
         let problem = refusals::trust(&held.desired.url, error);

@@ -8,6 +8,7 @@ use serde_json::Map;
 
 use crate::config::{ServiceEntry, ServiceName, Source};
 use crate::host::grant::Grants;
+use crate::node::progress::OnProgress;
 use crate::node::rights::Trust;
 use crate::node::view::ServiceView;
 use crate::node::{Held, Node, distrust, lock};
@@ -87,7 +88,7 @@ impl Node {
             };
             for name in due {
                 // A change that is under way decides by itself what becomes of the service.
-                let Ok(_reserved) = self.reserve(&name) else { continue };
+                let Some(_looking) = self.reserve_to_look(&name) else { continue };
                 if let Ok(held) = self.held(name.as_str())
                     && held.is_due()
                 {
@@ -187,15 +188,15 @@ impl Node {
     ///
     /// # Errors
     /// It could not be loaded.
-    pub async fn ensure(&self, url: &Source) -> Result<ServiceView, Box<Problem>> {
-        let brought = self.bring(url, None, &|_| {}).await?;
+    pub async fn ensure(&self, url: &Source, on: OnProgress<'_>) -> Result<ServiceView, Box<Problem>> {
+        let brought = self.bring(url, None, on).await?;
         let code = brought.code.clone();
         let known = {
             let services = lock(&self.services);
             services.values().find(|held| held.desired.name.as_str() == code.manifest().name).cloned()
         };
         let Some(held) = known else {
-            return self.load_as(&ServiceEntry::of(url.clone(), None), Trust::AsWanted, None, &|_| {}).await;
+            return self.load_as(&ServiceEntry::of(url.clone(), None), Trust::AsWanted, None, on).await;
         };
         let same = held.desired.sha256 == code.digest() || held.desired.url != *url || held.desired.pinned;
         if same {
@@ -220,7 +221,7 @@ impl Node {
         next.policy = Arc::clone(&held.policy);
         let mut health = next.desired.health.clone();
         health.window_ms = health.window_ms.min(WATCHED_WINDOW_MS);
-        self.exchange(held, next, brought, &health, &|_| {}).await
+        self.exchange(held, next, brought, &health, on).await
     }
 }
 
