@@ -151,6 +151,22 @@ fn every_fault_is_survived() {
     }
 }
 
+/// The end of a relation comes behind what waits at the uplink of who has left: seconds late, and no relation is lost by
+/// it. Of the swarm's scenario with seed 700129.
+#[test]
+fn an_end_may_be_late() {
+    let preset = Preset {
+        uplinks_kbit_s: vec![64],
+        life: Life::Exponential(100.0),
+        searches: Searches::Every(5.0),
+        ..Preset::modern()
+    };
+    let mut world =
+        Setup::new(preset, 60, 1).with_virtual(2, json!({"leaves": 60})).build().expect("a setup");
+    world.run_checked(300, 1);
+    assert_eq!(world.violations(), []);
+}
+
 #[test]
 fn a_flat_network_floods_and_pong_caching_saves() {
     let cost = |pong_caching| {

@@ -12,13 +12,14 @@
 //!
 //! [`super::Plant`] breaks each of them, and the tests see it noticed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use avp::Instant;
 use avp::application::topology::DIALS_MAX;
 use avp::cache::{hosts::HOSTS_MAX, pong};
 use avp::gnutella::{HEADER_LEN, Header, Kind};
 
+use super::half_open::HalfOpen;
 use super::shard::Peer;
 use super::{End, Shard, World};
 use crate::engine::SECOND;
@@ -39,11 +40,6 @@ const ALL_UP_TO: usize = 3_000;
 const SAMPLE: u64 = 64;
 /// Violations that are kept; a run ends at the first.
 const VIOLATIONS_MAX: usize = 16;
-/// How long one side may believe in a relation that the other has ended, where a fault may have kept it from learning
-/// so: alive pings are 120 s apart, four may fail.
-pub const HALF_OPEN_MAX: u64 = 700 * SECOND;
-/// The same where everybody learns of an end: handshakes end within this time.
-const HALF_OPEN_CALM_MAX: u64 = 60 * SECOND;
 /// How long a leaf may be without an ultrapeer: its dials are at most 144 s apart.
 const ALONE_MAX: u64 = 900 * SECOND;
 /// Connections that a virtual peer may be opening (a bound of its own, that it does not publish).
@@ -192,7 +188,7 @@ fn digest(payload: &[u8]) -> u64 {
 }
 
 /// Looks at everybody. Costs time in proportion to the world's size.
-pub(super) fn inspect(world: &World) -> Vec<Violation> {
+pub(super) fn inspect(world: &World, half_open: &mut HalfOpen) -> Vec<Violation> {
     let mut found = Vec::new();
     let queued = world.shards.iter().map(Shard::queued_bytes).sum::<u64>();
     let books = world.ledger.under_way();
@@ -231,7 +227,7 @@ pub(super) fn inspect(world: &World) -> Vec<Violation> {
             }
         }
     }
-    let lost = half_open(world).into_iter().chain(alone(world));
+    let lost = half_open.look(world).into_iter().chain(alone(world));
     found.extend(lost.map(|seen| ("no leaf is lost", seen)));
     found.into_iter().map(|(rule, seen)| Violation { rule, seen }).collect()
 }
@@ -256,44 +252,6 @@ pub fn bounds(avp: &super::virtual_peer::Avp) -> Vec<(&'static str, f64, f64)> {
             f64::from(limits.ultrapeers) + DIALS_MAX as f64,
         ),
     ]
-}
-
-/// Relations of virtual peers that only one side believes in, for longer than that may be.
-fn half_open(world: &World) -> Vec<String> {
-    let now = world.now();
-    let silence = world.setup.faults.iter().any(|fault| fault.kind.silences());
-    let most = if silence { HALF_OPEN_MAX } else { HALF_OPEN_CALM_MAX };
-    if now.0.saturating_sub(world.weather_changed().0) < most {
-        return Vec::new();
-    }
-    let mut found = Vec::new();
-    // Both sides' relations, by node of the virtual peer and node of the other.
-    let mut of_virtual: BTreeMap<(NodeId, NodeId), u64> = BTreeMap::new();
-    for (node, avp) in world.virtual_peers() {
-        for link in avp.peer().status().links {
-            let remote = std::net::SocketAddr::new(link.remote.ip(), avp::config::GNUTELLA_PORT);
-            if let Some(other) = crate::internet::place::node_at(remote, world.len()) {
-                of_virtual.insert((node, other), link.age_seconds);
-            }
-        }
-    }
-    let mut of_light = BTreeSet::new();
-    let virtual_nodes: BTreeSet<NodeId> = world.virtual_peers().map(|(n, _)| n).collect();
-    for (node, light) in world.light().filter(|(n, _)| !world.is_excused(*n)) {
-        for (other, age) in light.relations(now).filter(|(other, _)| virtual_nodes.contains(other)) {
-            of_light.insert((other, node));
-            if age.0 > most && !of_virtual.contains_key(&(other, node)) {
-                found.push(format!("peer {node} believes in virtual peer {other}, which has forgotten it"));
-            }
-        }
-    }
-    for ((node, other), age_s) in of_virtual {
-        let excused = world.is_excused(other) || virtual_nodes.contains(&other);
-        if !excused && age_s > most / SECOND && !of_light.contains(&(node, other)) {
-            found.push(format!("virtual peer {node} believes in peer {other}, which is not there"));
-        }
-    }
-    found
 }
 
 /// Leaves that have been without an ultrapeer for longer than it takes to find one, while there is one with room.

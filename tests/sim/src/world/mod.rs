@@ -17,6 +17,7 @@
 //! | `virtual_peer` | the shell of the product's virtual peer |
 //! | `faults` | what goes wrong, as an input |
 //! | `checks` | what must hold all the time |
+//! | `half_open` | of that: relations that only one side believes in |
 //! | `records` | what was written down |
 
 pub mod checks;
@@ -25,6 +26,7 @@ pub mod crowd;
 pub mod event;
 pub mod faults;
 pub mod floods;
+mod half_open;
 mod hosts;
 mod mail;
 pub mod plant;
@@ -70,6 +72,7 @@ pub struct World {
     shards: Vec<Shard>,
     threads: usize,
     violations: Vec<Violation>,
+    half_open: half_open::HalfOpen,
 }
 
 impl World {
@@ -183,7 +186,9 @@ impl World {
         while at < seconds && self.violations.is_empty() {
             at = (at + every).min(seconds);
             self.run_until(at);
-            let found = checks::inspect(self);
+            let mut half_open = std::mem::take(&mut self.half_open);
+            let found = checks::inspect(self, &mut half_open);
+            self.half_open = half_open;
             self.violations.extend(found);
         }
     }

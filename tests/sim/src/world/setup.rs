@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::checks::Checks;
 use super::faults::{Fault, Weather};
 use super::floods::Floods;
+use super::half_open::HalfOpen;
 use super::hosts::Hosts;
 use super::mail::Parcel;
 use super::shard::{Atlas, Shard, Slot};
@@ -171,6 +172,7 @@ impl Setup {
             shards,
             threads: 1,
             violations: Vec::new(),
+            half_open: HalfOpen::default(),
         })
     }
 
