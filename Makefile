@@ -1,7 +1,7 @@
 # make run    builds everything and starts a node with a Gnutella peer on it
 # make test   the whole suite: format, lints, dependency rules, unit, property, end-to-end tests
 # make bench  the figures, in one run
-# make scoreboard  published results against the simulator's, into docs/ (some 10 minutes; QUICK=1 a minute)
+# make scoreboard  published results against the simulator's, into docs/ (half an hour; QUICK=1 a minute)
 # make policy-bench  decisions of the policy language, beside those of Cedar and Rego
 # make mesh-live  a mesh in network namespaces whose ways are cut and healed for ten minutes (as root)
 # Everything else is a step of these.
@@ -30,6 +30,9 @@ run: build       ## build everything, start a node with no configuration
 build: wasm-target  ## the node (release) and the stock proxylets
 	$(CARGO) build --release --locked -p eep
 	@for g in $(GUESTS); do $(TARGET)/release/eep proxylet build proxylets/$$g || exit 1; done
+
+# Property tests draw the same cases in every run, so that what fails fails again. For others: make test PROPTEST_RNG_SEED=$$RANDOM
+export PROPTEST_RNG_SEED ?= 1
 
 test: check-tools lint deny  ## the whole suite
 	$(CARGO) test --locked --no-run $(NATIVE)

@@ -19,7 +19,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["seeds", "smaller"])]
     quick: bool,
     /// Seeds of each run
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 6)]
     seeds: u64,
     /// Divide numbers of peers by this
     #[arg(long, default_value_t = 1)]

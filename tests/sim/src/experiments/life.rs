@@ -22,10 +22,11 @@ pub(super) fn run(scale: &Scale) -> Result<Outcome, String> {
         let lives = lives(seed);
         [0.0, 1.0, 5.0].iter().map(|least| mean_of_at_least(&lives, *least)).collect()
     });
-    let minutes: Vec<f64> = vec![0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 240.0, 480.0];
+    let minutes: Vec<f64> = vec![0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 240.0, 480.0];
     let shares = scale.estimates(|seed| {
         let lives = lives(seed);
-        minutes.iter().map(|m| lives.iter().filter(|l| *l >= m).count() as f64 / lives.len() as f64).collect()
+        let share = |m: &f64| lives.iter().filter(|l| *l >= m).count() as f64 / lives.len() as f64 * 100.0;
+        minutes.iter().map(share).collect()
     });
     let row = |what: &str, published, ours| Row {
         what: what.to_owned(),
@@ -40,12 +41,18 @@ pub(super) fn run(scale: &Scale) -> Result<Outcome, String> {
         ),
         rows: vec![
             row("mean life of all relations", Published::Fitted(24.0), means[0]),
-            row("of those that lasted a minute", Published::Fitted(88.0), means[1]),
-            row("of those that lasted five minutes", Published::Fitted(133.0), means[2]),
+            row("mean life of those that lasted a minute", Published::Fitted(88.0), means[1]),
+            row("mean life of those that lasted five minutes", Published::Fitted(133.0), means[2]),
         ],
+        notes: Vec::new(),
         plots: vec![Plot {
             name: "life",
-            axes: ("minutes", "share still there"),
+            title: "How long relations last",
+            axes: ("minutes since it began", "relations still there, %"),
+            log: true,
+            floor: 0.0,
+            ceiling: Some(100.0),
+            published: None,
             curves: vec![Curve {
                 name: "two-state law".into(),
                 points: minutes.into_iter().zip(shares).collect(),

@@ -102,8 +102,18 @@ pub struct Curve {
 pub struct Plot {
     /// Name of its file, without ending.
     pub name: &'static str,
-    /// What its axes are.
+    /// What stands above it.
+    pub title: &'static str,
+    /// What its axes are, with units.
     pub axes: (&'static str, &'static str),
+    /// Whether what goes to the right goes by factors, as sizes do.
+    pub log: bool,
+    /// Where the axis begins that goes up.
+    pub floor: f64,
+    /// What nothing can be above: 100 of a hundred.
+    pub ceiling: Option<f64>,
+    /// A published number, and what it is, drawn as a line.
+    pub published: Option<(f64, &'static str)>,
     /// What it shows.
     pub curves: Vec<Curve>,
 }
@@ -115,6 +125,8 @@ pub struct Outcome {
     pub setup: String,
     /// Numbers.
     pub rows: Vec<Row>,
+    /// What the numbers say where they are not as published, or not as one may think.
+    pub notes: Vec<String>,
     /// Plots.
     pub plots: Vec<Plot>,
 }
@@ -178,8 +190,8 @@ pub const ABSENT: &[(&str, &str)] = &[
         "virtual peers that ask the topology plane for neighbours (regions are in `topology`, no virtual peer asks for them); the comparison has random, an oracle, and one virtual peer a system",
     ),
     (
-        "Placement of virtual peers under a flash crowd",
-        "`deploy` and placement; the experiment has virtual peers that are there from the beginning",
+        "Virtual peers that have others placed when a crowd comes",
+        "a service that watches how full virtual peers are and uses `deploy`; in \"Virtual peers under a flash crowd\" the rule is the experiment's",
     ),
 ];
 

@@ -40,6 +40,12 @@ impl fmt::Display for Published {
 }
 
 impl Published {
+    /// Whether there is something to compare with.
+    #[must_use]
+    pub fn is_number(self) -> bool {
+        !matches!(self, Self::Nothing | Self::Shape(_))
+    }
+
     /// How ours compares, in words; empty where there is nothing to compare.
     #[must_use]
     pub fn compared(self, ours: Estimate) -> String {

@@ -60,7 +60,13 @@ pub(super) fn run(scale: &Scale) -> Result<Outcome, String> {
              peers, each with 3 of them."
         ),
         rows: vec![
-            row("relations of a peer, without", Published::Fitted(9.86), PAPER, flat[last], "relations"),
+            row(
+                "relations of a peer, without virtual peers",
+                Published::Fitted(9.86),
+                PAPER,
+                flat[last],
+                "relations",
+            ),
             row(
                 "their deviation among peers, without",
                 Published::Shape("very high variance"),
@@ -97,9 +103,15 @@ pub(super) fn run(scale: &Scale) -> Result<Outcome, String> {
                 "%",
             ),
         ],
+        notes: Vec::new(),
         plots: vec![Plot {
             name: "relations",
+            title: "Relations of an ordinary peer, with and without virtual peers",
             axes: ("minutes", "relations of an ordinary peer"),
+            log: false,
+            floor: 0.0,
+            ceiling: None,
+            published: Some((9.86, "9.86 without virtual peers (S3, fitted)")),
             curves: vec![curve("without virtual peers", &flat), curve("with virtual peers", &virtual_)],
         }],
     })

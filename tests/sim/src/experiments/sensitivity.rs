@@ -60,6 +60,7 @@ pub(super) fn run(scale: &Scale) -> Result<Outcome, String> {
              parameter at a time is moved to an end of the range that the literature gives."
         ),
         rows,
+        notes: Vec::new(),
         plots: Vec::new(),
     })
 }

@@ -53,6 +53,8 @@ const SEARCHES_MAX: usize = 128;
 const FILES_MAX: usize = 2_000;
 /// Relations of a peer, of all kinds and stages.
 const LINKS_MAX: usize = 400;
+/// Most relations that a peer looks for.
+const WANT_MAX: u16 = 300;
 /// From one look at its relations to the next, while it wants more...
 const TICK_BUSY: u64 = 3 * SECOND;
 /// ...and when it has enough.
@@ -159,8 +161,11 @@ impl Light {
         let want = match role {
             Role::Leaf => preset.parents,
             Role::Ultrapeer => preset.neighbours,
-            Role::Flat if hub => preset.neighbours * 3,
-            Role::Flat => preset.neighbours,
+            Role::Flat => match preset.degree_exponent {
+                Some(exponent) => long_tailed(fate, preset.neighbours, exponent),
+                None if hub => preset.neighbours * 3,
+                None => preset.neighbours,
+            },
         };
         let rides = (fate >> 32) % 100 < u64::from(preset.free_riders_percent);
         let (files, searches) = (preset.files, preset.searches);
@@ -341,6 +346,14 @@ impl Light {
             self.hosts[place] = host;
         }
     }
+}
+
+/// How many relations a peer of this fate looks for, where their number falls with an exponent.
+fn long_tailed(fate: u64, least: u16, exponent: f64) -> u16 {
+    // Above 0, at most 1.
+    let part = ((fate >> 11) + 1) as f64 / (1_u64 << 53) as f64;
+    let degree = f64::from(least) * libm::pow(part, -1.0 / (exponent - 1.0));
+    degree.min(f64::from(WANT_MAX)) as u16
 }
 
 /// The files of a peer that shares: log-normal around the mean.

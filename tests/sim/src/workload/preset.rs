@@ -63,6 +63,10 @@ pub struct Preset {
     pub neighbours: u16,
     /// Of a flat network's peers, so many of a hundred look for three times as many.
     pub hubs_percent: u8,
+    /// Where there is one: how many relations a flat network's peer looks for falls with this exponent, from `neighbours`
+    /// on, and nobody is a hub besides.
+    #[serde(default)]
+    pub degree_exponent: Option<f64>,
     /// Relations beyond those that it accepts.
     pub neighbours_spare: u16,
     /// Leaves that an ultrapeer takes.
@@ -107,6 +111,7 @@ impl Preset {
             ultrapeers_permille: 0,
             neighbours: 2,
             hubs_percent: 15,
+            degree_exponent: None,
             neighbours_spare: 1,
             leaves: 0,
             parents: 0,

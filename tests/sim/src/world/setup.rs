@@ -1,7 +1,9 @@
 //! How a world is described and made.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use avp::config::LIST_MAX;
 use avp::{Config, Instant};
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +56,13 @@ pub struct Setup {
     pub virtual_peers: usize,
     /// Their configuration, as JSON; where they listen and what their address is follows from their place.
     pub config: serde_json::Value,
+    /// Whether virtual peers know each other's addresses, as those of operators who have to do with each other, and stay
+    /// connected.
+    #[serde(default)]
+    pub acquainted: bool,
+    /// When virtual peers start, in seconds from the beginning; those beyond the list are there from the beginning.
+    #[serde(default)]
+    pub virtual_at_s: Vec<u64>,
     /// Seconds over which the first peers come.
     pub ramp_s: u64,
     /// What goes wrong.
@@ -75,6 +84,8 @@ impl Setup {
             systems: (peers / 100).clamp(10, 1_000),
             virtual_peers: 0,
             config: serde_json::json!({}),
+            acquainted: false,
+            virtual_at_s: Vec::new(),
             ramp_s: 60,
             faults: Vec::new(),
             shards: (peers / SHARD_PEERS).clamp(1, SHARDS_LARGE),
@@ -138,8 +149,12 @@ impl Setup {
         let domain_peers = self.place_virtual_peers(&config, &places, &mut slots);
         let routers = self.number_routers(&slots);
         let mut crowd_dice = Dice::new(seed, "crowd");
-        let mut first_events: Vec<(Instant, Event)> =
-            domain_peers.iter().map(|(_, node)| (START, Event::Come(*node))).collect();
+        let starts = self.virtual_at_s.iter().copied().chain(std::iter::repeat(0));
+        let mut first_events: Vec<(Instant, Event)> = domain_peers
+            .iter()
+            .zip(starts)
+            .map(|((_, node), at_s)| (Instant(START.0 + at_s * SECOND), Event::Come(*node)))
+            .collect();
         first_events.extend(self.place_crowd(&slots, &mut crowd_dice));
 
         let starts = (0..=self.shards).map(|n| (count * n / self.shards) as NodeId).collect();
@@ -199,6 +214,9 @@ impl Setup {
             slot.uplink_kbit_s = VIRTUAL_UPLINK_KBIT_S;
             placed.push((system, node));
         }
+        if self.acquainted {
+            acquaint(&placed, slots);
+        }
         placed
     }
 
@@ -241,6 +259,17 @@ impl Setup {
         }
         let empty = (self.places_percent - 100) as f64 / 100.0;
         dice.exponential(life.mean_s() * empty)
+    }
+}
+
+/// Of each two virtual peers one dials the other, as far as the list of those whom it dials goes.
+fn acquaint(placed: &[(usize, NodeId)], slots: &mut [Slot]) {
+    let addresses: Vec<SocketAddr> =
+        placed.iter().map(|(_, node)| crate::internet::place::address(*node).into()).collect();
+    for (n, (_, node)) in placed.iter().enumerate() {
+        if let Some(config) = &mut slots[*node as usize].config {
+            config.connect = addresses[n + 1..].iter().copied().take(LIST_MAX).collect();
+        }
     }
 }
 
