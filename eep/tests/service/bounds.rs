@@ -18,6 +18,8 @@ fn starting(body: &str) -> Vec<u8> {
         (import "eep:proxylet/kv@0.1.0" "keys" (func $keys (param i32 i32 i32)))
         (import "eep:proxylet/clock@0.1.0" "set-timer" (func $set_timer (param i64 i64)))
         (import "eep:proxylet/metrics@0.1.0" "define" (func $define (param i32 i32 i32 i32 i32 i32 i32 i32)))
+        (import "eep:proxylet/log@0.1.0" "write" (func $log (param i32 i32 i32)))
+        (import "eep:proxylet/mesh@0.1.0" "send" (func $tell (param i32 i32 i32 i32 i32 i32 i32 i32)))
         (import "eep:proxylet/net@0.1.0" "listen" (func $listen (param i32 i64 i64 i32 i32)))
         (import "eep:proxylet/datagram@0.1.0" "bind" (func $bind (param i32 i64 i64 i32 i32)))
         (import "eep:proxylet/net@0.1.0" "send" (func $send (param i32 i32 i32 i32 i32 i32 i32)))
@@ -44,7 +46,7 @@ async fn start_on(node: &Node, body: &str) -> Result<Service, StartError> {
     let code = node.runtime.prepare(&starting(body), None).unwrap();
     let started = node.try_start(|spec| {
         spec.code = code;
-        spec.grants = grants(&["net.listen:*", "datagram:*"]);
+        spec.grants = grants(&["net.listen:*", "datagram:*", "mesh"]);
         spec.limits.memory = ByteSize(128 << 20);
         spec.limits.call_ms = 60_000;
     });
@@ -191,4 +193,48 @@ async fn every_socket_is_one_of_the_node_s_descriptors() {
     assert_eq!((held, held < max), (idle + 128, true));
     service.stop(Duration::ZERO).await.unwrap();
     shows("the thread's end", || (node.runtime.descriptors().0 == 0).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_message_and_a_name_have_a_length_and_few_requests_wait() {
+    // To the node whose name lies at 8192, here named by so many letters; the answer's first byte says whether it was
+    // refused, the one at 8 why: 0 is `limit`, 1 is `too-long`.
+    let tell = |name: u32, service: u32, message: u32, told: &str| {
+        format!(
+            "(call $tell (i32.const 0) (i32.const 8192) (i32.const {name}) (i32.const 8192) (i32.const {service})
+               (i32.const 65536) (i32.const {message}) (i32.const 0))
+             (call $check {told})"
+        )
+    };
+    let taken = "(i32.eqz (i32.load8_u (i32.const 0)))";
+    let refused = |why: u32| {
+        format!(
+            "(i32.and (i32.load8_u (i32.const 0)) (i32.eq (i32.load8_u (i32.const 8)) (i32.const {why})))"
+        )
+    };
+    let body = [
+        "(memory.fill (i32.const 8192) (i32.const 107) (i32.const 1024))".to_owned(),
+        tell(1, 1, 4_097, &refused(1)),
+        tell(129, 1, 1, &refused(1)),
+        tell(1, 129, 1, &refused(1)),
+        tell(128, 128, 4_096, taken),
+        times(15, &tell(1, 1, 1, taken)),
+        tell(1, 1, 1, &refused(0)),
+    ];
+    start(&body.join("\n")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_line_has_a_length() {
+    let node = Node::new();
+    let write = |len: u32| {
+        format!(
+            "(memory.fill (i32.const 65536) (i32.const 107) (i32.const {len}))
+             (call $log (i32.const 2) (i32.const 65536) (i32.const {len}))"
+        )
+    };
+    let service = start_on(&node, &write(1 << 20)).await.unwrap();
+    let lines = service.log().tail(100);
+    let longest = lines.iter().map(|line| line.text.len()).max().unwrap();
+    assert!((1_000..=8 << 10).contains(&longest), "{longest}");
 }

@@ -35,7 +35,15 @@ impl Gate {
     }
 
     fn open(&self) {
-        self.state.lock().unwrap().1 = true;
+        self.set(true);
+    }
+
+    fn shut(&self) {
+        self.set(false);
+    }
+
+    fn set(&self, open: bool) {
+        self.state.lock().unwrap().1 = open;
         self.changed.notify_all();
     }
 
@@ -130,8 +138,13 @@ async fn peers_are_served_while_a_checkpoint_is_written() {
 #[tokio::test]
 async fn after_a_trap_a_checkpoint_that_is_being_written_counts() {
     let (node, gate) = slow(Duration::from_millis(1));
+    gate.open();
     let service = node.start().await;
     let mut peer = Peer::join(&service).await;
+    peer.ask("Sx", 1).await;
+    shows("the checkpoint", || node.saved("probe").filter(|saved| saved == b"x")).await;
+    // Nothing is left to save: the next checkpoint is of what follows.
+    gate.shut();
     peer.ask("Sy", 1).await;
     shows("a checkpoint on its way", || (gate.waiting() == 1).then_some(())).await;
     peer.say("T").await;

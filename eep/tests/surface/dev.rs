@@ -109,6 +109,11 @@ fn a_change_takes_over_and_a_mistake_changes_nothing() {
     assert_eq!(version(), 1);
 
     write(dir, "2");
-    dev.says("new build: teller runs");
+    dev.says("s after it was built");
     assert_eq!(version(), 2, "on the connection that there was");
+
+    // Another source, and the same proxylet of it.
+    write(dir, "2\n");
+    dev.says("new build: teller is as it was");
+    assert_eq!(version(), 2);
 }
