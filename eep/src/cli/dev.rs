@@ -21,6 +21,8 @@ use crate::proxylet::build::{Built, build};
 
 /// How often files are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often what was built is looked at: a few files, and somebody waits for what comes of it.
+const BUILT_EVERY: Duration = Duration::from_millis(20);
 /// Files of a project that are looked at.
 const FILES_MAX: usize = 10_000;
 /// Folders in which nothing is a source.
@@ -138,7 +140,7 @@ pub(super) async fn watch(node: Arc<Node>, sources: Vec<Source>) {
     let mut last: Vec<Seen> = sources.iter().map(seen).collect();
     loop {
         tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(BUILT_EVERY) => {}
             _ = ending.wait_for(|ending| *ending) => return,
         }
         for (source, last) in sources.iter().zip(&mut last) {
@@ -147,13 +149,16 @@ pub(super) async fn watch(node: Arc<Node>, sources: Vec<Source>) {
                 continue;
             }
             *last = now;
-            let serves = OnceLock::new();
-            let at_proving = |step| {
-                if let Progress::Proving { .. } = step {
-                    serves.get_or_init(SystemTime::now);
-                }
+            let (starts, serves) = (OnceLock::new(), OnceLock::new());
+            let on = |step| match step {
+                Progress::Starting => drop(starts.set(())),
+                Progress::Proving { .. } => drop(serves.set(SystemTime::now())),
+                Progress::Fetching { .. } | Progress::Preparing => {}
             };
-            match node.ensure(source, &at_proving).await {
+            match node.ensure(source, &on).await {
+                Ok(view) if starts.get().is_none() => {
+                    note(&format!("{} {} is as it was", paint(GOOD, "new build:"), view.status.name));
+                }
                 Ok(view) => {
                     let (name, digest) = (&view.status.name, view.status.digest.to_string());
                     let serves = serves.into_inner().unwrap_or_else(SystemTime::now);
