@@ -1,5 +1,7 @@
 //! A network of nodes under virtual time: messages take an exponentially distributed time, nodes come and go.
 
+#![allow(clippy::disallowed_methods, reason = "a test's own chance and statistics")]
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::{Ipv6Addr, SocketAddr};
