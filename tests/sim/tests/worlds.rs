@@ -202,7 +202,7 @@ fn a_broken_rule_is_noticed() {
             Plant::Twice => "no message is answered twice",
             Plant::Fork | Plant::Hops => "no route loop",
             Plant::Cut => "whole messages are sent",
-            Plant::Table => "no unbounded table",
+            Plant::Table | Plant::Bound => "no unbounded table",
             Plant::Leaf | Plant::Alone => "no leaf is lost",
             Plant::Bytes => "bytes are conserved",
         };

@@ -22,6 +22,8 @@ pub enum Plant {
     Cut,
     /// A table of a peer grows beyond its bound.
     Table,
+    /// A virtual peer has more leaves than it may have.
+    Bound,
     /// A peer forgets a relation, and the other side does not learn it.
     Leaf,
     /// A leaf stops looking for ultrapeers.
@@ -32,8 +34,17 @@ pub enum Plant {
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 8] =
-        [Self::Twice, Self::Fork, Self::Hops, Self::Cut, Self::Table, Self::Leaf, Self::Alone, Self::Bytes];
+    pub const ALL: [Self; 9] = [
+        Self::Twice,
+        Self::Fork,
+        Self::Hops,
+        Self::Cut,
+        Self::Table,
+        Self::Bound,
+        Self::Leaf,
+        Self::Alone,
+        Self::Bytes,
+    ];
 }
 
 /// An answer that nobody asked for, after so many hops.
@@ -52,7 +63,7 @@ impl Shard {
                 Plant::Leaf => light.relations(self.now()).any(|(other, _)| self.is_virtual(other)),
                 Plant::Alone => light.role == Role::Leaf,
                 Plant::Twice | Plant::Hops | Plant::Cut => !ends.is_empty(),
-                Plant::Table | Plant::Bytes => true,
+                Plant::Table | Plant::Bound | Plant::Bytes => true,
             };
             fits.then_some((node, ends))
         });
@@ -63,6 +74,15 @@ impl Shard {
             Plant::Hops => self.send_to(&ends[..1], &answer(16)),
             Plant::Cut => self.send_to(&ends[..1], &answer(0)[..40].into()),
             Plant::Bytes => self.ledger.sent_bytes += 1,
+            Plant::Bound => {
+                for node in self.nodes() {
+                    self.with(node, |_, peer| {
+                        if let Peer::Virtual(avp) = peer {
+                            avp.allow_no_leaves();
+                        }
+                    });
+                }
+            }
             Plant::Table => self.with_light(node, |_, light| light.overfill()),
             Plant::Alone => self.with_light(node, |world, light| light.give_up(world)),
             Plant::Leaf => self.with_light(node, |world, light| {

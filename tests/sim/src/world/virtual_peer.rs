@@ -52,6 +52,11 @@ impl Avp {
         &self.limits
     }
 
+    /// From now on none of its leaves is one that it may have.
+    pub(super) fn allow_no_leaves(&mut self) {
+        self.limits.leaves = 0;
+    }
+
     /// Its open ends.
     #[must_use]
     pub fn ends(&self) -> Vec<End> {
