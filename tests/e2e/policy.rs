@@ -1,12 +1,19 @@
 //! A policy in force: real peers, a node in a process of its own, its command line.
 
+#[path = "policy/generations.rs"]
+mod generations;
+#[path = "policy/places.rs"]
+mod places;
+#[path = "policy/record.rs"]
+mod record;
+#[path = "policy/routes.rs"]
+mod routes;
 #[path = "policy/traffic.rs"]
 mod traffic;
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -14,7 +21,7 @@ use eep_tests::loopback::Loopback;
 use eep_tests::node::Node;
 use eep_tests::peer::{Config, HandshakeError, Link, Peer, SharedFile};
 use eep_tests::wait::{PATIENCE, until, until_true};
-use eep_tests::wire::{Guid, Hit, Message, Query, kind};
+use eep_tests::wire::{Guid, Hit, Query, kind};
 use eep_tests::{http, probe};
 use serde_json::{Value, json};
 
@@ -256,142 +263,6 @@ fn queries_hits_pushes_and_downloads_are_each_decided() {
 }
 
 #[test]
-fn rules_in_shadow_are_counted_and_change_nothing() {
-    let stage = Stage::set();
-    let file = SharedFile::filled("walrus.mp3", 10);
-    let (sharing, there) = stage.leaf(&[&file]);
-    let (searching, here) = stage.leaf(&[]);
-    find(&searching, &here, "walrus");
-    stage.apply(
-        "  hot: {keywords: [walrus]}",
-        "    - {id: hot, mode: shadow, match: {message: [query], content: {in: hot}}, then: drop}",
-    );
-    assert_eq!(search_once((&searching, &here), (&sharing, &there), "walrus"), (true, true));
-    assert!(stage.counted("hot", "drop", true) >= 1.0);
-    // What was decided is on record, in a form that can be replayed.
-    let tap = stage.node.eep(&["policy", "tap", "edge", "--json"]).done();
-    let records: Vec<Value> = tap.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
-    let shadowed = |r: &&Value| r["shadow"]["rule"] == "hot";
-    let record = records.iter().find(shadowed).expect("the shadow verdict is on record");
-    assert_eq!((&record["rule"], &record["enforced"]), (&json!("default"), &json!(true)));
-    assert_eq!(record["event"]["content"]["text"], "walrus");
-    let lines = stage.node.eep(&["policy", "tap", "edge", "--recording"]).done();
-    assert_eq!(lines.lines().count(), records.len());
-}
-
-#[test]
-fn what_is_not_confirmed_goes_back() {
-    let stage = Stage::set();
-    stage.apply("", "");
-    write_policy(&stage.node, "new.yaml", "", "    - {id: pings, match: {message: [ping]}, then: drop}");
-    let trial = apply(&stage.node, "edge", "new.yaml", &["--confirm", "1s"]);
-    assert_eq!((&trial["generation"], &trial["trial"]["back_to"]), (&json!(2), &json!(1)));
-    until("generation 1", || {
-        let now = stage.node.json(&["policy", "history", "edge"]);
-        (now["generation"] == 1 && now["trial"].is_null()).then_some(())
-    });
-    // It is in force before it is told.
-    until_true("its words", || {
-        let told = stage.node.eep(&["logs", "edge"]).done();
-        told.contains("generation 2 was not confirmed in time: generation 1 is in force again")
-    });
-
-    apply(&stage.node, "edge", "new.yaml", &["--confirm", "1h"]);
-    assert_eq!(stage.node.json(&["policy", "confirm", "edge"])["trial"], Value::Null);
-    assert!(stage.node.eep(&["policy", "confirm", "edge"]).refused().contains("nothing waits"));
-    assert_eq!(stage.node.json(&["policy", "rollback", "edge"])["generation"], 1);
-    assert!(stage.node.eep(&["policy", "rollback", "edge"]).refused().contains("--to 0"));
-}
-
-#[test]
-fn a_killed_node_comes_back_with_the_generation_in_force() {
-    let mut stage = Stage::set();
-    stage.apply("", "    - {id: downloads, match: {message: [download]}, then: {deny: {reason: none}}}");
-    apply(&stage.node, "edge", "p.yaml", &["--confirm", "1h"]);
-    let before = stage.node.json(&["policy", "history", "edge"]);
-    stage.node.kill();
-    // Whatever has become of the file.
-    std::fs::write(stage.node.path("p.yaml"), "policy: [").expect("a file of ours");
-    stage.node.run();
-    let denied = || http::get(stage.edge, "/get/1/a.mp3").is_ok_and(|answer| answer.status == 403);
-    until_true("the rule", denied);
-    let after = stage.node.json(&["policy", "history", "edge"]);
-    assert_eq!((&after["generation"], &after["trial"]), (&before["generation"], &before["trial"]));
-    assert_eq!(after["history"], before["history"]);
-    until_true("it is told of the file", || {
-        stage.node.json(&["policy", "history", "edge"])["file_differs"] == true
-    });
-    // A broken policy is refused with its line, and changes nothing.
-    let told = stage.node.eep(&["policy", "apply", "edge"]).refused();
-    assert!(told.contains("p.yaml:1:"), "{told}");
-    assert_eq!(stage.node.json(&["policy", "history", "edge"])["generation"], before["generation"]);
-
-    // A trial that nobody confirms ends, though the node was killed meanwhile.
-    write_policy(&stage.node, "new.yaml", "", "    - {id: pings, match: {message: [ping]}, then: drop}");
-    let trial = apply(&stage.node, "edge", "new.yaml", &["--confirm", "2s"]);
-    // The one before was not confirmed either.
-    assert_eq!(trial["trial"]["back_to"], 1);
-    stage.node.kill();
-    stage.node.run();
-    until("generation 1", || {
-        // The API answers before the services are back.
-        let now = stage.node.eep(&["policy", "history", "edge", "--json"]);
-        let now: Value = serde_json::from_str(&now.stdout).ok()?;
-        (now["generation"] == 1 && now["trial"].is_null()).then_some(())
-    });
-}
-
-#[test]
-fn sets_are_reloaded_and_a_broken_one_leaves_the_last_good() {
-    let stage = Stage::set();
-    let (first, second) = (stage.net.ip(), stage.net.ip());
-    let list = stage.node.path("abusers.cidr");
-    let write = |text: &str| replace(&list, text);
-    write(&format!("{first}\n"));
-    stage.apply(
-        "  abusers: {cidr: {file: abusers.cidr}}",
-        "    - {id: abusers, match: {message: [connect], peer: {in: abusers}}, then: drop}",
-    );
-    let gets_in = |ip| {
-        let peer = Peer::start(Config::leaf(ip)).expect("a port");
-        peer.dial(stage.edge).is_ok_and(|link| link.ping(peer.fresh_guid()).kind == kind::PONG)
-    };
-    assert_eq!((gets_in(first), gets_in(second)), (false, true));
-
-    write("no address\n");
-    let stale = until("the trouble", || {
-        let now = stage.node.json(&["status", "edge"])["policy"].take();
-        now["stale"].is_object().then_some(now)
-    });
-    assert_eq!(stale["generation"], 1);
-    assert!(stale["stale"]["what"].as_str().is_some_and(|w| w.contains("abusers.cidr:1:1")), "{stale}");
-    assert_eq!(stage.node.metrics().sum("eep_policy_stale", &[("service", "edge")]), 1.0);
-    assert!(stage.node.metrics().sum("eep_policy_reload_failures_total", &[]) >= 1.0);
-    assert!(stage.node.eep(&["status", "edge"]).done().contains("cannot be reloaded"));
-    // Logs follow what is shown.
-    until_true("the log", || {
-        stage.node.eep(&["logs", "edge"]).done().contains("generation 1 stays in force")
-    });
-    until_true("the node's log", || stage.node.printed().expect("a log").contains("cannot be reloaded"));
-    assert_eq!((gets_in(first), gets_in(second)), (false, true));
-
-    write(&format!("{second}\n"));
-    until_true("generation 2", || stage.node.json(&["policy", "history", "edge"])["generation"] == 2);
-    // What an operator puts in force decides when the command is over; what is reloaded, a moment after it is shown.
-    until_true("what it says", || (gets_in(first), gets_in(second)) == (true, false));
-    let now = stage.node.json(&["status", "edge"])["policy"].take();
-    assert_eq!((&now["stale"], &now["generation"]), (&Value::Null, &json!(2)));
-    assert_eq!(stage.node.metrics().sum("eep_policy_stale", &[("service", "edge")]), 0.0);
-}
-
-/// Puts a new file in the place of the old one at once, as tools do.
-fn replace(path: &Path, text: &str) {
-    let new = path.with_extension("new");
-    std::fs::write(&new, text).expect("a file of ours");
-    std::fs::rename(&new, path).expect("the same folder");
-}
-
-#[test]
 fn a_proxylet_that_does_not_ask_cannot_get_round_it() {
     let net = Loopback::claim();
     let node = Node::start(&net);
@@ -450,140 +321,4 @@ fn a_proxylet_that_does_not_ask_cannot_get_round_it() {
     assert_eq!(held.each_ref().map(|(in_there, _)| *in_there), [true, true, false]);
     let metrics = node.metrics();
     assert!(metrics.sum("eep_service_connections_denied_total", &[("service", "probe")]) >= 4.0);
-}
-
-#[test]
-fn a_decision_on_record_is_explained_by_the_generation_that_made_it() {
-    let stage = Stage::set();
-    let (searching, here) = stage.leaf(&[]);
-    let rules = "    - {id: no-apes, match: {message: [query], content: {in: apes}}, then: drop}\n    \
-                 - {id: no-walrus, match: {message: [query], content: {in: hot}}, when: 'message.hops < 9', then: drop}";
-    stage.apply("  hot: {keywords: [walrus]}\n  apes: {keywords: [gorilla]}", rules);
-    searching.search(&here, &Query::words("walrus")).expect("sent");
-    here.ping(searching.fresh_guid());
-    let tap = || -> Vec<Value> {
-        let lines = stage.node.eep(&["policy", "tap", "edge", "--json"]).done();
-        lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
-    };
-    let record = until("its record", || tap().into_iter().find(|record| record["rule"] == "no-walrus"));
-    let id = record["id"].as_str().expect("an id");
-    let explain = |more: &[&str]| stage.node.eep(&[&["policy", "explain", "edge", "--live"], more].concat());
-    let check = || {
-        let told = explain(&["--id", id]).done();
-        assert!(told.contains(&format!("{id} by generation 1, ")), "{told}");
-        assert!(told.contains("access: drop (no-walrus) by rule `no-walrus`"), "{told}");
-        assert!(told.contains("p.yaml:11:12) no match: the content is not in `apes`"), "{told}");
-        assert!(told.contains("p.yaml:12:12) decided"), "{told}");
-        assert!(told.contains("message.hops 0"), "{told}");
-    };
-    check();
-    // Whatever is in force by now.
-    stage.apply("", "");
-    check();
-    let told: Value = serde_json::from_str(&explain(&["--id", id, "--json"]).done()).expect("JSON");
-    assert_eq!((&told["generation"], &told["record"]), (&json!(1), &record));
-    assert_eq!(told["explanations"][0]["decision"]["rule"], "no-walrus");
-    // An event is decided by what is in force now.
-    let told = explain(&["{message: query, content: {text: walrus}}"]).done();
-    assert!(told.contains("access: allow by the default"), "{told}");
-    assert!(explain(&["--id", "1-999999"]).refused().contains("no decision on record has the id `1-999999`"));
-    assert!(explain(&["{message: quer}"]).refused().contains("event:1:11"));
-}
-
-#[test]
-fn searches_go_to_as_many_neighbours_and_as_far_as_the_rule_in_force_says() {
-    let stage = Stage::set();
-    let neighbour = || {
-        let peer = Peer::start(Config::ultrapeer(stage.net.ip())).expect("a port");
-        let link = peer.dial(stage.edge).expect("a relation");
-        // The last word of the handshake was heard.
-        link.ping(peer.fresh_guid());
-        (peer, link)
-    };
-    let (asking, here) = neighbour();
-    let others = [neighbour(), neighbour(), neighbour(), neighbour()];
-    // The TTLs of the search at those whom it has reached.
-    let reached = |words: &str| -> Vec<u8> {
-        let guid = asking.fresh_guid();
-        here.send(&Message::new(guid, kind::QUERY, 4, Query::words(words).encode())).expect("sent");
-        here.ping(asking.fresh_guid());
-        let ttls = others.iter().flat_map(|(peer, link)| {
-            link.ping(peer.fresh_guid());
-            link.received(kind::QUERY).into_iter().filter(|m| m.guid == guid).map(|m| m.ttl)
-        });
-        ttls.collect()
-    };
-    assert_eq!(reached("walrus"), [3; 4]);
-    let put = |rest: &str| {
-        let text = format!("policy: eep/v1\nname: test\nsets: {{rare: {{keywords: [zebra]}}}}\n{rest}");
-        std::fs::write(stage.node.path("p.yaml"), text).expect("a file of ours");
-        apply(&stage.node, "edge", "p.yaml", &[])
-    };
-    let applied = put("routing:\n  default: {forward: {fanout: 2, ttl: 2}}\n  rules:\n    \
-         - {id: rare, match: {message: query, content: {in: rare}}, then: {forward: {fanout: 9, ttl: 9}}}\n    \
-         - {id: none, match: {message: query}, when: 'size(content.text) < 3', then: drop}\n");
-    assert_eq!(applied["not_enforced"], json!([]));
-    assert_eq!(reached("walrus"), [2; 2]);
-    assert_eq!(reached("zebra"), [3; 4]);
-    assert_eq!(reached("ox"), [0; 0]);
-    let counted = |rule: &str, verdict: &str| {
-        let labels = [("chain", "routing"), ("rule", rule), ("verdict", verdict), ("service", "edge")];
-        stage.node.metrics().sum("eep_policy_decisions_total", &labels)
-    };
-    assert_eq!(
-        [counted("default", "forward"), counted("rare", "forward"), counted("none", "drop")],
-        [1.0, 1.0, 1.0]
-    );
-
-    // In shadow it counts, and searches go where they would without.
-    put(
-        "mode: shadow\nrouting: {default: {forward: {fanout: 1, ttl: 1}}}\ntopology: {degree: {min: 0, target: 1, max: 1}}\n",
-    );
-    assert_eq!(reached("walrus"), [3; 4]);
-    // No more neighbours than the policy wants; what nothing carries out is told wherever it is shown.
-    let applied = put("topology: {degree: {min: 0, target: 2, max: 3}, link-cost: rtt_ms}\n\
-         cache: [{id: hits, match: {message: query-hit}, then: {store: {ttl: 10m, aggregate: true}}}]\n");
-    assert_eq!(applied["not_enforced"], json!(["cache", "topology.link-cost"]));
-    let told = stage.node.eep(&["status", "edge"]).done();
-    assert!(
-        told.contains("`cache`, `topology.link-cost` are checked, but no node carries it out yet"),
-        "{told}"
-    );
-    let closed =
-        || [&here].into_iter().chain(others.iter().map(|(_, link)| link)).filter(|l| l.closed().is_some());
-    until_true("three have gone", || closed().count() == 3);
-    let late = Peer::start(Config::ultrapeer(stage.net.ip())).expect("a port");
-    let _third = late.dial(stage.edge).expect("there is room for one");
-    // One more may be a leaf, if it likes.
-    let later = Peer::start(Config::ultrapeer(stage.net.ip())).expect("a port");
-    let _fourth = later.dial(stage.edge);
-    let ultrapeers = || stage.node.metrics().sum("avp_links", &[("role", "ultrapeer"), ("service", "edge")]);
-    until_true("the guest's count", || ultrapeers() == 3.0);
-}
-
-#[test]
-fn a_service_whose_policy_is_broken_is_not_loaded() {
-    let net = Loopback::claim();
-    let node = Node::start(&net);
-    let manifest = |policy: &str| {
-        let address = std::net::SocketAddrV4::new(net.ip(), eep_tests::node::GNUTELLA_PORT);
-        let path = node.peer_manifest("edge", address, &json!({}));
-        let mut text: Value =
-            serde_json::from_str(&std::fs::read_to_string(&path).expect("just written")).expect("JSON");
-        text["policy"] = policy.into();
-        std::fs::write(&path, text.to_string()).expect("a file of ours");
-        path
-    };
-    std::fs::write(node.path("bad.yaml"), "policy: eep/v1\nname: bad\naccess: {defualt: allow}\n")
-        .expect("a file");
-    let path = manifest("bad.yaml");
-    let told = node.eep(&["load", "--manifest", path.to_str().expect("UTF-8")]).refused();
-    assert!(told.contains("bad.yaml:3:") && told.contains("default"), "{told}");
-    assert_eq!(node.json(&["list"]), json!([]));
-    write_policy(&node, "good.yaml", "", "");
-    let path = manifest("good.yaml");
-    let loaded = node.json(&["load", "--manifest", path.to_str().expect("UTF-8")]);
-    assert_eq!(loaded["policy"]["generation"], 1);
-    let told = node.eep(&["policy", "history", "edge"]).done();
-    assert!(told.contains("edge decides by test, generation 1"), "{told}");
 }

@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::dynamic_query::Candidate;
+use super::policy::Region;
 
 /// To whom a query is passed on, and how far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -23,11 +24,13 @@ pub struct Forward {
 }
 
 /// As many as there are.
-pub const PREFERENCES_MAX: usize = 3;
+pub const PREFERENCES_MAX: usize = 4;
 
 /// Which neighbours come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preference {
+    /// Those in the region of this peer.
+    SameRegion,
     /// Those with the emptiest send queues.
     LeastLoad,
     /// Those with the shortest round trip; unknown ones last.
@@ -45,8 +48,28 @@ pub struct Avoid {
     pub loss_over: Option<f64>,
     /// Those whose round trip is longer.
     pub round_trip_over: Option<Duration>,
-    /// Those of whom nobody knows in which region they are: all.
-    pub unknown_region: bool,
+    /// Those in these regions. Whose region nobody knows, is in [`Region::Unknown`].
+    pub regions: Regions,
+}
+
+/// Some of the regions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Regions([bool; 3]);
+
+impl Regions {
+    /// Whether a region is among them.
+    #[must_use]
+    pub const fn has(self, region: Region) -> bool {
+        self.0[region as usize]
+    }
+}
+
+impl FromIterator<Region> for Regions {
+    fn from_iter<I: IntoIterator<Item = Region>>(regions: I) -> Self {
+        let mut some = Self::default();
+        regions.into_iter().for_each(|region| some.0[region as usize] = true);
+        some
+    }
 }
 
 /// What is known of a neighbour's link beside its [`Candidate`].
@@ -58,6 +81,8 @@ pub struct Condition {
     pub loss: Option<f64>,
     /// Sent to it, bytes a second.
     pub sent_bytes_s: f64,
+    /// Where the neighbour is.
+    pub region: Region,
 }
 
 impl Forward {
@@ -74,6 +99,7 @@ impl Forward {
 
     fn order(&self, a: &(Candidate, Condition), b: &(Candidate, Condition)) -> Ordering {
         let differ = |preference: &Preference| match preference {
+            Preference::SameRegion => is_near(&b.1).cmp(&is_near(&a.1)),
             Preference::LeastLoad => a.1.load.total_cmp(&b.1.load),
             Preference::LowRtt => round_trip(&a.0).cmp(&round_trip(&b.0)),
             Preference::HighThroughput => b.1.sent_bytes_s.total_cmp(&a.1.sent_bytes_s),
@@ -81,6 +107,10 @@ impl Forward {
         let preferred = self.prefer.iter().flatten().map(differ).find(|order| order.is_ne());
         preferred.unwrap_or_else(|| b.0.matches.cmp(&a.0.matches))
     }
+}
+
+fn is_near(condition: &Condition) -> bool {
+    condition.region == Region::Same
 }
 
 fn round_trip(neighbour: &Candidate) -> Duration {
@@ -91,7 +121,7 @@ impl Avoid {
     fn has(&self, neighbour: &Candidate, condition: &Condition) -> bool {
         let over = |value: Option<f64>, most: Option<f64>| value.zip(most).is_some_and(|(v, most)| v > most);
         let slow = neighbour.round_trip.zip(self.round_trip_over).is_some_and(|(rtt, most)| rtt > most);
-        self.unknown_region
+        self.regions.has(condition.region)
             || slow
             || over(Some(condition.load), self.load_over)
             || over(condition.loss, self.loss_over)
@@ -115,10 +145,16 @@ mod tests {
         }
     }
 
-    /// Links whose load is a tenth of their number, and which lose as much.
+    /// Links whose load is a tenth of their number, and which lose as much. The first is in the region of this peer, the
+    /// second in another one.
     fn condition(neighbour: &Candidate) -> Condition {
         let share = f64::from(neighbour.link.index) / 10.0;
-        Condition { load: share, loss: Some(share), sent_bytes_s: share }
+        let region = match neighbour.link.index {
+            1 => Region::Same,
+            2 => Region::Other,
+            _ => Region::Unknown,
+        };
+        Condition { load: share, loss: Some(share), sent_bytes_s: share, region }
     }
 
     fn chosen(forward: &Forward, of: &[Candidate]) -> Vec<u32> {
@@ -141,6 +177,7 @@ mod tests {
         assert_eq!(chosen(&prefer(&[]), &all), [1, 3, 2]);
         assert_eq!(chosen(&prefer(&[Preference::LeastLoad]), &all), [1, 2, 3]);
         assert_eq!(chosen(&prefer(&[Preference::HighThroughput]), &all), [3, 2, 1]);
+        assert_eq!(chosen(&prefer(&[Preference::SameRegion, Preference::HighThroughput]), &all), [1, 3, 2]);
         assert_eq!(chosen(&prefer(&[Preference::LowRtt, Preference::HighThroughput]), &all), [3, 1, 2]);
     }
 
@@ -153,6 +190,9 @@ mod tests {
         assert_eq!(chosen(&avoid(Avoid { loss_over: Some(0.1), ..Avoid::default() }), &all), [1]);
         let rtt = Avoid { round_trip_over: Some(Duration::from_millis(100)), ..Avoid::default() };
         assert_eq!(chosen(&avoid(rtt), &all), [1, 9]);
-        assert!(chosen(&avoid(Avoid { unknown_region: true, ..Avoid::default() }), &all).is_empty());
+        let regions = |some: &[Region]| Avoid { regions: some.iter().copied().collect(), ..Avoid::default() };
+        assert_eq!(chosen(&avoid(regions(&[Region::Unknown])), &all), [1, 2]);
+        assert_eq!(chosen(&avoid(regions(&[Region::Other, Region::Unknown])), &all), [1]);
+        assert!(chosen(&avoid(regions(&[Region::Same, Region::Other, Region::Unknown])), &all).is_empty());
     }
 }

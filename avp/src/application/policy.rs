@@ -5,6 +5,7 @@
 //! messages that it must see wait for the end of the batch and are decided together.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::forward::Forward;
 use crate::config::Config;
@@ -29,6 +30,18 @@ pub trait Policy {
     /// What it says of routes and neighbours as a whole; nothing unless given.
     fn plan(&mut self) -> Plan {
         Plan::default()
+    }
+
+    /// In which regions peers are, one answer each: asked where [`Plan::regions`] says so.
+    fn regions(&mut self, conns: &[ConnId]) -> Vec<Region> {
+        let _ = conns;
+        Vec::new()
+    }
+
+    /// Hears how links do, where [`Plan::links`] says so. Answers what each costs, as far as the policy says.
+    fn measured(&mut self, links: &[Measured]) -> Vec<Option<f64>> {
+        let _ = links;
+        Vec::new()
     }
 
     /// Decides where queries go, one decision each: asked where [`Plan::routes`] says so. They are counted.
@@ -56,6 +69,37 @@ pub struct Plan {
     pub degree: Option<Degree>,
     /// How many hops a query may go from its origin, within what the configuration lets it go.
     pub path_length: Option<u8>,
+    /// Whether it asks in which regions peers are.
+    pub regions: bool,
+    /// Whether it asks how links do.
+    pub links: bool,
+}
+
+/// Where a peer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Region {
+    /// Where this peer is.
+    Same,
+    /// Elsewhere.
+    Other,
+    /// Nobody knows.
+    #[default]
+    Unknown,
+}
+
+/// How a link does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Measured {
+    /// Its connection.
+    pub conn: ConnId,
+    /// The smoothed round trip of alive pings; none before the first was answered.
+    pub round_trip: Option<Duration>,
+    /// The share of alive pings that it loses, 0 to 1; none before the first could have been answered.
+    pub loss: Option<f64>,
+    /// How full its send queue is, 0 to 1.
+    pub load: f64,
+    /// Bytes a second on the busier of both ways.
+    pub bytes_s: f64,
 }
 
 /// A number of neighbours.

@@ -1,14 +1,13 @@
 //! The policy's word on where queries go, and on how many neighbours there are.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use rand_chacha::rand_core::Rng;
 
 use super::VirtualPeer;
 use crate::application::dynamic_query::Candidate;
 use crate::application::forward::{Condition, Forward};
-use crate::application::policy::{Asked, Message, Plan, Questions, Verdict, Way};
+use crate::application::policy::{Asked, Message, Plan, Questions, Region, Verdict, Way};
 use crate::application::routes::LinkId;
 use crate::host::{ConnId, Host};
 use crate::link::{Ending, Role};
@@ -57,6 +56,7 @@ impl VirtualPeer {
         };
         self.forwarding = Forwarding { plan, ..Forwarding::default() };
         self.identity.degree = self.ultrapeers_max().max(super::DEGREE_SAID_MIN);
+        self.survey(host);
     }
 
     /// Whether the policy decides where queries go.
@@ -120,6 +120,7 @@ impl VirtualPeer {
                 load: relation.link.flow.fill(),
                 loss: relation.link.monitor.loss(),
                 sent_bytes_s: relation.link.monitor.sent.bytes_per_second(now),
+                region: relation.policed.as_ref().map_or(Region::Unknown, |policed| policed.region),
             },
             None => Condition::default(),
         });
@@ -148,10 +149,11 @@ impl VirtualPeer {
         if self.forwarding.seeking { degree.target.min(own).saturating_sub(now) } else { 0 }
     }
 
-    /// Gives up neighbours where there are more than the policy lets be: the farthest first, configured ones last.
+    /// Gives up neighbours where there are more than the policy lets be: those first whose links cost most, by the policy
+    /// or else by their round trip; configured ones last.
     pub(super) fn shed(&mut self) {
         let Some(degree) = self.forwarding.plan.degree else { return };
-        let now = self.table.count(Role::Ultrapeer);
+        let (now, priced) = (self.table.count(Role::Ultrapeer), self.forwarding.plan.links);
         if now <= degree.max {
             return;
         }
@@ -159,12 +161,14 @@ impl VirtualPeer {
         let rank = |index: &u32| {
             let relation = self.table.get(*index)?;
             let kept = relation.address.is_some_and(|address| self.config.connect.contains(&address));
-            let round_trip = relation.link.monitor.round_trip.smoothed().unwrap_or(Duration::MAX);
+            let round_trip =
+                || relation.link.monitor.round_trip.smoothed().map(|rtt| rtt.as_secs_f64() * 1e3);
+            let cost = relation.policed.as_ref().filter(|_| priced).and_then(|policed| policed.cost);
             let is_ultrapeer = relation.link.terms.role == Role::Ultrapeer;
-            is_ultrapeer.then_some((!kept, round_trip, *index))
+            is_ultrapeer.then_some((!kept, cost.or_else(round_trip).unwrap_or(f64::INFINITY), *index))
         };
         let mut ranked: Vec<_> = self.table.neighbours().iter().filter_map(rank).collect();
-        ranked.sort_unstable();
+        ranked.sort_unstable_by(|a, b| (a.0.cmp(&b.0)).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
         for (_, _, index) in ranked.into_iter().rev().take(too_many.min(SHED_MAX)) {
             self.end(index, Ending::Replaced);
         }

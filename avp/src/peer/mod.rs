@@ -13,6 +13,7 @@
 //! | `pings` | pings answered, pongs kept |
 //! | `policing` | what the shell's policy says about messages |
 //! | `forwarding` | what it says about routes and neighbours |
+//! | `survey` | what it asks of peers beside their messages |
 //! | `routing` | query routing tables in and out |
 //! | `strangers` | HTTP requests and datagrams |
 //! | `vendor` | vendor messages |
@@ -41,6 +42,7 @@ mod routing;
 mod saved;
 mod status;
 mod strangers;
+mod survey;
 mod table;
 mod upkeep;
 mod vendor;

@@ -7,7 +7,7 @@ use super::forwarding::Course;
 use super::journal::Topic;
 use crate::application::monitoring::DropReason;
 use crate::application::policy::{
-    Asked, Decision, Message, NO_OUTCOME, Peer, Questions, RIGHTS, Rights, Verdict, Way,
+    Asked, Decision, Message, NO_OUTCOME, Peer, Questions, RIGHTS, Region, Rights, Verdict, Way,
 };
 use crate::application::routes::LinkId;
 use crate::gnutella::huge::Sha1;
@@ -62,11 +62,22 @@ pub(super) struct Policed {
     second: u64,
     now: u32,
     before: u32,
+    /// Where the peer is, as far as the policy asks.
+    pub(super) region: Region,
+    /// What its link costs, where the policy says.
+    pub(super) cost: Option<f64>,
+}
+
+impl Default for Policed {
+    /// Of a peer about whom nothing is settled.
+    fn default() -> Self {
+        Self::new(Rights::new(0, &[]))
+    }
 }
 
 impl Policed {
     fn new(rights: Rights) -> Self {
-        Self { rights, second: 0, now: 0, before: 0 }
+        Self { rights, second: 0, now: 0, before: 0, region: Region::Unknown, cost: None }
     }
 
     /// Counts a message.

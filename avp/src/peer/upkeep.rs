@@ -19,6 +19,7 @@ impl VirtualPeer {
         self.publish_table();
         self.refresh_pongs();
         self.report_used(host);
+        self.survey(host);
         if !self.stopping {
             self.shed();
             self.dial_more(host);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use avp::Config;
-use avp::application::forward::Forward;
-use avp::application::policy::{Degree, Plan};
+use avp::application::forward::{Avoid, Forward, Preference};
+use avp::application::policy::{Degree, Plan, Region};
 use avp::gnutella::Kind;
 
 use crate::net::{Net, PeerId, RawId, address, config};
@@ -12,7 +12,7 @@ use crate::policy::Rules;
 use crate::raw::guid;
 
 const SECOND: Duration = Duration::from_secs(1);
-const ROUTES: Plan = Plan { routes: true, degree: None, path_length: None };
+const ROUTES: Plan = Plan { routes: true, degree: None, path_length: None, regions: false, links: false };
 
 fn forward(fanout: u8, ttl: u8) -> Forward {
     Forward { fanout, ttl, ..Forward::default() }
@@ -177,4 +177,54 @@ fn neighbours_are_looked_for_below_the_least_number_and_up_to_the_target() {
     net.govern(up, Rules::open(3, degree(1, 3, 8), vec![]));
     net.advance(5 * SECOND);
     assert_eq!(dialled(&mut net), 0);
+}
+
+#[test]
+fn searches_stay_in_the_region_and_go_there_first() {
+    let mut net = Net::new();
+    let up = net.peer(config());
+    let asker = net.ultrapeer(1, up);
+    let others = ultrapeers(&mut net, up, 4);
+    let surveyed = Plan { regions: true, ..ROUTES };
+    let stay = Avoid { regions: [Region::Other, Region::Unknown].into_iter().collect(), ..Avoid::default() };
+    let near = [Some(Preference::SameRegion), None, None, None];
+    let ways = vec![
+        ("walrus", Forward { avoid: stay, ..forward(9, 9) }),
+        ("zebra", Forward { prefer: near, ..forward(2, 9) }),
+    ];
+    let there = [Region::Other, Region::Unknown, Region::Same, Region::Other, Region::Same];
+    net.govern(up, Rules::open(1, surveyed, ways.clone()).around(&there));
+    let got = |net: &mut Net| ttls(net, &others).iter().map(|ttls| !ttls.is_empty()).collect::<Vec<_>>();
+    net.query(asker, 4, 1, guid(1), "walrus");
+    assert_eq!(got(&mut net), [false, true, false, true]);
+    net.query(asker, 4, 1, guid(2), "zebra");
+    assert_eq!(got(&mut net), [false, true, false, true]);
+    // What is asked for anew once a second holds from then on.
+    net.rules(up).regions = [&there[..4], &[Region::Other]].concat();
+    net.advance(2 * SECOND);
+    net.query(asker, 4, 1, guid(3), "walrus");
+    assert_eq!(got(&mut net), [false, true, false, false]);
+    // Where the policy does not ask, nobody knows.
+    net.govern(up, Rules::open(2, ROUTES, ways).around(&there));
+    net.advance(2 * SECOND);
+    let late = net.ultrapeer(60, up);
+    net.query(asker, 4, 1, guid(4), "walrus");
+    assert_eq!(reached(&ttls(&mut net, &[late])), 0);
+}
+
+#[test]
+fn the_policy_hears_how_links_do_and_those_that_cost_most_are_given_up_first() {
+    let mut net = Net::new();
+    let up = net.peer(config());
+    let three = ultrapeers(&mut net, up, 3);
+    let _leaf = net.leaf(60, up);
+    let costs = vec![Some(80.0), Some(3.0), Some(700.0), None];
+    let plan = Plan { links: true, ..degree(0, 1, 2) };
+    net.govern(up, Rules::open(1, plan, vec![]).at_costs(costs));
+    net.advance(3 * SECOND);
+    let closed: Vec<bool> = three.iter().map(|raw| net.is_closed(*raw)).collect();
+    assert_eq!(closed, [true, false, true]);
+    let told = &net.rules(up).told;
+    assert_eq!(told.len(), 2, "leaves' links too");
+    assert!(told.iter().all(|link| (0.0..=1.0).contains(&link.load) && link.bytes_s >= 0.0), "{told:?}");
 }

@@ -4,9 +4,11 @@ use crate::net::{Net, config};
 use crate::raw::{MODERN, guid};
 use avp::application::forward::Forward;
 use avp::application::policy::{
-    Answer, Decision, Message, NO_OUTCOME, Peer, Plan, Policy, Questions, RIGHTS, Verdict, Way,
+    Answer, Decision, Measured, Message, NO_OUTCOME, Peer, Plan, Policy, Questions, RIGHTS, Region, Verdict,
+    Way,
 };
 use avp::gnutella::Kind;
+use avp::host::ConnId;
 
 /// A policy that a test writes as a function.
 #[derive(Debug)]
@@ -24,6 +26,11 @@ pub(crate) struct Rules {
     pub(crate) ways: Vec<(&'static str, Forward)>,
     /// How many queries were asked about at once.
     pub(crate) routed: Vec<usize>,
+    /// In which regions neighbours are, and what links cost, in the order of the question.
+    pub(crate) regions: Vec<Region>,
+    pub(crate) costs: Vec<Option<f64>>,
+    /// How links did when they were told of last.
+    pub(crate) told: Vec<Measured>,
 }
 
 impl Rules {
@@ -38,12 +45,25 @@ impl Rules {
             plan: Plan::default(),
             ways: Vec::new(),
             routed: Vec::new(),
+            regions: Vec::new(),
+            costs: Vec::new(),
+            told: Vec::new(),
         }
     }
 
     /// Everything may pass.
     pub(crate) fn open(generation: u64, plan: Plan, ways: Vec<(&'static str, Forward)>) -> Self {
         Self { plan, ways, ..Self::new(generation, all, "-") }
+    }
+
+    /// With neighbours in these regions.
+    pub(crate) fn around(self, regions: &[Region]) -> Self {
+        Self { regions: regions.to_vec(), ..self }
+    }
+
+    /// With links that cost so much.
+    pub(crate) fn at_costs(self, costs: Vec<Option<f64>>) -> Self {
+        Self { costs, ..self }
     }
 }
 
@@ -105,6 +125,15 @@ impl Policy for Rules {
 
     fn plan(&mut self) -> Plan {
         self.plan
+    }
+
+    fn regions(&mut self, conns: &[ConnId]) -> Vec<Region> {
+        self.regions.iter().copied().take(conns.len()).collect()
+    }
+
+    fn measured(&mut self, links: &[Measured]) -> Vec<Option<f64>> {
+        self.told = links.to_vec();
+        self.costs.clone()
     }
 
     fn route(&mut self, questions: &Questions) -> Answer {

@@ -112,6 +112,9 @@ async fn serve(args: &Args, file: &NodeFile) -> Outcome {
         Some(trust) => node = node.trusting(trust),
         None => {}
     }
+    if let Some(table) = &file.addresses.systems {
+        node.knows_systems(table)?;
+    }
     let node = Arc::new(node);
     node.serves_requests();
     if let Some(address) = listening.address() {

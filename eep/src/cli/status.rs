@@ -122,6 +122,14 @@ fn of_node(node: &Map<String, Value>) -> String {
         "services",
         &format!("{} wanted, {} running", number("services"), number("services_running")),
     );
+    if let Some(table) = node.get("systems").filter(|table| table.is_object()) {
+        let text = |key: &str| table.get(key).and_then(Value::as_str);
+        let prefixes = table.get("prefixes").and_then(Value::as_u64).unwrap_or_default();
+        row(&mut out, "systems", &format!("{prefixes} prefixes from {}", text("file").unwrap_or("-")));
+        if let Some(why) = text("stale") {
+            row(&mut out, "", &paint(WARN, &format!("as it was: the file cannot be used now: {why}")));
+        }
+    }
     row(&mut out, "memory", &bytes(number("memory_bytes") as u64));
     row(&mut out, "descriptors", &format!("{} of {}", number("descriptors"), number("descriptors_max")));
     out

@@ -13,6 +13,7 @@ use crate::config::name::ServiceName;
 use crate::config::service::ServiceEntry;
 use crate::config::trust::TrustSection;
 use crate::config::web::{Web, is_web, read_web};
+use crate::policy::systems::Systems;
 use crate::proxylet::trust::Trust;
 
 /// Where a node keeps what must survive it, unless told otherwise.
@@ -34,6 +35,8 @@ pub struct NodeFile {
     pub listen: ListenSection,
     /// The mesh that it is in. Without it, and without `listen.mesh`, the node is on its own.
     pub mesh: Option<MeshSection>,
+    /// What it knows of addresses.
+    pub addresses: AddressesSection,
     /// Whose signatures code needs. Without it none are asked for, and what is pinned by its digest is trusted.
     trust: Option<TrustSection>,
     /// What runs on it.
@@ -50,6 +53,15 @@ pub struct NodeSection {
     pub domain: Option<String>,
     /// Where it keeps what must survive it; relative to the file. Default `./eep-data` where the node is started.
     pub data: Option<PathBuf>,
+}
+
+/// What the node knows of addresses.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct AddressesSection {
+    /// A table of the autonomous systems that prefixes are in, for policies: `192.0.2.0/24 64500` a line; relative to the
+    /// file. It is read anew when it changes.
+    pub systems: Option<PathBuf>,
 }
 
 /// Where the node is reached.
@@ -124,6 +136,7 @@ impl NodeFile {
         file.check(path, &text)?;
         if let Some(directory) = directory {
             file.node.data = file.node.data.map(|data| directory.join(data));
+            file.addresses.systems = file.addresses.systems.map(|table| directory.join(table));
             for entry in &mut file.services {
                 entry.value = entry.value.clone().under(&directory);
             }
@@ -230,7 +243,14 @@ pub fn check_file(path: &Path) -> Result<Kind, Box<FileError>> {
     if manifest {
         read_manifest(path).map(|_| Kind::Manifest)
     } else {
-        NodeFile::read(path).map(|file| Kind::Node { services: file.services.len() })
+        let file = NodeFile::read(path)?;
+        if let Some(table) = &file.addresses.systems {
+            Systems::read(table).map_err(|problem| {
+                let place = problem.place.unwrap_or_default();
+                FileError::whole(Path::new(&place), problem.title, problem.fix.unwrap_or_default())
+            })?;
+        }
+        Ok(Kind::Node { services: file.services.len() })
     }
 }
 

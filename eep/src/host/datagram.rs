@@ -19,7 +19,7 @@ use crate::host::bindings::eep::proxylet::net::NetError;
 use crate::host::bindings::eep::proxylet::types::{DatagramReceived, Event, SocketAddress};
 use crate::host::descriptors::Descriptor;
 use crate::host::effects::Ask;
-use crate::host::enforce::{At, Classed};
+use crate::host::enforce::{At, Known};
 use crate::host::net::listener::net_error;
 use crate::host::{Env, Host};
 
@@ -215,16 +215,14 @@ pub(crate) fn send(env: &Env, socket: u32, to: SocketAddr, bytes: &[u8]) {
 /// Whether the policy lets the service hear from or speak to an address, and its class has room; where not, that is
 /// counted. Where it does, the bytes count against the budgets.
 fn may_pass(env: &Env, far: SocketAddr, direction: Direction, len: usize) -> bool {
-    let at =
-        At { now_ns: env.clock.now_ns(), connections: env.figures.connections.get() as usize, log: &env.log };
+    let (at, known) = (At::of(env), Known::at(direction, far.ip(), 0));
     let mut enforcer = env.policy.borrow_mut();
-    let passes = enforcer.admits(at, direction, far, None, 0) && {
-        let asked = Classed { direction, address: far.ip(), met: None, from_there: 0, is_in: None };
-        let class = enforcer.class_of(at, &asked);
+    let passes = enforcer.admits(at, &known) && {
+        let class = enforcer.class_of(at, &known, None);
         env.net.borrow_mut().pass_datagram(class, direction, len)
     };
     if passes {
-        env.net.borrow_mut().meter(enforcer.budgets_of(far.ip(), None), len);
+        env.net.borrow_mut().meter(enforcer.budgets_of(at, &known), len);
     } else {
         env.figures.datagrams_denied.add(1);
     }

@@ -1,18 +1,24 @@
 //! What the policy says about a service, asked where the service cannot get round it: at its sockets, and by the
 //! proxylet itself (`policy`).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use policies::event::{Content, Direction, Figures, Message, Peer};
-use policies::facts::{FACTS, Fact, FactSet, Facts};
+use policies::event::{Content, Direction, Figures, Message, Peer, Region, Scope};
+use policies::facts::{Fact, FactSet, Facts};
 use policies::{Action, Chain, Decision, Event};
 
+use crate::host::Env;
 use crate::host::log::LogGate;
+use crate::host::measured::Measured;
 use crate::host::net::shape::UNCLASSED;
+use crate::host::topology::Views;
 use crate::policy::audit::Sampler;
-use crate::policy::facts::Taker;
+use crate::policy::facts::{Counted, Taker, wanted};
 use crate::policy::service::{InForce, ServicePolicy};
+use crate::policy::systems::Systems;
+use crate::policy::whereabouts::Regions;
+use crate::proxylet::runtime::Runtime;
 
 /// How long facts of the node and the time hold, nanoseconds.
 const FACTS_NS: u64 = 1_000_000_000;
@@ -48,10 +54,25 @@ pub(crate) struct Met {
     pub(crate) user_agent: String,
 }
 
-impl Met {
-    pub(crate) fn peer(&self, address: Option<IpAddr>) -> Peer<'_> {
-        let group = (!self.group.is_empty()).then_some(self.group.as_str());
-        Peer { address, asn: None, group, user_agent: &self.user_agent }
+/// What is known of a peer and of the connection with it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known<'a> {
+    /// Who has connected to whom.
+    pub(crate) direction: Direction,
+    pub(crate) address: Option<IpAddr>,
+    /// The node that it is, where the connection came over the mesh.
+    pub(crate) node: Option<&'a str>,
+    pub(crate) met: Option<&'a Met>,
+    pub(crate) measured: Option<&'a Measured>,
+    /// Connections from and to that address.
+    pub(crate) from_there: u32,
+}
+
+impl Known<'_> {
+    /// A peer of whom no more is known than its address.
+    pub(crate) fn at(direction: Direction, address: IpAddr, from_there: u32) -> Self {
+        let address = Some(address.to_canonical());
+        Self { direction, address, node: None, met: None, measured: None, from_there }
     }
 }
 
@@ -59,6 +80,13 @@ impl Met {
 #[derive(Debug)]
 pub(crate) struct Enforcer {
     source: Arc<ServicePolicy>,
+    runtime: Arc<Runtime>,
+    /// What the generation in force may ask about.
+    reads: FactSet,
+    systems: Option<Arc<Systems>>,
+    /// Views of the mesh, while regions are asked for.
+    views: Option<Views>,
+    regions: Arc<Regions>,
     now: Option<Arc<InForce>>,
     /// What was in force before: what was settled by it is counted a moment later.
     former: Option<Arc<InForce>>,
@@ -76,11 +104,18 @@ pub(crate) struct Enforcer {
 }
 
 impl Enforcer {
-    pub(crate) fn new(source: Arc<ServicePolicy>, aware: bool) -> Self {
+    pub(crate) fn new(source: Arc<ServicePolicy>, aware: bool, runtime: Arc<Runtime>) -> Self {
         source.set_asked(aware);
+        source.set_whereabouts(&runtime.whereabouts);
+        let now = source.current();
         Self {
-            now: source.current(),
+            reads: now.as_ref().map(|now| wanted(now.policy())).unwrap_or_default(),
+            now,
             source,
+            runtime,
+            systems: None,
+            views: None,
+            regions: Arc::default(),
             former: None,
             aware,
             taker: Taker::default(),
@@ -96,6 +131,7 @@ impl Enforcer {
     /// Takes over the generation in force; its number.
     pub(crate) fn refresh(&mut self) -> u64 {
         self.former = std::mem::replace(&mut self.now, self.source.current());
+        self.reads = self.now.as_ref().map(|now| wanted(now.policy())).unwrap_or_default();
         self.facts_ns = None;
         self.told_failure = false;
         self.generation()
@@ -129,14 +165,65 @@ impl Enforcer {
             .map(|f| &**f)
     }
 
-    fn take_facts(&mut self, now_ns: u64, connections: usize) {
+    fn take_facts(&mut self, at: At<'_>) {
         if let Some(now) = &self.now
-            && self.facts_ns.is_none_or(|at| now_ns.saturating_sub(at) >= FACTS_NS)
+            && self.facts_ns.is_none_or(|last| at.now_ns.saturating_sub(last) >= FACTS_NS)
         {
-            self.facts = self.taker.take(now.policy(), now_ns, connections);
+            self.facts = self.taker.take(self.reads, at.now_ns, at.counted);
             self.source.add_shares(now.policy(), &mut self.facts);
-            self.facts_ns = Some(now_ns);
+            self.facts_ns = Some(at.now_ns);
+            self.look_around();
         }
+    }
+
+    /// Takes over what the node knows of where peers are, as far as the policy asks.
+    fn look_around(&mut self) {
+        self.systems = self.runtime.whereabouts.systems().filter(|_| self.reads.contains(Fact::ASN));
+        if !self.reads.contains(Fact::REGION) {
+            self.views = None;
+            return;
+        }
+        if self.views.is_none() {
+            self.views = self.runtime.outside().and_then(|outside| outside.views());
+        }
+        let view = self.views.as_ref().and_then(|views| views.borrow().clone());
+        if let Some(view) = view.filter(|view| view.version != self.regions.version) {
+            self.regions = self.runtime.whereabouts.regions(&view);
+        }
+    }
+
+    /// Where a peer is.
+    pub(crate) fn region(&mut self, at: At<'_>, known: &Known<'_>) -> Region {
+        self.take_facts(at);
+        self.regions.region(known.address, known.node)
+    }
+
+    /// What is known of a peer as an event: that it is connected, or wants to be.
+    pub(crate) fn event<'a>(&self, known: &Known<'a>) -> Event<'a> {
+        let asn = || self.systems.as_ref()?.table.get(known.address?);
+        let said = |of: fn(&Met) -> &str| known.met.map(of).unwrap_or_default();
+        let group = Some(said(|met| &met.group)).filter(|group| !group.is_empty());
+        let figures = Figures { peer_connections: Some(known.from_there), ..Figures::default() };
+        Event {
+            message: Message::Connect,
+            direction: known.direction,
+            region: match self.reads.contains(Fact::REGION) {
+                true => self.regions.region(known.address, known.node),
+                false => Region::Unknown,
+            },
+            link: known.measured.map(Measured::state).unwrap_or_default(),
+            peer: Peer { address: known.address, asn: asn(), group, user_agent: said(|met| &met.user_agent) },
+            content: Content::default(),
+            figures: known.measured.map_or(figures, |measured| measured.put(figures)),
+        }
+    }
+
+    /// What a link costs, by the policy in force.
+    pub(crate) fn cost(&mut self, at: At<'_>, known: &Known<'_>) -> Option<f64> {
+        self.take_facts(at);
+        let now = self.now.as_ref().filter(|now| !now.policy().is_shadow())?;
+        let event = self.event(known);
+        now.policy().link_cost()?.value(&Scope { event: &event, facts: &self.facts }).ok()
     }
 
     /// Notes a decision where it belongs: in the counts, on record, in the log.
@@ -161,7 +248,7 @@ impl Enforcer {
 
     /// Decides an event, and counts it.
     pub(crate) fn decide(&mut self, at: At<'_>, chain: Chain, event: &Event<'_>) -> (Verdict, u32) {
-        self.take_facts(at.now_ns, at.connections);
+        self.take_facts(at);
         let Some(now) = self.now.clone() else { return (Verdict::Go, u32::MAX) };
         let decision = now.policy().decide(chain, event, &self.facts);
         (self.note(at, &decision, event), decision.outcome)
@@ -172,10 +259,10 @@ impl Enforcer {
         &mut self,
         message: Message,
         direction: Direction,
-        peer: Peer<'_>,
+        known: &Known<'_>,
     ) -> (Verdict, u32) {
         let Some(now) = &self.now else { return (Verdict::Go, u32::MAX) };
-        let event = Event { message, direction, peer, ..Event::default() };
+        let event = Event { message, direction, ..self.event(known) };
         match now.policy().settled(Chain::Access, &event, &self.facts, of_peers()) {
             Some(decision) => (Verdict::of(&decision), decision.outcome),
             None => (Verdict::Ask, u32::MAX),
@@ -183,16 +270,10 @@ impl Enforcer {
     }
 
     /// The same for a connection that is there or asked for: everything that counts is known.
-    pub(crate) fn connects(
-        &mut self,
-        at: At<'_>,
-        direction: Direction,
-        peer: Peer<'_>,
-        from_there: u32,
-    ) -> (Verdict, u32) {
-        self.take_facts(at.now_ns, at.connections);
+    pub(crate) fn connects(&mut self, at: At<'_>, known: &Known<'_>) -> (Verdict, u32) {
+        self.take_facts(at);
         let Some(now) = self.now.clone() else { return (Verdict::Go, u32::MAX) };
-        let event = connect(direction, peer, from_there);
+        let event = self.event(known);
         let decision = now.policy().decide(Chain::Access, &event, &self.facts);
         if decision.failed.is_some() || !matches!(Verdict::of(&decision), Verdict::Go) {
             self.note(at, &decision, &event);
@@ -201,12 +282,10 @@ impl Enforcer {
     }
 
     /// The budgets that a peer's traffic counts against, a bit each by their places.
-    pub(crate) fn budgets_of(&self, address: IpAddr, met: Option<&Met>) -> u32 {
+    pub(crate) fn budgets_of(&mut self, at: At<'_>, known: &Known<'_>) -> u32 {
+        self.take_facts(at);
         let Some(now) = self.now.as_ref().filter(|now| !now.policy().budgets().is_empty()) else { return 0 };
-        let nobody = Met::default();
-        let peer = met.unwrap_or(&nobody).peer(Some(address.to_canonical()));
-        let event = Event { peer, ..Event::default() };
-        now.policy().counts_against(&event).fold(0, |all, place| all | 1 << place)
+        now.policy().counts_against(&self.event(known)).fold(0, |all, place| all | 1 << place)
     }
 
     /// Whether there is anything that [`Self::spend`] looks at.
@@ -215,15 +294,13 @@ impl Enforcer {
     }
 
     /// The class of a peer's traffic, by its place in the policy; [`UNCLASSED`] for none. The decision is counted where
-    /// it differs from the class that the peer is in.
-    pub(crate) fn class_of(&mut self, at: At<'_>, asked: &Classed<'_>) -> u8 {
+    /// it differs from the class that the connection is in; datagrams are in none.
+    pub(crate) fn class_of(&mut self, at: At<'_>, known: &Known<'_>, is_in: Option<u8>) -> u8 {
         let Some(now) = self.now.clone().filter(|now| !now.policy().classes().is_empty()) else {
             return UNCLASSED;
         };
-        self.take_facts(at.now_ns, at.connections);
-        let nobody = Met::default();
-        let peer = asked.met.unwrap_or(&nobody).peer(Some(asked.address.to_canonical()));
-        let event = connect(asked.direction, peer, asked.from_there);
+        self.take_facts(at);
+        let event = self.event(known);
         let decision = now.policy().decide(Chain::Traffic, &event, &self.facts);
         let place = match decision.action {
             Action::Class(name) if decision.enforced => {
@@ -232,7 +309,7 @@ impl Enforcer {
             _ => None,
         };
         let class = place.and_then(|place| u8::try_from(place).ok()).unwrap_or(UNCLASSED);
-        if asked.is_in != Some(class) {
+        if is_in != Some(class) {
             self.note(at, &decision, &event);
         }
         class
@@ -240,7 +317,7 @@ impl Enforcer {
 
     /// Whether the node's uplink is known to be full: then classes get what they are sure to get, and no more.
     pub(crate) fn is_uplink_full(&mut self, at: At<'_>) -> bool {
-        self.take_facts(at.now_ns, at.connections);
+        self.take_facts(at);
         self.facts.get(Fact::UPLINK).is_some_and(|used| used >= UPLINK_FULL)
     }
 
@@ -271,24 +348,16 @@ impl Enforcer {
 
     /// Whether a connection may be, as far as the address alone tells: so much a proxylet cannot dodge. What depends
     /// on what the peer says of itself is left to a proxylet that asks.
-    pub(crate) fn admits(
-        &mut self,
-        at: At<'_>,
-        direction: Direction,
-        address: SocketAddr,
-        met: Option<&Met>,
-        from_there: u32,
-    ) -> bool {
+    pub(crate) fn admits(&mut self, at: At<'_>, known: &Known<'_>) -> bool {
         if self.now.is_none() {
             return true;
         }
-        self.take_facts(at.now_ns, at.connections);
+        self.take_facts(at);
         let Some(now) = self.now.clone() else { return true };
-        let nobody = Met::default();
-        let peer = met.unwrap_or(&nobody).peer(Some(address.ip().to_canonical()));
-        let event = connect(direction, peer, from_there);
-        let known = if self.aware && met.is_none() { before_it_speaks() } else { all() };
-        let Some(decision) = now.policy().settled(Chain::Access, &event, &self.facts, known) else {
+        let event = self.event(known);
+        let unmet = known.met.is_none();
+        let facts = if self.aware && unmet { before_it_speaks() } else { all() };
+        let Some(decision) = now.policy().settled(Chain::Access, &event, &self.facts, facts) else {
             return true;
         };
         let traffic = now
@@ -304,7 +373,7 @@ impl Enforcer {
         }
         // A proxylet that asks counts those that are let in.
         let goes = Verdict::of(&decision) == Verdict::Go;
-        if !goes || (!self.aware && met.is_none()) {
+        if !goes || (!self.aware && unmet) {
             self.note(at, &decision, &event);
         }
         goes
@@ -315,32 +384,14 @@ impl Enforcer {
 #[derive(Clone, Copy)]
 pub(crate) struct At<'a> {
     pub(crate) now_ns: u64,
-    /// Connections of the service.
-    pub(crate) connections: usize,
+    pub(crate) counted: Counted,
     pub(crate) log: &'a LogGate,
 }
 
-/// Whose class is asked for.
-#[derive(Clone, Copy)]
-pub(crate) struct Classed<'a> {
-    pub(crate) direction: Direction,
-    pub(crate) address: IpAddr,
-    pub(crate) met: Option<&'a Met>,
-    /// Connections from and to that address.
-    pub(crate) from_there: u32,
-    /// The class that the connection is in; none for datagrams.
-    pub(crate) is_in: Option<u8>,
-}
-
-fn connect<'a>(direction: Direction, peer: Peer<'a>, from_there: u32) -> Event<'a> {
-    let figures = Figures { peer_connections: Some(from_there), ..Figures::default() };
-    Event {
-        message: Message::Connect,
-        direction,
-        peer,
-        content: Content::default(),
-        figures,
-        ..Event::default()
+impl<'a> At<'a> {
+    /// Now, in a service.
+    pub(crate) fn of(env: &'a Env) -> Self {
+        Self { now_ns: env.clock.now_ns(), counted: Counted::of(&env.figures), log: &env.log }
     }
 }
 
@@ -354,10 +405,9 @@ fn before_it_speaks() -> FactSet {
     (0..128).map(Fact).filter(|fact| !matches!(*fact, Fact::GROUP | Fact::AGENT)).collect()
 }
 
-/// What stays as it is for as long as a peer is connected. Where the peer is and how its link does nobody knows, and
-/// nobody will.
+/// What stays as it is for as long as a peer is connected, or another generation is in force. Where it is and how its link
+/// does may change at any time.
 fn of_peers() -> FactSet {
-    const STAYS: [Fact; 5] = [Fact::ADDRESS, Fact::GROUP, Fact::AGENT, Fact::ASN, Fact::REGION];
-    debug_assert!(STAYS.iter().all(|fact| usize::from(fact.0) < FACTS.len()));
-    STAYS.into_iter().chain([Fact::LINK]).collect()
+    const STAYS: [Fact; 4] = [Fact::ADDRESS, Fact::GROUP, Fact::AGENT, Fact::ASN];
+    STAYS.into_iter().collect()
 }

@@ -16,6 +16,7 @@ pub(crate) mod inbox;
 pub(crate) mod kv;
 pub(crate) mod legacy;
 pub(crate) mod log;
+pub(crate) mod measured;
 pub(crate) mod mesh;
 mod metrics;
 pub(crate) mod net;

@@ -1,24 +1,22 @@
 //! The capability `policy`: decisions for proxylets that ask.
 
 use policies::event::{Content, Direction, Figures, Message, Region};
+use policies::facts::Fact;
 use policies::model::action::{Preference, Within};
 use policies::{Action, Chain, Event, Policy};
 
 use crate::host::Host;
-use crate::host::bindings::eep::proxylet::policy::{self, Decisions, Outcome, Peer, Plan, Questions};
-use crate::host::enforce::{At, Met, Verdict};
+use crate::host::bindings::eep::proxylet::policy::{
+    self, Decisions, Link, Outcome, Peer, Plan, Questions, Survey,
+};
+use crate::host::enforce::{At, Known, Met, Verdict};
+use crate::host::measured::Measured;
+use crate::policy::facts::{asks_for_regions, wanted};
 
 /// The most bytes of a group's name and of a user agent that are kept for a connection.
 const MET_BYTES_MAX: usize = 256;
 /// Bytes of a SHA-1.
 const SHA1_BYTES: usize = 20;
-
-impl Host {
-    fn at(&self) -> At<'_> {
-        let env = &self.env;
-        At { now_ns: env.clock.now_ns(), connections: env.figures.connections.get() as usize, log: &env.log }
-    }
-}
 
 impl policy::Host for Host {
     fn generation(&mut self) -> u64 {
@@ -32,23 +30,45 @@ impl policy::Host for Host {
         }
     }
 
+    fn surveyed(&mut self) -> Survey {
+        match self.env.policy.borrow().in_force() {
+            Some(now) => survey(now.policy()),
+            None => Survey { regions: false, links: false },
+        }
+    }
+
+    fn regions(&mut self, conns: Vec<u64>) -> Vec<policy::Region> {
+        let at = At::of(&self.env);
+        let (net, mut enforcer) = (self.env.net.borrow(), self.env.policy.borrow_mut());
+        conns.into_iter().map(|conn| region(&enforcer.region(at, &net.peer(conn)))).collect()
+    }
+
+    fn measured(&mut self, links: Vec<Link>) -> Vec<Option<f64>> {
+        let at = At::of(&self.env);
+        let mut net = self.env.net.borrow_mut();
+        let mut enforcer = self.env.policy.borrow_mut();
+        let cost = |link: Link| {
+            net.measure(link.conn, Measured::of(&link));
+            enforcer.cost(at, &net.peer(link.conn))
+        };
+        links.into_iter().map(cost).collect()
+    }
+
     fn meet(&mut self, peers: Vec<Peer>) -> Decisions {
-        let at = self.at();
+        let at = At::of(&self.env);
         let mut net = self.env.net.borrow_mut();
         let mut enforcer = self.env.policy.borrow_mut();
         let rows = peers.len() * Message::ALL.len() * Direction::ALL.len();
         let mut out = Answer::new(enforcer.generation(), rows);
         for peer in peers {
             let met = Met { group: cut(peer.group), user_agent: cut(peer.user_agent) };
-            let (address, from_there, inbound) = net.whereabouts(peer.conn);
-            let known = met.peer(address);
+            let known = Known { met: Some(&met), ..net.peer(peer.conn) };
             for message in Message::ALL {
                 for direction in Direction::ALL {
-                    let here = (direction == Direction::Inbound) == inbound;
-                    out.push(if message == Message::Connect && here {
-                        enforcer.connects(at, direction, known, from_there)
+                    out.push(if message == Message::Connect && direction == known.direction {
+                        enforcer.connects(at, &known)
                     } else {
-                        enforcer.settled(message, direction, known)
+                        enforcer.settled(message, direction, &known)
                     });
                 }
             }
@@ -58,35 +78,32 @@ impl policy::Host for Host {
     }
 
     fn decide(&mut self, questions: Questions) -> Decisions {
-        let at = self.at();
-        let mut net = self.env.net.borrow_mut();
+        let at = At::of(&self.env);
+        let net = self.env.net.borrow();
         let mut enforcer = self.env.policy.borrow_mut();
         let contents = Contents::new(&questions);
         let chain = Chain::ALL[questions.chain as usize];
         let mut out = Answer::new(enforcer.generation(), questions.conns.len());
-        let unmet = Met::default();
         for (row, conn) in questions.conns.iter().enumerate() {
-            let (address, from_there, _) = net.whereabouts(*conn);
             let of = |column: &[u8]| column.get(row).copied();
             let Some(message) = of(&questions.messages).and_then(|n| Message::ALL.get(usize::from(n))) else {
                 out.push((Verdict::Go, u32::MAX));
                 continue;
             };
             let outbound = of(&questions.directions) == Some(1);
+            let known = enforcer.event(&net.peer(*conn));
             let event = Event {
                 message: *message,
                 direction: if outbound { Direction::Outbound } else { Direction::Inbound },
-                peer: net.met(*conn).unwrap_or(&unmet).peer(address),
                 content: contents.get(questions.contents.get(row).copied().unwrap_or(0), *message),
                 figures: Figures {
                     ttl: of(&questions.ttls),
                     hops: of(&questions.hops),
                     bytes: questions.sizes.get(row).copied(),
-                    peer_connections: Some(from_there),
                     peer_messages_per_s: questions.rates.get(row).copied(),
-                    ..Figures::default()
+                    ..known.figures
                 },
-                ..Event::default()
+                ..known
             };
             out.push(enforcer.decide(at, chain, &event));
         }
@@ -160,6 +177,13 @@ fn plan(policy: &Policy) -> Plan {
         degree: degree.map(|d| policy::Degree { min: d.min, target: d.target, max: d.max }),
         path_length: policy.path_length_max().filter(|_| !shadow),
     }
+}
+
+/// What a policy reads of peers beside what is asked.
+fn survey(policy: &Policy) -> Survey {
+    const OF_LINKS: [Fact; 5] = [Fact::LINK, Fact::RTT, Fact::LOSS, Fact::UTIL, Fact::THROUGHPUT];
+    let reads = wanted(policy);
+    Survey { regions: asks_for_regions(policy), links: OF_LINKS.into_iter().any(|fact| reads.contains(fact)) }
 }
 
 fn preference(preference: &Preference) -> policy::Preference {

@@ -120,6 +120,21 @@ impl policy::Host for Recorded<'_> {
         self.tell("policy.planned", &(), plan)
     }
 
+    fn surveyed(&mut self) -> policy::Survey {
+        let survey = policy::Host::surveyed(self.0);
+        self.tell("policy.surveyed", &(), survey)
+    }
+
+    fn regions(&mut self, conns: Vec<u64>) -> Vec<policy::Region> {
+        let regions = policy::Host::regions(self.0, conns.clone());
+        self.tell("policy.regions", &(conns,), regions)
+    }
+
+    fn measured(&mut self, links: Vec<policy::Link>) -> Vec<Option<f64>> {
+        let costs = policy::Host::measured(self.0, links.clone());
+        self.tell("policy.measured", &(links,), costs)
+    }
+
     fn meet(&mut self, peers: Vec<policy::Peer>) -> policy::Decisions {
         let decisions = policy::Host::meet(self.0, peers.clone());
         self.tell("policy.meet", &(peers,), decisions)

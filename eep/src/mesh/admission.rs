@@ -21,7 +21,7 @@ use policies::{Action, Chain, Event};
 
 use crate::mesh::trust::{May, Peer};
 use crate::policy::audit::Sampler;
-use crate::policy::facts::Taker;
+use crate::policy::facts::{Counted, Taker, wanted};
 use crate::policy::service::ServicePolicy;
 
 /// How long facts of the node and the time hold.
@@ -101,7 +101,7 @@ impl Admission {
         let now_ns = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let generation = policy.generation();
         if taken.is_none_or(|(at, of)| of != generation || at.elapsed() >= FACTS_AGE) {
-            *facts = taker.take(policy, now_ns, 0);
+            *facts = taker.take(wanted(policy), now_ns, Counted::default());
             self.policy.add_shares(policy, facts);
             *taken = Some((Instant::now(), generation));
         }

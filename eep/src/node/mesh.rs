@@ -30,6 +30,7 @@ impl Node {
         let local: Weak<dyn Local> = Arc::downgrade(&(Arc::<Self>::clone(self) as Arc<dyn Local>));
         mesh.answer_with(local);
         let _ = self.mesh.set(mesh);
+        self.runtime.whereabouts.joins();
     }
 
     /// What decides what nodes of other domains may ask for.

@@ -46,6 +46,7 @@ pub mod web;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -245,6 +246,14 @@ impl Node {
         self
     }
 
+    /// Reads a table of autonomous systems, for policies, and looks after it from now on.
+    ///
+    /// # Errors
+    /// It cannot be read, or a line of it is none.
+    pub fn knows_systems(&self, table: &Path) -> Result<(), Box<Problem>> {
+        self.runtime.whereabouts.read_table(table)
+    }
+
     /// Notes where the API is served on TCP. The first call counts.
     pub fn serves_api_at(&self, address: SocketAddr) {
         let _ = self.api.set(address);
@@ -282,6 +291,7 @@ impl Node {
             pid: std::process::id(),
             api: self.api.get().map(|address| format!("http://{address}")),
             mesh: self.mesh.get().map(view::MeshView::of),
+            systems: self.runtime.whereabouts.view(),
             data: self.state.directory().path().display().to_string(),
             uptime_s: self.started.elapsed().as_secs_f64(),
             services: lock(&self.services).len(),

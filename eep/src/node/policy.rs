@@ -14,10 +14,12 @@ use crate::node::{Held, Node, blocking, lock};
 use crate::observe::log_ring::{LogLevel, LogSource};
 use crate::policy::carried::Carried;
 use crate::policy::explain::{Explain, Explained};
+use crate::policy::facts::Counted;
 use crate::policy::generation::Generation;
 use crate::policy::service::{Applied, PolicyView, ServicePolicy, Told};
 use crate::policy::unenforced::Asker;
 use crate::problem::Problem;
+use crate::proxylet::service::Service;
 
 /// How often trials and files of sets are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -265,27 +267,33 @@ impl Node {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 _ = ending.wait_for(|ending| *ending) => return,
             }
+            let whereabouts = Arc::clone(&self.runtime.whereabouts);
+            match blocking(move || whereabouts.look()).await {
+                Ok(Some(Told::Info(line))) => tracing::info!("{line}"),
+                Ok(Some(Told::Warn(line))) => tracing::warn!("{line}"),
+                Ok(None) | Err(_) => {}
+            }
             let names: Vec<ServiceName> = lock(&self.services).keys().cloned().collect();
             for name in names {
                 // A change that is under way comes first; the next look sees what became of it.
                 let Some(_looking) = self.reserve_to_look(&name) else { continue };
                 let Ok(held) = self.held(name.as_str()) else { continue };
-                let connections = held.engine.as_ref().map_or(0, |engine| engine.status().connections);
-                self.look_at_policy(PolicyOf::from(&held), connections as usize).await;
+                let counted = held.engine.as_ref().map(Service::counted).unwrap_or_default();
+                self.look_at_policy(PolicyOf::from(&held), counted).await;
             }
             if self.mesh().is_ok() {
-                self.look_at_policy(self.policy_of_mesh(), 0).await;
+                self.look_at_policy(self.policy_of_mesh(), Counted::default()).await;
             }
         }
     }
 
-    async fn look_at_policy(&self, of: PolicyOf, connections: usize) {
+    async fn look_at_policy(&self, of: PolicyOf, counted: Counted) {
         let now_ns = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let looked = self
             .with_policy(of.clone(), move |policy, state, service| {
                 let (told, changed) = policy.look(state, service, now_s());
                 let mut told: Vec<Told> = told.into_iter().collect();
-                told.extend(policy.look_at_alarms(now_ns, connections));
+                told.extend(policy.look_at_alarms(now_ns, counted));
                 if let Err(problem) = policy.keep_usage(state, service) {
                     tracing::warn!(%service, %problem, "what is used of budgets is not kept");
                 }

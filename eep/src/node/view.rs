@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::config::health::Health;
 use crate::policy::service::PolicyView;
+use crate::policy::whereabouts::TableView;
 use crate::proxylet::service::OnTrap;
 use crate::proxylet::status::{Listening, Protocol, State, Status};
 use crate::proxylet::trust::SignerView;
@@ -84,6 +85,8 @@ pub struct NodeView {
     pub api: Option<String>,
     /// The mesh that it is in; none where it is on its own.
     pub mesh: Option<MeshView>,
+    /// Its table of autonomous systems; none where it has none.
+    pub systems: Option<TableView>,
     /// Where it keeps what must survive it.
     pub data: String,
     /// Seconds since it was started.

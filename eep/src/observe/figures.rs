@@ -71,6 +71,8 @@ pub(crate) struct Figures {
     pub(crate) received_bytes: Figure,
     pub(crate) sent_bytes: Figure,
     pub(crate) connections: Figure,
+    /// Of these, those whose peers the proxylet calls neighbours.
+    pub(crate) neighbours: Figure,
     pub(crate) connections_accepted: Figure,
     pub(crate) connections_refused: Figure,
     pub(crate) connections_overrun: Figure,

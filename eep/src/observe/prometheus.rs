@@ -90,6 +90,11 @@ impl Page {
         gauge("eep_services", "Services that run.", runtime.services_running());
         gauge("eep_descriptors", "File descriptors that services hold.", held);
         gauge("eep_descriptors_max", "File descriptors that services may hold.", most);
+        if let Some(table) = runtime.whereabouts.view() {
+            gauge("eep_systems_prefixes", "Prefixes in the table of autonomous systems.", table.prefixes);
+            let help = "Whether the table's file cannot be used, and what it said before stays in force.";
+            gauge("eep_systems_stale", help, usize::from(table.stale.is_some()));
+        }
     }
 
     fn mesh(&mut self, mesh: &MeshFigures) {

@@ -94,7 +94,14 @@ impl ServicePolicy {
             })?],
             None => Chain::ALL.into_iter().filter(|chain| policy.speaks_of(*chain)).collect(),
         };
-        Ok(explained(policy, &chains, &read(event, policy)?))
+        let mut given = read(event, policy)?;
+        // What the node knows of a peer by its address alone.
+        if let Some((whereabouts, address)) = self.whereabouts().zip(given.event().peer.address) {
+            let systems = whereabouts.systems();
+            let system = systems.as_ref().and_then(|systems| systems.table.get(address));
+            given.locate(system, whereabouts.last_regions().region(Some(address), None));
+        }
+        Ok(explained(policy, &chains, &given))
     }
 }
 

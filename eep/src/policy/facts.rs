@@ -3,8 +3,25 @@
 use std::fs;
 
 use chrono::{Datelike as _, Timelike as _};
+use policies::condition::Formula;
 use policies::facts::{Fact, FactSet, Facts};
-use policies::{Chain, Policy};
+use policies::model::action::Preference;
+use policies::{Action, Chain, Policy};
+
+use crate::observe::figures::Figures;
+
+/// What is counted of a service.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counted {
+    connections: u64,
+    neighbours: u64,
+}
+
+impl Counted {
+    pub(crate) fn of(figures: &Figures) -> Self {
+        Self { connections: figures.connections.get(), neighbours: figures.neighbours.get() }
+    }
+}
 
 /// Takes the facts that a policy may read.
 #[derive(Debug, Default)]
@@ -16,16 +33,16 @@ pub(crate) struct Taker {
 }
 
 impl Taker {
-    /// The facts of now. `connections` are those of the service.
-    pub(crate) fn take(&mut self, policy: &Policy, now_ns: u64, connections: usize) -> Facts {
-        let wanted = wanted(policy);
+    /// Those of the wanted facts that are known now.
+    pub(crate) fn take(&mut self, wanted: FactSet, now_ns: u64, counted: Counted) -> Facts {
         let mut facts = Facts::default();
         let local = chrono::Local::now();
         facts.set(Fact::HOUR, local.hour().into());
         facts.set(Fact::MINUTE, local.minute().into());
         facts.set(Fact::WEEKDAY, local.weekday().number_from_monday().into());
         facts.set(Fact::UNIX, local.timestamp() as f64);
-        facts.set(Fact::CONNECTIONS, connections as f64);
+        facts.set(Fact::CONNECTIONS, counted.connections as f64);
+        facts.set(Fact::DEGREE, counted.neighbours as f64);
         let mut put = |fact: Fact, take: &mut dyn FnMut() -> Option<f64>| {
             if wanted.contains(fact)
                 && let Some(value) = take()
@@ -72,13 +89,29 @@ impl Taker {
     }
 }
 
-/// All facts that any rule or alarm may read.
-fn wanted(policy: &Policy) -> FactSet {
+/// All facts that a policy may read: its rules and alarms, and what it says of classes, budgets, routes and links.
+pub(crate) fn wanted(policy: &Policy) -> FactSet {
     let pairs = Chain::ALL.into_iter().flat_map(|c| policies::event::Message::ALL.map(|m| (c, m)));
-    // What classes are sure to get depends on whether the uplink is full.
-    let classes = (!policy.classes().is_empty()).then_some(Fact::UPLINK).into_iter().collect::<FactSet>();
-    let rules = pairs.fold(classes, |all, (chain, message)| all.and(policy.needs(chain, message)));
-    policy.alarms().iter().fold(rules, |all, alarm| all.and(alarm.when.facts()))
+    let rules = pairs.fold(FactSet::default(), |all, (chain, message)| all.and(policy.needs(chain, message)));
+    let alarms = policy.alarms().iter().fold(rules, |all, alarm| all.and(alarm.when.facts()));
+    let others = [
+        // What classes are sure to get depends on whether the uplink is full.
+        (Fact::UPLINK, !policy.classes().is_empty()),
+        (Fact::REGION, asks_for_regions(policy)),
+    ];
+    let others: FactSet = others.into_iter().filter(|(_, wanted)| *wanted).map(|(fact, _)| fact).collect();
+    alarms
+        .and(others)
+        .and(policy.needs_of_budgets())
+        .and(policy.link_cost().map(Formula::facts).unwrap_or_default())
+}
+
+/// Whether it says of a region that searches go there first, or do not go there.
+pub(crate) fn asks_for_regions(policy: &Policy) -> bool {
+    policy.outcomes().any(|outcome| match outcome.action {
+        Action::Forward(to) => to.prefer.contains(&Preference::SameRegion) || !to.avoid.regions.is_empty(),
+        _ => false,
+    })
 }
 
 /// Share of the machine's memory that is used (proc_meminfo(5)).

@@ -10,6 +10,8 @@
 //! | `carried` | a policy that goes to another node with its service |
 //! | `watch` | whether files of sets have changed |
 //! | `facts` | facts of the node and of the time |
+//! | `whereabouts` | where peers are: systems by a table, regions by the mesh |
+//! | `systems`, `prefixes` | the table: its file, and how it is looked into |
 //! | `unenforced` | what nothing carries out |
 //! | `usage` | volumes of budgets that are used |
 //! | [`alarms`] | alarms as they stand |
@@ -25,8 +27,11 @@ pub mod explain;
 pub(crate) mod facts;
 pub mod files;
 pub mod generation;
+pub(crate) mod prefixes;
 pub mod service;
+pub(crate) mod systems;
 pub(crate) mod texts;
 pub(crate) mod unenforced;
 pub(crate) mod usage;
 mod watch;
+pub mod whereabouts;

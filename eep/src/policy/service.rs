@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use policies::facts::{Fact, Facts};
 use policies::text::diagnostic::Report;
@@ -16,13 +16,14 @@ use serde::Serialize;
 use crate::policy::alarms::{AlarmView, Alarms};
 use crate::policy::audit::Audit;
 use crate::policy::counts::{Counts, Key};
-use crate::policy::facts::Taker;
+use crate::policy::facts::{Counted, Taker, wanted};
 use crate::policy::files::Folder;
 use crate::policy::generation::{Generation, Kept, Origin, Reading, Refused, Trial};
 use crate::policy::texts::{Recording, Texts};
 use crate::policy::unenforced::{Asker, unenforced};
 use crate::policy::usage::Usage;
 use crate::policy::watch::{Look, Watch};
+use crate::policy::whereabouts::Whereabouts;
 use crate::problem::Problem;
 use crate::proxylet::digest::Digest;
 use crate::state::State;
@@ -71,6 +72,8 @@ pub struct ServicePolicy {
     book: Mutex<Book>,
     /// Who asks; of a proxylet known once it is there.
     asker: Mutex<Asker>,
+    /// Where peers are; known once the service has run.
+    whereabouts: OnceLock<Arc<Whereabouts>>,
     /// Whether it is what is on disk.
     is_read: AtomicBool,
 }
@@ -176,6 +179,16 @@ impl ServicePolicy {
         *lock(&self.asker) = asker;
     }
 
+    /// Says what the node knows of where peers are.
+    pub(crate) fn set_whereabouts(&self, whereabouts: &Arc<Whereabouts>) {
+        // There is one for all services of a node.
+        let _ = self.whereabouts.set(Arc::clone(whereabouts));
+    }
+
+    pub(super) fn whereabouts(&self) -> Option<&Whereabouts> {
+        self.whereabouts.get().map(|whereabouts| &**whereabouts)
+    }
+
     pub(crate) fn counts(&self) -> Vec<(Key, u64)> {
         self.counts.snapshot()
     }
@@ -225,13 +238,13 @@ impl ServicePolicy {
     }
 
     /// Looks at the alarms; what to tell.
-    pub(crate) fn look_at_alarms(&self, now_ns: u64, connections: usize) -> Vec<Told> {
+    pub(crate) fn look_at_alarms(&self, now_ns: u64, counted: Counted) -> Vec<Told> {
         let Some(now) = self.current().filter(|now| !now.policy().alarms().is_empty()) else {
             return Vec::new();
         };
         let mut alarms = lock(&self.alarms);
         let (taker, alarms) = &mut *alarms;
-        let mut facts = taker.take(now.policy(), now_ns, connections);
+        let mut facts = taker.take(wanted(now.policy()), now_ns, counted);
         self.add_shares(now.policy(), &mut facts);
         alarms.look(now.policy(), &facts, now_s())
     }
@@ -249,6 +262,7 @@ impl ServicePolicy {
         let policy = now.as_ref().map(|now| now.policy());
         let book = self.book();
         let current = book.kept.current();
+        let knows = self.whereabouts().map(Whereabouts::knows).unwrap_or_default();
         PolicyView {
             generation: book.kept.in_force,
             policy: current.map(|g| g.policy.clone()),
@@ -260,7 +274,7 @@ impl ServicePolicy {
             file_differs: book.watch.main_differs(),
             alarms: policy.map(|p| lock(&self.alarms).1.view(p)).unwrap_or_default(),
             budgets: policy.map(|p| self.shares(p)).unwrap_or_default(),
-            not_enforced: policy.map(|p| unenforced(p, *lock(&self.asker))).unwrap_or_default(),
+            not_enforced: policy.map(|p| unenforced(p, *lock(&self.asker), knows)).unwrap_or_default(),
         }
     }
 

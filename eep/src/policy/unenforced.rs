@@ -5,9 +5,13 @@ use policies::facts::{Fact, FactSet};
 use policies::model::action::{Forward, Preference};
 use policies::{Action, Chain, Policy};
 
-/// Facts that no node knows.
-const UNKNOWN: [Fact; 8] =
-    [Fact::ASN, Fact::REGION, Fact::LINK, Fact::RTT, Fact::LOSS, Fact::UTIL, Fact::THROUGHPUT, Fact::DEGREE];
+use crate::policy::whereabouts::Knows;
+
+/// The names of the facts that the node has from elsewhere.
+const SYSTEM: &str = "peer.asn";
+const REGION: &str = "peer.region";
+/// How links do: the proxylet says it.
+const OF_LINKS: [Fact; 5] = [Fact::LINK, Fact::RTT, Fact::LOSS, Fact::UTIL, Fact::THROUGHPUT];
 
 /// Facts that are not known of what nodes of other domains ask for.
 const UNKNOWN_TO_MESH: [Fact; 9] = [
@@ -61,7 +65,7 @@ fn asked(chain: Chain, asker: Asker) -> &'static [Message] {
 }
 
 /// Sections, settings, facts and rules of a policy that nothing carries out, as they are called in it.
-pub(crate) fn unenforced(policy: &Policy, asker: Asker) -> Vec<String> {
+pub(crate) fn unenforced(policy: &Policy, asker: Asker, knows: Knows) -> Vec<String> {
     let mut out = Vec::new();
     for chain in [Chain::Access, Chain::Routing, Chain::Cache, Chain::Traffic] {
         let asked = asked(chain, asker);
@@ -77,7 +81,7 @@ pub(crate) fn unenforced(policy: &Policy, asker: Asker) -> Vec<String> {
     let topology = [
         ("topology.degree", policy.degree().is_some() && asker != Asker::Proxylet),
         ("topology.path-length", policy.path_length_max().is_some() && asker != Asker::Proxylet),
-        ("topology.link-cost", policy.link_cost().is_some()),
+        ("topology.link-cost", policy.link_cost().is_some() && asker != Asker::Proxylet),
     ];
     out.extend(topology.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name.to_owned()));
     let forwards = || {
@@ -86,7 +90,7 @@ pub(crate) fn unenforced(policy: &Policy, asker: Asker) -> Vec<String> {
             _ => None,
         })
     };
-    if asker == Asker::Proxylet {
+    if asker == Asker::Proxylet && !knows.regions {
         let prefers = |forward: &Forward| forward.prefer.contains(&Preference::SameRegion);
         if forwards().any(prefers) {
             out.push("prefer: same-region".to_owned());
@@ -99,19 +103,44 @@ pub(crate) fn unenforced(policy: &Policy, asker: Asker) -> Vec<String> {
     let read = [Chain::Access, Chain::Routing, Chain::Traffic]
         .into_iter()
         .flat_map(|chain| asked(chain, asker).iter().map(move |message| policy.needs(chain, *message)))
-        .fold(FactSet::default(), FactSet::and);
+        .fold(policy.needs_of_budgets(), FactSet::and);
+    let read = policy.alarms().iter().fold(read, |all, alarm| all.and(alarm.when.facts()));
+    let by_proxylet = OF_LINKS.into_iter().chain([Fact::DEGREE]).filter(|_| asker != Asker::Proxylet);
+    let by_node = [(Fact::ASN, knows.systems), (Fact::REGION, knows.regions)];
+    let by_node =
+        by_node.into_iter().filter(|(_, known)| !known || asker == Asker::Mesh).map(|(fact, _)| fact);
     let of_mesh = UNKNOWN_TO_MESH.into_iter().filter(|_| asker == Asker::Mesh);
-    let unknown = UNKNOWN.into_iter().chain(of_mesh).filter(|fact| read.contains(*fact));
+    let unknown = by_node.chain(by_proxylet).chain(of_mesh).filter(|fact| read.contains(*fact));
     out.extend(unknown.map(|fact| fact.name(&[])));
     out
 }
 
+/// What a node has to have for a policy to be carried out, in a sentence each.
+pub(crate) fn conditions(policy: &Policy) -> Vec<&'static str> {
+    let told = |knows| unenforced(policy, Asker::Proxylet, knows).len();
+    let all = told(Knows { systems: true, regions: true });
+    let without = [
+        (Knows { systems: false, regions: true }, TABLE_WANTED),
+        (Knows { systems: true, regions: false }, MESH_WANTED),
+    ];
+    without.into_iter().filter(|(knows, _)| told(*knows) > all).map(|(_, words)| words).collect()
+}
+
+const TABLE_WANTED: &str =
+    "autonomous systems are known on nodes with a table of them: `addresses` in the node file";
+const MESH_WANTED: &str = "regions are known on nodes that are in a mesh: `mesh` in the node file";
+
 /// The same in a sentence; none where all is carried out.
 pub(crate) fn sentence<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
-    let verb = if names.len() == 1 { "is" } else { "are" };
+    let (verb, them) = if names.len() == 1 { ("is", "it") } else { ("are", "them") };
+    let of = |some: &[&str]| some.iter().any(|name| names.contains(&format!("`{name}`")));
+    let fixes =
+        [(TABLE_WANTED, of(&[SYSTEM])), (MESH_WANTED, of(&[REGION, "prefer: same-region", "avoid: region"]))];
+    let fixes = fixes.iter().filter(|(_, wanted)| *wanted).map(|(words, _)| format!("; {words}"));
+    let fixes: String = fixes.collect();
     let names = (!names.is_empty()).then(|| names.join(", "))?;
-    Some(format!("{names} {verb} checked, but no node carries it out yet"))
+    Some(format!("{names} {verb} checked, but nothing carries {them} out{fixes}"))
 }
 
 #[cfg(test)]
@@ -120,11 +149,14 @@ mod tests {
 
     use super::*;
 
-    fn of(rest: &str, asker: Asker) -> Vec<String> {
+    const ALL: Knows = Knows { systems: true, regions: true };
+    const NOTHING: Knows = Knows { systems: false, regions: false };
+
+    fn policy(rest: &str) -> Policy {
         let text = format!("policy: eep/v1\nname: p\n{rest}");
         let files = BTreeMap::from([("p.yaml".to_owned(), text)]);
         let loaded = Policy::load(&files, "p.yaml", 1);
-        unenforced(&loaded.unwrap_or_else(|report| panic!("{}", report.render(false))).policy, asker)
+        loaded.unwrap_or_else(|report| panic!("{}", report.render(false))).policy
     }
 
     #[test]
@@ -150,14 +182,19 @@ traffic:
   rules: [{id: files, match: {message: [upload]}, then: {class: bulk}}]
   budgets: {month: {peers: transit, volume: 1TiB, per: 30d, then: {class: bulk}}}
 ";
-        let both = ["cache", "traffic: files", "topology.link-cost"];
-        let proxylet = of(text, Asker::Proxylet);
+        let both = ["cache", "traffic: files"];
+        let policy = policy(text);
+        let proxylet = unenforced(&policy, Asker::Proxylet, NOTHING);
         assert_eq!(
             proxylet,
             [&["access: deploys", "routing: hits"], &both[..], &["prefer: same-region", "peer.asn"]].concat()
         );
-        let node = of(text, Asker::Node);
-        for expected in both.iter().chain(&["access: pings", "routing", "topology.degree", "peer.asn"]) {
+        let proxylet = unenforced(&policy, Asker::Proxylet, ALL);
+        assert_eq!(proxylet, [&["access: deploys", "routing: hits"], &both[..]].concat());
+        assert_eq!(conditions(&policy), [TABLE_WANTED, MESH_WANTED]);
+        let node = unenforced(&policy, Asker::Node, NOTHING);
+        let of_node = ["access: pings", "routing", "topology.degree", "topology.link-cost", "peer.asn"];
+        for expected in both.iter().chain(&of_node) {
             assert!(node.iter().any(|name| name == expected), "{expected} in {node:?}");
         }
     }
@@ -174,7 +211,7 @@ access:
     - {id: pings, match: {message: [ping]}, then: drop}
 routing: {default: {forward: {fanout: 4, ttl: 4}}}
 ";
-        assert_eq!(of(text, Asker::Mesh), ["access: pings", "routing", "peer.address"]);
+        assert_eq!(unenforced(&policy(text), Asker::Mesh, ALL), ["access: pings", "routing", "peer.address"]);
     }
 
     #[test]
@@ -185,13 +222,21 @@ access:
   default: allow
   rules: [{id: near, match: {peer: {not-in: near}}, when: node.cpu > 0.9, then: drop}]
 routing: {default: {forward: {fanout: 4, ttl: 4, prefer: [low-rtt], avoid: {util-over: 0.8}}}}
-topology: {degree: {min: 1, target: 2, max: 3}, path-length: {max: 5}}
+topology: {degree: {min: 1, target: 2, max: 3}, path-length: {max: 5}, link-cost: rtt_ms + 200.0 * link.util}
 ";
-        assert_eq!(of(text, Asker::Proxylet), [""; 0]);
-        assert_eq!(sentence([]), None);
+        let policy = policy(text);
+        assert_eq!(unenforced(&policy, Asker::Proxylet, NOTHING), [""; 0]);
+        assert_eq!(conditions(&policy), [""; 0]);
         assert_eq!(
-            sentence(["cache"]).as_deref(),
-            Some("`cache` is checked, but no node carries it out yet")
+            unenforced(&policy, Asker::Node, NOTHING),
+            ["routing", "topology.degree", "topology.path-length", "topology.link-cost"]
+        );
+        assert_eq!(sentence([]), None);
+        assert_eq!(sentence(["cache"]).as_deref(), Some("`cache` is checked, but nothing carries it out"));
+        let both = sentence(["cache", "peer.asn"]).unwrap();
+        assert!(
+            both.starts_with("`cache`, `peer.asn` are checked, but nothing carries them out; aut"),
+            "{both}"
         );
     }
 }

@@ -44,7 +44,11 @@ pub(crate) fn make_env(life: &Life, clock: ServiceClock) -> Rc<Env> {
         listening_changed: Cell::new(false),
         log: LogGate::new(Arc::clone(&life.log), spec.limits.log_lines_per_s),
         kv: Kv::new(Arc::clone(&runtime.store), life.name.as_str().into(), spec.limits.kv.0),
-        policy: RefCell::new(Enforcer::new(Arc::clone(&spec.policy), spec.grants.policy())),
+        policy: RefCell::new(Enforcer::new(
+            Arc::clone(&spec.policy),
+            spec.grants.policy(),
+            Arc::clone(runtime),
+        )),
         series: Arc::clone(&life.series),
         figures,
     });

@@ -16,6 +16,7 @@ use crate::host::bindings::ServicePre;
 use crate::host::descriptors::Descriptors;
 use crate::host::outside::Outside;
 use crate::host::{self, Host, wasi};
+use crate::policy::whereabouts::Whereabouts;
 use crate::proxylet::backoff::BackoffConfig;
 use crate::proxylet::checkpoint_writer::CheckpointWriter;
 use crate::proxylet::code::{Code, Origin};
@@ -86,6 +87,8 @@ pub struct Runtime {
     pub(crate) checkpoints: CheckpointWriter,
     pub(crate) recordings: Place,
     pub(crate) config: RuntimeConfig,
+    /// Where peers are, as far as the node knows.
+    pub(crate) whereabouts: Arc<Whereabouts>,
     /// The node around it, where there is one.
     outside: OnceLock<Weak<dyn Outside>>,
 }
@@ -148,6 +151,7 @@ impl Runtime {
             checkpoints,
             recordings,
             config,
+            whereabouts: Arc::default(),
             outside: OnceLock::new(),
         })
     }

@@ -14,6 +14,7 @@ use crate::host::grant::Grants;
 use crate::observe::figures::Figures;
 use crate::observe::log_ring::LogRing;
 use crate::observe::series::Series;
+use crate::policy::facts::Counted;
 use crate::policy::service::ServicePolicy;
 use crate::proxylet::code::Code;
 use crate::proxylet::error::{ControlError, StartError};
@@ -359,6 +360,11 @@ impl Service {
     #[must_use]
     pub fn series(&self) -> Vec<Series> {
         self.life.series.snapshot()
+    }
+
+    /// What is counted of it, for its policy.
+    pub(crate) fn counted(&self) -> Counted {
+        Counted::of(&self.life.figures)
     }
 
     pub(crate) fn figures(&self) -> &Figures {

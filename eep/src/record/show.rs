@@ -50,9 +50,13 @@ pub(crate) fn asked(first: &[u8]) -> Vec<String> {
         }
         "policy.meet" => plain::<(Vec<policy::Peer>,)>(args),
         "policy.decide" => plain::<(policy::Questions,)>(args),
+        "policy.regions" => plain::<(Vec<u64>,)>(args),
+        "policy.measured" => plain::<(Vec<policy::Link>,)>(args),
         "policy.used" => plain::<(u64, Vec<u32>, Vec<u64>)>(args),
         "policy.describe" => plain::<(u32,)>(args),
-        "clock.wall" | "net.connections" | "policy.generation" => plain::<()>(args),
+        "clock.wall" | "net.connections" | "policy.generation" | "policy.planned" | "policy.surveyed" => {
+            plain::<()>(args)
+        }
         "clock.set-timer" => plain::<(u64, u64)>(args),
         "clock.cancel-timer" | "net.close" | "net.abort" | "net.deflate" => plain::<(u64,)>(args),
         "random.bytes" | "net.unlisten" | "datagram.unbind" => plain::<(u32,)>(args),

@@ -144,8 +144,9 @@ fn check_tells_programs_what_it_tells_people() {
     };
     assert_eq!(
         general("isp-a.yaml").done(),
-        "ok isp-a.yaml: policy isp-a, 7 rules, 1 alarm\n  `cache`, `topology.link-cost`, `prefer: same-region`, `peer.asn` are \
-         checked, but no node carries it out yet\n"
+        "ok isp-a.yaml: policy isp-a, 7 rules, 1 alarm\n  `cache` is checked, but nothing carries it out\n  \
+         autonomous systems are known on nodes with a table of them: `addresses` in the node file\n  \
+         regions are known on nodes that are in a mesh: `mesh` in the node file\n"
     );
     assert!(general("isp-a.test.yaml").done().contains("10 tests of isp-a.yaml"));
     let wrong = general("wrong.yaml");

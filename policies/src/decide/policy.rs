@@ -158,6 +158,13 @@ impl Policy {
         })
     }
 
+    /// What has to be known of a peer to say which budgets it counts against.
+    #[must_use]
+    pub fn needs_of_budgets(&self) -> FactSet {
+        let kinds = self.budgets.iter().filter_map(|budget| self.domain.set(&budget.peers.value));
+        kinds.map(|(kind, _)| kind.fact()).collect()
+    }
+
     /// Decides an event.
     #[must_use]
     pub fn decide<'p>(&'p self, chain: Chain, event: &Event<'_>, facts: &Facts) -> Decision<'p> {

@@ -106,6 +106,14 @@ impl Given {
         }
     }
 
+    /// Fills in where the peer is, as far as it is not given.
+    pub fn locate(&mut self, asn: Option<u32>, region: Region) {
+        self.asn = self.asn.or(asn);
+        if self.region == Region::Unknown {
+            self.region = region;
+        }
+    }
+
     /// Changes what one dimension sees.
     pub(crate) fn put(&mut self, value: &Sample) {
         match value {

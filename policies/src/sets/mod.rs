@@ -20,6 +20,8 @@ pub(crate) mod words;
 
 use hashbrown::HashMap;
 
+use crate::facts::Fact;
+
 /// What a set holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
@@ -38,6 +40,19 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// What has to be known to tell whether something is in such a set.
+    #[must_use]
+    pub const fn fact(self) -> Fact {
+        match self {
+            Self::Address => Fact::ADDRESS,
+            Self::Asn => Fact::ASN,
+            Self::Group => Fact::GROUP,
+            Self::Agent => Fact::AGENT,
+            Self::Keyword => Fact::TEXT,
+            Self::Digest => Fact::SHA1,
+        }
+    }
+
     /// The key under which such a set is written.
     #[must_use]
     pub const fn key(self) -> &'static str {

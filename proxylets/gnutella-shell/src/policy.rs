@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use avp::application::forward::{Avoid, Forward, PREFERENCES_MAX, Preference};
-use avp::application::policy::{Answer, Decision, Degree, Peer, Plan, Policy, Questions, Verdict};
-use eep_sdk::policy::{self, Action, Chain, Decisions, Region};
+use avp::application::policy::{
+    Answer, Decision, Degree, Measured, Peer, Plan, Policy, Questions, Region, Verdict,
+};
+use avp::host::ConnId;
+use eep_sdk::policy::{self, Action, Chain, Decisions};
 
 /// Answers with the node's capability.
 #[derive(Debug)]
@@ -29,12 +32,30 @@ impl Policy for NodePolicy {
     }
 
     fn plan(&mut self) -> Plan {
-        let plan = policy::planned();
+        let (plan, survey) = (policy::planned(), policy::surveyed());
         Plan {
             routes: plan.routes,
             degree: plan.degree.map(|d| Degree { min: d.min, target: d.target, max: d.max }),
             path_length: plan.path_length,
+            regions: survey.regions,
+            links: survey.links,
         }
+    }
+
+    fn regions(&mut self, conns: &[ConnId]) -> Vec<Region> {
+        let conns: Vec<u64> = conns.iter().map(|conn| conn.0).collect();
+        policy::regions(&conns).into_iter().map(region).collect()
+    }
+
+    fn measured(&mut self, links: &[Measured]) -> Vec<Option<f64>> {
+        let link = |link: &Measured| policy::Link {
+            conn: link.conn.0,
+            rtt_ms: link.round_trip.map(|rtt| rtt.as_secs_f64() * 1e3),
+            loss: link.loss,
+            util: Some(link.load),
+            kbit_s: Some(link.bytes_s * 8.0 / 1e3),
+        };
+        policy::measured(&links.iter().map(link).collect::<Vec<_>>())
     }
 
     fn route(&mut self, questions: &Questions) -> Answer {
@@ -73,18 +94,24 @@ fn ask(chain: Chain, questions: &Questions) -> Answer {
     }))
 }
 
-/// What the policy says, as far as a virtual peer knows its neighbours: it knows of none in which region it is, so none is
-/// preferred for that.
+fn region(region: policy::Region) -> Region {
+    match region {
+        policy::Region::Same => Region::Same,
+        policy::Region::Other => Region::Other,
+        policy::Region::Unknown => Region::Unknown,
+    }
+}
+
 fn forward(to: &policy::Forward) -> Forward {
     let preference = |preference: &policy::Preference| match preference {
-        policy::Preference::SameRegion => None,
-        policy::Preference::LeastLoad => Some(Preference::LeastLoad),
-        policy::Preference::LowRtt => Some(Preference::LowRtt),
-        policy::Preference::HighThroughput => Some(Preference::HighThroughput),
+        policy::Preference::SameRegion => Preference::SameRegion,
+        policy::Preference::LeastLoad => Preference::LeastLoad,
+        policy::Preference::LowRtt => Preference::LowRtt,
+        policy::Preference::HighThroughput => Preference::HighThroughput,
     };
     let mut prefer = [None; PREFERENCES_MAX];
-    for (into, known) in prefer.iter_mut().zip(to.prefer.iter().filter_map(preference)) {
-        *into = Some(known);
+    for (into, preferred) in prefer.iter_mut().zip(to.prefer.iter().map(preference)) {
+        *into = Some(preferred);
     }
     let avoid = &to.avoid;
     Forward {
@@ -95,7 +122,7 @@ fn forward(to: &policy::Forward) -> Forward {
             load_over: avoid.util_over,
             loss_over: avoid.loss_over,
             round_trip_over: avoid.rtt_over_s.and_then(|s| Duration::try_from_secs_f64(s).ok()),
-            unknown_region: avoid.regions.contains(&Region::Unknown),
+            regions: avoid.regions.iter().copied().map(region).collect(),
         },
     }
 }

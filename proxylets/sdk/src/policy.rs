@@ -22,8 +22,8 @@
 use crate::bindings::eep::proxylet::policy;
 
 pub use policy::{
-    Action, Avoid, Chain, Decisions, Degree, Forward, Outcome, Peer, Plan, Preference, Questions, Region,
-    Store,
+    Action, Avoid, Chain, Decisions, Degree, Forward, Link, Outcome, Peer, Plan, Preference, Questions,
+    Region, Store, Survey,
 };
 
 /// Kinds of message, numbered as in questions.
@@ -111,6 +111,24 @@ pub fn generation() -> u64 {
 #[must_use]
 pub fn planned() -> Plan {
     policy::planned()
+}
+
+/// What the generation in force reads of peers beside what is asked: whether [`regions`] and [`measured`] are worth a call.
+#[must_use]
+pub fn surveyed() -> Survey {
+    policy::surveyed()
+}
+
+/// In which regions peers are, by their connections. It may change at any time.
+#[must_use]
+pub fn regions(conns: &[u64]) -> Vec<Region> {
+    policy::regions(conns)
+}
+
+/// Says how links do, so that rules can ask for it; once a second is enough. What each costs, where the policy says.
+#[expect(clippy::must_use_candidate, reason = "what links cost need not matter to who tells of them")]
+pub fn measured(links: &[Link]) -> Vec<Option<f64>> {
+    policy::measured(links)
 }
 
 /// Says who peers are. The answer has [`RIGHTS`] decisions of the chain `access` for each, by [`Message::right`].

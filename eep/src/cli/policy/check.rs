@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use crate::cli::output::{self, DIM, GOOD, Outcome, WARN, line, paint};
 use crate::policy::files::Folder;
-use crate::policy::unenforced::{Asker, sentence, unenforced};
+use crate::policy::unenforced::{Asker, conditions, sentence, unenforced};
+use crate::policy::whereabouts::Knows;
 use crate::problem::Problem;
 
 /// Check policies, the sets that they include, and their tests.
@@ -58,14 +59,19 @@ impl Checks {
         };
         let report = &checked.report;
         let told = checked.holds.as_ref().map(words);
-        let missing = match &checked.holds {
+        let (missing, wanted) = match &checked.holds {
             // A file does not say whose policy it is to be, a service's or the mesh's: it is held for that which carries
-            // out more of it.
+            // out more of it. What nodes have differs from node to node.
             Some(Holds::Policy(policy)) => {
-                let missing = [Asker::Proxylet, Asker::Mesh].map(|asker| unenforced(policy, asker));
-                missing.into_iter().min_by_key(Vec::len).unwrap_or_default()
+                let all = Knows { systems: true, regions: true };
+                let of = |asker| unenforced(policy, asker, all);
+                let (of_service, of_mesh) = (of(Asker::Proxylet), of(Asker::Mesh));
+                match of_service.len() <= of_mesh.len() {
+                    true => (of_service, conditions(policy)),
+                    false => (of_mesh, Vec::new()),
+                }
             }
-            _ => Vec::new(),
+            _ => (Vec::new(), Vec::new()),
         };
         let mut entry = report.json();
         entry["file"] = json!(file);
@@ -73,6 +79,7 @@ impl Checks {
         entry["holds"] = told.as_ref().map_or(Value::Null, |t| t.as_str().into());
         if matches!(checked.holds, Some(Holds::Policy(_))) {
             entry["not_enforced"] = json!(missing);
+            entry["wanted"] = json!(wanted);
         }
         self.entries.push(entry);
         self.results.extend(report.sarif_results());
@@ -84,8 +91,9 @@ impl Checks {
             if let Some(told) = told {
                 let (style, word) = if report.findings.is_empty() { (GOOD, "ok") } else { (WARN, "warned") };
                 line(&format!("{} {}: {told}", paint(style, word), file.display()));
-                if let Some(missing) = sentence(missing.iter().map(String::as_str)) {
-                    line(&format!("  {}", paint(DIM, &missing)));
+                let missing = sentence(missing.iter().map(String::as_str));
+                for words in missing.iter().map(String::as_str).chain(wanted) {
+                    line(&format!("  {}", paint(DIM, words)));
                 }
             }
         }

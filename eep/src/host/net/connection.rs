@@ -18,6 +18,7 @@ use crate::host::bindings::eep::proxylet::types::{CloseReason, Ended, Event};
 use crate::host::descriptors::Descriptor;
 use crate::host::enforce::Met;
 use crate::host::inbox::Inbox;
+use crate::host::measured::Measured;
 use crate::host::net::deflate::Deflate;
 use crate::host::net::inflate::Inflate;
 use crate::host::net::outbound::Outbound;
@@ -55,6 +56,8 @@ pub(crate) struct Conn {
     pub(crate) peer: Option<Box<Identity>>,
     /// What the proxylet has said of the peer, where it asks for decisions about it.
     pub(crate) met: Option<Box<Met>>,
+    /// What it has said of the link.
+    pub(crate) measured: Option<Box<Measured>>,
     /// The budgets that its bytes count against, a bit each.
     pub(crate) budgets: u32,
     /// Its class of traffic, by its place in the policy.

@@ -7,11 +7,15 @@ use policies::event::Direction;
 
 use crate::host::Env;
 use crate::host::bindings::eep::proxylet::types::CloseReason;
-use crate::host::enforce::{At, Classed, Enforcer, Met};
+use crate::host::enforce::{At, Enforcer, Known, Met};
 use crate::host::inbox::Inbox;
+use crate::host::measured::Measured;
 use crate::host::net::connection::{Conn, Far, Phase};
 use crate::host::net::shape::{Shaper, UNCLASSED, Way};
-use crate::host::net::{Net, find};
+use crate::host::net::{Net, find, place_of};
+
+/// Groups of peers that are a service's neighbours in its overlay.
+const NEIGHBOURS: [&str; 3] = ["ultrapeer", "virtual-peer", "node"];
 
 impl Net {
     /// Connections from or to the address of a peer.
@@ -21,20 +25,26 @@ impl Net {
 
     /// Whether the policy lets a connection be made.
     pub(crate) fn may_be(&self, env: &Env, far: SocketAddr, direction: Direction) -> bool {
-        let at = At { now_ns: env.clock.now_ns(), connections: self.conns.len(), log: &env.log };
         // This one included.
-        env.policy.borrow_mut().admits(at, direction, far, None, self.count_from(far.ip()) + 1)
+        let known = Known::at(direction, far.ip(), self.count_from(far.ip()) + 1);
+        env.policy.borrow_mut().admits(At::of(env), &known)
     }
 
-    /// A peer's address, the connections from there, and whether it has connected to us. An unknown connection has no
-    /// address.
-    pub(crate) fn whereabouts(&mut self, id: u64) -> (Option<IpAddr>, u32, bool) {
-        match self.get_mut(id).map(|conn| conn.far) {
-            Some(far) => {
-                let address = far.address.ip().to_canonical();
-                (Some(address), self.count_from(address), far.inbound)
+    /// What is known of a peer. That of an unknown connection has no address.
+    pub(crate) fn peer(&self, id: u64) -> Known<'_> {
+        match self.conns.get(place_of(id)).filter(|conn| conn.id == id) {
+            Some(conn) => conn.known(self.count_from(conn.far.address.ip())),
+            None => {
+                let direction = Direction::Inbound;
+                Known { direction, address: None, node: None, met: None, measured: None, from_there: 0 }
             }
-            None => (None, 0, true),
+        }
+    }
+
+    /// Keeps what the proxylet says of a link.
+    pub(crate) fn measure(&mut self, id: u64, measured: Measured) {
+        if let Some(conn) = find(&mut self.conns, id) {
+            conn.measured = Some(Box::new(measured));
         }
     }
 
@@ -42,15 +52,14 @@ impl Net {
     pub(crate) fn meet(&mut self, at: At<'_>, id: u64, met: Met, enforcer: &mut Enforcer) {
         let Some(conn) = find(&mut self.conns, id) else { return };
         let from_there = count_from(&self.from_address, conn.far);
+        let was = conn.is_neighbour();
         conn.met = Some(Box::new(met));
+        self.figures
+            .neighbours
+            .set(self.figures.neighbours.get() + u64::from(conn.is_neighbour()) - u64::from(was));
         if assign(conn, at, from_there, enforcer) {
             conn.mark(&self.shaper);
         }
-    }
-
-    /// What the proxylet has said of a peer.
-    pub(crate) fn met(&mut self, id: u64) -> Option<&Met> {
-        self.get_mut(id)?.met.as_deref()
     }
 
     /// Counts bytes of a connection against budgets.
@@ -61,7 +70,7 @@ impl Net {
 
     /// Finds budgets and class of a new connection.
     pub(crate) fn assign(&mut self, env: &Env, id: u64) {
-        let at = self.at(env);
+        let at = At::of(env);
         let Some(conn) = find(&mut self.conns, id) else { return };
         let from_there = count_from(&self.from_address, conn.far);
         if assign(conn, at, from_there, &mut env.policy.borrow_mut()) {
@@ -74,10 +83,6 @@ impl Net {
         if let Some(conn) = find(&mut self.conns, id).filter(|conn| conn.class != UNCLASSED) {
             conn.mark(&self.shaper);
         }
-    }
-
-    fn at<'a>(&self, env: &'a Env) -> At<'a> {
-        At { now_ns: env.clock.now_ns(), connections: self.conns.len(), log: &env.log }
     }
 
     /// Whether a datagram may pass: its class is not at its ceiling.
@@ -94,7 +99,7 @@ impl Net {
         let spent = env.policy.borrow_mut().spend(env.clock.now_ns(), &mut self.metered);
         let Some(changed) = spent else { return };
         if self.shaper.has_classes() {
-            let full = env.policy.borrow_mut().is_uplink_full(self.at(env));
+            let full = env.policy.borrow_mut().is_uplink_full(At::of(env));
             self.shaper.crowd(full);
         }
         if changed {
@@ -127,7 +132,7 @@ impl Net {
 
     /// `anew` says that the classes are others, whatever their places.
     fn assign_all(&mut self, env: &Env, anew: bool) {
-        let at = self.at(env);
+        let at = At::of(env);
         let mut enforcer = env.policy.borrow_mut();
         for (_, conn) in &mut self.conns {
             let from_there = count_from(&self.from_address, conn.far);
@@ -145,7 +150,7 @@ impl Net {
         if env.policy.borrow().in_force().is_none() {
             return;
         }
-        let at = At { now_ns: env.clock.now_ns(), connections: self.conns.len(), log: &env.log };
+        let at = At::of(env);
         let mut enforcer = env.policy.borrow_mut();
         let mut denied = Vec::new();
         let mut ended: HashMap<IpAddr, u32> = HashMap::new();
@@ -153,11 +158,10 @@ impl Net {
             if !matches!(conn.phase, Phase::Open | Phase::Connecting(_)) {
                 continue;
             }
-            let direction = if conn.far.inbound { Direction::Inbound } else { Direction::Outbound };
             // Where there are too many, no more are ended than that.
             let ended = ended.entry(conn.far.address.ip().to_canonical()).or_default();
             let from_there = self.count_from(conn.far.address.ip()) - *ended;
-            if !enforcer.admits(at, direction, conn.far.address, conn.met.as_deref(), from_there) {
+            if !enforcer.admits(at, &conn.known(from_there)) {
                 denied.push(conn.id);
                 *ended += 1;
             }
@@ -176,6 +180,23 @@ impl Conn {
             shaper.mark(self.class, stream, self.far.address);
         }
     }
+
+    /// What is known of the peer, with so many connections from there.
+    fn known(&self, from_there: u32) -> Known<'_> {
+        Known {
+            direction: if self.far.inbound { Direction::Inbound } else { Direction::Outbound },
+            address: Some(self.far.address.ip().to_canonical()),
+            node: self.peer.as_ref().map(|peer| peer.node.as_str()),
+            met: self.met.as_deref(),
+            measured: self.measured.as_deref(),
+            from_there,
+        }
+    }
+
+    /// Whether the proxylet calls the peer a neighbour.
+    pub(super) fn is_neighbour(&self) -> bool {
+        self.met.as_ref().is_some_and(|met| NEIGHBOURS.contains(&met.group.as_str()))
+    }
 }
 
 fn count_from(from_address: &HashMap<IpAddr, u32>, far: Far) -> u32 {
@@ -184,11 +205,9 @@ fn count_from(from_address: &HashMap<IpAddr, u32>, far: Far) -> u32 {
 
 /// Finds the budgets that a connection counts against, and its class; whether that is another one.
 fn assign(conn: &mut Conn, at: At<'_>, from_there: u32, enforcer: &mut Enforcer) -> bool {
-    let address = conn.far.address.ip();
-    let direction = if conn.far.inbound { Direction::Inbound } else { Direction::Outbound };
-    let met = conn.met.as_deref();
-    conn.budgets = enforcer.budgets_of(address, met);
-    let asked = Classed { direction, address, met, from_there, is_in: Some(conn.class) };
-    let class = enforcer.class_of(at, &asked);
+    let known = conn.known(from_there);
+    let budgets = enforcer.budgets_of(at, &known);
+    let class = enforcer.class_of(at, &known, Some(conn.class));
+    conn.budgets = budgets;
     std::mem::replace(&mut conn.class, class) != class
 }

@@ -234,6 +234,7 @@ impl Net {
             far,
             peer: None,
             met: None,
+            measured: None,
             budgets: 0,
             class: UNCLASSED,
             stream,
@@ -278,6 +279,9 @@ impl Net {
         }
         let conn = self.conns.remove(place_of(id));
         self.shaper.leave(id);
+        if conn.is_neighbour() {
+            self.figures.neighbours.set(self.figures.neighbours.get() - 1);
+        }
         if let Entry::Occupied(mut count) = self.from_address.entry(conn.far.address.ip().to_canonical()) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {

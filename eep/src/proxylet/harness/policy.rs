@@ -2,7 +2,9 @@
 
 use policies::event::{Direction, Message};
 
-use crate::host::bindings::eep::proxylet::policy::{self, Decisions, Outcome, Peer, Plan, Questions};
+use crate::host::bindings::eep::proxylet::policy::{
+    self, Decisions, Link, Outcome, Peer, Plan, Questions, Region, Survey,
+};
 use crate::proxylet::harness::capabilities::TestHost;
 
 /// So many times yes, of no generation.
@@ -17,6 +19,18 @@ impl policy::Host for TestHost {
 
     fn planned(&mut self) -> Plan {
         Plan { routes: false, degree: None, path_length: None }
+    }
+
+    fn surveyed(&mut self) -> Survey {
+        Survey { regions: false, links: false }
+    }
+
+    fn regions(&mut self, conns: Vec<u64>) -> Vec<Region> {
+        vec![Region::Unknown; conns.len()]
+    }
+
+    fn measured(&mut self, links: Vec<Link>) -> Vec<Option<f64>> {
+        vec![None; links.len()]
     }
 
     fn meet(&mut self, peers: Vec<Peer>) -> Decisions {

@@ -210,6 +210,20 @@ impl policy::Host for ReplayHost {
         })
     }
 
+    fn surveyed(&mut self) -> policy::Survey {
+        self.script.answer("policy.surveyed", &(), |_| policy::Survey { regions: false, links: false })
+    }
+
+    fn regions(&mut self, conns: Vec<u64>) -> Vec<policy::Region> {
+        let rows = conns.len();
+        self.script.answer("policy.regions", &(conns,), |_| vec![policy::Region::Unknown; rows])
+    }
+
+    fn measured(&mut self, links: Vec<policy::Link>) -> Vec<Option<f64>> {
+        let rows = links.len();
+        self.script.answer("policy.measured", &(links,), |_| vec![None; rows])
+    }
+
     fn meet(&mut self, peers: Vec<policy::Peer>) -> policy::Decisions {
         let rows = peers.len() * Message::ALL.len() * Direction::ALL.len();
         self.script.answer("policy.meet", &(peers,), |_| undecided(rows))
