@@ -1,16 +1,18 @@
 //! A service's life as its operator sees it: load, stop, start, modify, unload, and what survives.
 
+use eep_tests::capture::tshark::Capture;
 use eep_tests::http::{Served, Server};
 use eep_tests::loopback::Loopback;
-use eep_tests::node::{GNUTELLA_PORT, Node, other_version, proxylet, sha256};
+use eep_tests::namespace::Machines;
+use eep_tests::node::{GNUTELLA_PORT, MESH_PORT, Node, other_version, proxylet, sha256};
 use eep_tests::peer::{Config, Link, Peer, SharedFile};
 use eep_tests::probe;
 use eep_tests::wait::{until, until_true};
 use eep_tests::wire::{self, HitFile, Message, Query, kind};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 
 fn leaf(net: &Loopback) -> Peer {
     Peer::start(Config::leaf(net.ip())).expect("a port")
@@ -18,7 +20,7 @@ fn leaf(net: &Loopback) -> Peer {
 
 /// Joins as soon as the ultrapeer listens. Both sides know of the relation then: the last word of a handshake is the
 /// peer's, and only an answer to what follows says that it was heard.
-fn join(peer: &Peer, address: std::net::SocketAddr) -> Link {
+fn join(peer: &Peer, address: SocketAddr) -> Link {
     let link = until("a relation", || peer.dial(address).ok());
     link.ping(peer.fresh_guid());
     link
@@ -99,7 +101,7 @@ fn a_new_configuration_takes_effect_without_dropping_a_leaf() {
 }
 
 /// Gives a service other code, and returns what the node says of it.
-fn swap(node: &Node, mark: &str) -> serde_json::Value {
+fn swap(node: &Node, mark: &str) -> Value {
     let code = std::fs::read(proxylet("gnutella-peer")).expect("the guest");
     let other = other_version(&code, mark);
     let file = node.path(&format!("{mark}.wasm"));
@@ -305,4 +307,88 @@ fn two_virtual_peers_are_neighbours_over_the_mesh() {
     // Each may have dialled the other, as above.
     until_true("a relation over the mesh", || neighbours(&a) >= 1.0 && neighbours(&b) >= 1.0);
     assert!(b.metrics().sum("eep_mesh_streams_accepted_total", &[]) >= 1.0);
+}
+
+/// The connections to an address that stand in this network, by their other ends (proc_net_tcp(5)).
+fn connections_to(address: SocketAddr) -> Vec<String> {
+    let SocketAddr::V4(address) = address else { panic!("an IPv4 address") };
+    let to = format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port());
+    let table = std::fs::read_to_string("/proc/thread-self/net/tcp").expect("the table of connections");
+    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    // 01 is an established one.
+    rows.filter(|row| row.get(2..4) == Some(&[&to, "01"])).map(|row| row[1].to_owned()).collect()
+}
+
+#[test]
+fn a_relation_over_the_mesh_outlives_its_way_and_shows_nothing_on_the_wire() {
+    let machines = Machines::new(3);
+    let nets: Vec<Loopback> = (0..3).map(|i| machines.on(i, Loopback::claim)).collect();
+    let link_address = nets[0].at(GNUTELLA_PORT);
+    let link = link_address.to_string();
+    let start = |i: u8, of: Option<&Node>, mesh: &Value| {
+        let at = SocketAddr::from((Machines::address(i), MESH_PORT));
+        let name = format!("edge-{i}");
+        machines.on(i, || Node::start_in_mesh_at(at, &nets[usize::from(i)], of, &name, mesh))
+    };
+    let b = start(1, None, &json!({ "serve": ["edge"] }));
+    let seeds = json!([format!("{}:{MESH_PORT}", Machines::address(1))]);
+    let c = start(2, Some(&b), &json!({ "seeds": seeds }));
+    let links = json!([{ "listen": link, "node": "edge-1", "service": "edge" }]);
+    let a = start(0, Some(&b), &json!({ "seeds": seeds, "links": links }));
+    let sum = |i: u8, node: &Node, name: &str, labels: &[(&str, &str)]| {
+        machines.on(i, || node.metrics().sum(name, labels))
+    };
+    until_true("all links", || {
+        [(0, &a), (1, &b), (2, &c)].iter().all(|(i, node)| sum(*i, node, "eep_mesh_links", &[]) >= 2.0)
+    });
+
+    // All of a's wire, and for comparison what its processes say to each other.
+    let wire = machines.on(0, || Capture::begin("eth0", a.path("wire.pcapng")));
+    let inside = machines.on(0, || Capture::begin("lo", a.path("inside.pcapng")));
+    let far = machines.on(1, || b.load_peer("edge", nets[1].ip(), &json!({})));
+    let near = machines.on(0, || a.load_peer("edge", nets[0].ip(), &json!({ "connect": [link] })));
+    let neighbours = |i: u8, node: &Node| sum(i, node, "avp_links", &[("role", "ultrapeer")]);
+    until_true("a relation over the mesh", || neighbours(0, &a) == 1.0 && neighbours(1, &b) == 1.0);
+    let names = ["merlin symphony.ogg", "walrus concerto.ogg"];
+    let files = names.map(|name| SharedFile::filled(name, 2_000)).to_vec();
+    let (_sharing, _there) = machines.on(1, || {
+        let sharing = Peer::start(Config::leaf(nets[1].ip()).sharing(files)).expect("a port");
+        let there = join(&sharing, far.into());
+        (sharing, there)
+    });
+    let (searching, here) = machines.on(0, || {
+        let searching = leaf(&nets[0]);
+        let here = join(&searching, near.into());
+        (searching, here)
+    });
+    let finds = |words: &str, name: &str| {
+        let mut guids = Vec::new();
+        let hit = until(&format!("a hit for {words}"), || {
+            guids.push(searching.search(&here, &Query::words(words)).expect("sent"));
+            here.find(Duration::from_millis(200), |m| m.kind == kind::HIT && guids.contains(&m.guid)).ok()
+        });
+        assert_eq!(wire::Hit::decode(&hit.payload).expect("a well-formed hit").files[0].name, name);
+    };
+    finds("merlin symphony", names[0]);
+    let relation = || machines.on(0, || connections_to(link_address));
+    let (before, resumed) = (relation(), sum(0, &a, "eep_mesh_streams_resumed_total", &[]));
+    assert_eq!(before.len(), 1, "{before:?}");
+    machines.cut(0, 1);
+    let cut = Instant::now();
+    finds("walrus concerto", names[1]);
+    println!(
+        "a search over the relation whose way was cut is answered after {:.2} s",
+        cut.elapsed().as_secs_f64()
+    );
+    assert!(sum(0, &a, "eep_mesh_streams_resumed_total", &[]) > resumed, "over another way");
+    assert_eq!(relation(), before, "it is the same relation");
+    assert!(sum(2, &c, "eep_mesh_streams_relayed_total", &[]) >= 1.0);
+
+    let (wire, inside) = (wire.end(), inside.end());
+    let says = |capture: &[u8], words: &str| capture.windows(words.len()).any(|w| w == words.as_bytes());
+    for words in ["GNUTELLA CONNECT", "merlin symphony", "walrus concerto", "X-Ultrapeer"] {
+        assert!(says(&inside, words), "{words:?} in what is said inside of the machine");
+        assert!(!says(&wire, words), "{words:?} on the wire");
+    }
+    assert!(wire.len() > 10_000, "{} bytes captured", wire.len());
 }

@@ -32,9 +32,89 @@ impl Namespace {
         for address in addresses {
             ip(&["-n", &namespace.name, "addr", "add", &format!("{address}/24"), "dev", "lo"]);
         }
-        let file = File::open(format!("/run/netns/{}", namespace.name)).expect("just made");
-        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).expect("as root");
+        enter(&namespace.name);
         namespace
+    }
+}
+
+fn enter(name: &str) {
+    let file = File::open(format!("/run/netns/{name}")).expect("just made");
+    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).expect("as root");
+}
+
+/// Machines on one network of their own, 10.80.0.0/24: a network namespace each, around a bridge. Removed when dropped.
+#[derive(Debug)]
+pub struct Machines {
+    hub: String,
+    names: Vec<String>,
+}
+
+impl Machines {
+    /// Makes so many, at most 250.
+    ///
+    /// # Panics
+    /// Where this is not allowed: it needs root and iproute2.
+    #[must_use]
+    pub fn new(count: u8) -> Self {
+        let own = format!("eep-net-{}", std::process::id());
+        let mut machines = Self { hub: format!("{own}-hub"), names: Vec::new() };
+        let hub = machines.hub.clone();
+        ip(&["netns", "add", &hub]);
+        ip(&["-n", &hub, "link", "add", "br0", "type", "bridge"]);
+        ip(&["-n", &hub, "link", "set", "br0", "up"]);
+        for i in 0..count {
+            let (name, port) = (format!("{own}-{i}"), format!("p{i}"));
+            machines.names.push(name.clone());
+            ip(&["netns", "add", &name]);
+            let to_hub = ["peer", "name", &port, "netns", &hub];
+            ip(&[&["link", "add", "eth0", "netns", &name, "type", "veth"], &to_hub[..]].concat());
+            ip(&["-n", &hub, "link", "set", &port, "master", "br0", "up"]);
+            ip(&["-n", &name, "link", "set", "lo", "up"]);
+            ip(&["-n", &name, "addr", "add", &format!("{}/24", Self::address(i)), "dev", "eth0"]);
+            ip(&["-n", &name, "link", "set", "eth0", "up"]);
+        }
+        machines
+    }
+
+    /// The address of a machine.
+    #[must_use]
+    pub fn address(machine: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 80, 0, machine + 1)
+    }
+
+    /// Does something on a machine. The threads and processes that it starts stay there.
+    ///
+    /// # Panics
+    /// Where it does.
+    pub fn on<T: Send>(&self, machine: u8, act: impl FnOnce() -> T + Send) -> T {
+        let name = &self.names[usize::from(machine)];
+        let done = std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                enter(name);
+                act()
+            });
+            thread.join()
+        });
+        match done {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+
+    /// Lets nothing pass between two machines any more.
+    pub fn cut(&self, a: u8, b: u8) {
+        for (from, to) in [(a, b), (b, a)] {
+            let name = &self.names[usize::from(from)];
+            ip(&["-n", name, "route", "add", "blackhole", &format!("{}/32", Self::address(to))]);
+        }
+    }
+}
+
+impl Drop for Machines {
+    fn drop(&mut self) {
+        for name in self.names.iter().chain([&self.hub]) {
+            Command::new("ip").args(["netns", "del", name]).status().ok();
+        }
     }
 }
 

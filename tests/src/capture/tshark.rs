@@ -1,7 +1,11 @@
 //! Wireshark's Gnutella dissector as a reader that owes us nothing.
 
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::wait::until;
 
 /// What the dissector made of a capture.
 #[derive(Debug, Default)]
@@ -46,6 +50,49 @@ pub fn read(capture: &Path, port: u16) -> Reading {
     );
     reading.complaints = complaints.into_iter().map(|row| row.join(" ")).collect();
     reading
+}
+
+/// A capture of what goes over a device of the network that the calling thread is in.
+#[derive(Debug)]
+pub struct Capture {
+    child: Child,
+    file: PathBuf,
+}
+
+impl Capture {
+    /// Begins to capture, into this file.
+    ///
+    /// # Panics
+    /// Where tshark cannot be run, or not as this user.
+    #[must_use]
+    pub fn begin(device: &str, file: PathBuf) -> Self {
+        let mut command = Command::new("tshark");
+        command.args(["-q", "-n", "-i", device, "-w"]).arg(&file).stdin(Stdio::null());
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let capture = Self { child: child.expect("tshark runs"), file };
+        // Its header is there once the device is open.
+        until("the capture", || std::fs::metadata(&capture.file).ok().filter(|meta| meta.len() > 0));
+        capture
+    }
+
+    /// Ends it; all that was captured.
+    ///
+    /// # Panics
+    /// Where it has not ended well.
+    #[must_use]
+    pub fn end(mut self) -> Vec<u8> {
+        kill_process(Pid::from_child(&self.child), Signal::INT).expect("our own child");
+        self.child.wait().expect("our own child");
+        std::fs::read(&self.file).expect("the capture's file")
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        // Where it has ended there is nobody to kill.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
 }
 
 fn number(text: &str) -> Option<u8> {

@@ -1,5 +1,7 @@
 //! Nodes of a test in a mesh.
 
+use std::net::SocketAddr;
+
 use serde_json::{Value, json};
 
 use super::{API_PORT, Node, eep_binary};
@@ -7,7 +9,7 @@ use crate::http;
 use crate::loopback::Loopback;
 
 /// Port of every test node's mesh endpoint, on an address of its own.
-const MESH_PORT: u16 = 16_340;
+pub const MESH_PORT: u16 = 16_340;
 
 impl Node {
     /// Starts a node in a mesh: the first of a domain of its own, or another one of a node's domain.
@@ -16,6 +18,21 @@ impl Node {
     /// Where it does not come up.
     #[must_use]
     pub fn start_in_mesh(net: &Loopback, of: Option<&Self>, name: &str, mesh: &Value) -> Self {
+        Self::start_in_mesh_at(net.at(MESH_PORT), net, of, name, mesh)
+    }
+
+    /// The same, with its mesh endpoint there.
+    ///
+    /// # Panics
+    /// Where it does not come up.
+    #[must_use]
+    pub fn start_in_mesh_at(
+        at: SocketAddr,
+        net: &Loopback,
+        of: Option<&Self>,
+        name: &str,
+        mesh: &Value,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut node = Self { binary: eep_binary(), folder, api: net.at(API_PORT), child: None };
         let ca = of.map(|other| other.data().join("mesh"));
@@ -25,7 +42,7 @@ impl Node {
             Some([ca, key]) => node.eep(&["init", "--name", name, "--ca", ca, "--ca-key", key]).done(),
             None => node.eep(&["init", "--name", name, "--domain", "isp-a"]).done(),
         };
-        let listen = json!({ "api": node.api.to_string(), "mesh": net.at(MESH_PORT).to_string() });
+        let listen = json!({ "api": node.api.to_string(), "mesh": at.to_string() });
         let file = json!({ "node": {"domain": "isp-a"}, "listen": listen, "mesh": mesh });
         std::fs::write(node.path("eep.yaml"), file.to_string()).expect("a node file");
         node.run();

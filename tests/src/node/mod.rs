@@ -5,6 +5,7 @@ mod mesh;
 mod metrics;
 
 pub use files::{eep_binary, other_version, proxylet, sha256};
+pub use mesh::MESH_PORT;
 pub use metrics::Metrics;
 
 use std::fs::File;
