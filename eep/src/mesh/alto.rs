@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -34,6 +34,8 @@ pub const ERROR: &str = "application/alto-error+json";
 const PIDS_MAX: usize = 128;
 /// Endpoints in one question.
 const ENDPOINTS_MAX: usize = 256;
+/// Whoever asks: the API is for programs of this machine.
+const ASKER: &str = "ipv4:127.0.0.1";
 /// The PID of all that no node serves.
 const DEFAULT_PID: &str = "default";
 /// The network map's resource id.
@@ -97,7 +99,11 @@ impl Pids {
         for (name, (_, nets)) in &self.by_name {
             map.insert(name.clone(), group(nets));
         }
-        map.insert(DEFAULT_PID.to_owned(), json!({"ipv4": ["0.0.0.0/0"], "ipv6": ["::/0"]}));
+        // Where a node serves everybody, nobody is left for this one.
+        let all = [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())];
+        let served = |net: &IpNet| self.by_name.values().any(|(_, nets)| nets.contains(net));
+        let rest: Vec<IpNet> = all.into_iter().filter(|net| !served(net)).collect();
+        map.insert(DEFAULT_PID.to_owned(), group(&rest));
         Value::Object(map)
     }
 
@@ -133,6 +139,9 @@ fn group(nets: &[IpNet]) -> Value {
 pub struct EndpointCostParams {
     cost_type: CostType,
     endpoints: Endpoints,
+    /// Tests that costs have to pass; the directory does not offer them.
+    #[serde(default)]
+    constraints: Option<Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -146,6 +155,7 @@ struct CostType {
 struct Endpoints {
     #[serde(default)]
     srcs: Vec<String>,
+    #[serde(default)]
     dsts: Vec<String>,
 }
 
@@ -252,7 +262,7 @@ impl Mesh {
         found.await.unwrap_or_default()
     }
 
-    /// Costs between endpoints (section 11.5.1); where no source is named, from this node.
+    /// Costs between endpoints (section 11.5.1). Where no source or no destination is named, whoever asks is meant.
     ///
     /// # Errors
     /// What is wrong with the question.
@@ -265,11 +275,14 @@ impl Mesh {
             return Err(invalid("cost-type/cost-mode", cost_mode));
         }
         let (srcs, dsts) = (&asked.endpoints.srcs, &asked.endpoints.dsts);
-        if dsts.is_empty() {
-            return Err(AltoError { code: "E_MISSING_FIELD", field: Some("endpoints/dsts"), value: None });
+        if srcs.is_empty() && dsts.is_empty() {
+            return Err(AltoError { code: "E_MISSING_FIELD", field: Some("endpoints"), value: None });
+        }
+        if let Some(constraints) = &asked.constraints {
+            return Err(invalid("constraints", &constraints.to_string()));
         }
         let pairs_max = ENDPOINTS_MAX * 16;
-        if srcs.len().max(1).saturating_mul(dsts.len()) > pairs_max {
+        if srcs.len().max(1).saturating_mul(dsts.len().max(1)) > pairs_max {
             return Err(invalid("endpoints", &format!("more than {pairs_max} pairs")));
         }
         let read = |list: &[String], field| -> Result<Vec<(String, IpAddr)>, AltoError> {
@@ -283,13 +296,11 @@ impl Mesh {
         let place = |list: Vec<(String, IpAddr)>| -> Vec<(String, NodeId)> {
             list.into_iter().filter_map(|(text, ip)| Some((text, pids.of_address(ip)?))).collect()
         };
-        let mut from = place(srcs);
-        if asked.endpoints.srcs.is_empty() {
-            let kind = |ip: IpAddr| if ip.is_ipv4() { "ipv4" } else { "ipv6" };
-            let ip = self.settings.advertise.unwrap_or(self.address).ip();
-            from.push((format!("{}:{ip}", kind(ip)), self.me().id));
-        }
-        let to = place(dsts);
+        let me = self.me().id;
+        let or_own = |list: Vec<(String, IpAddr)>| -> Vec<(String, NodeId)> {
+            if list.is_empty() { vec![(ASKER.to_owned(), me)] } else { place(list) }
+        };
+        let (from, to) = (or_own(srcs), or_own(dsts));
         let ids = |list: &[(String, NodeId)]| list.iter().map(|(_, id)| *id).collect();
         let costs = self.costs(ids(&from), ids(&to)).await;
         let mut map = Map::new();
@@ -343,6 +354,11 @@ mod tests {
         assert_eq!(map["one@isp_a"], json!({"ipv4": ["10.0.0.0/8"], "ipv6": ["2001:db8::/32"]}));
         assert_eq!(map["two@isp_a"], json!({"ipv4": ["10.1.0.0/16", "192.0.2.7/32"]}));
         assert_eq!(map["default"], json!({"ipv4": ["0.0.0.0/0"], "ipv6": ["::/0"]}));
+
+        let all = vec![(id(1), facts("one", &["0.0.0.0/0"]))];
+        let map = Pids::of(all, &BTreeMap::new()).network_map();
+        assert_eq!(map["one@isp_a"], json!({"ipv4": ["0.0.0.0/0"]}));
+        assert_eq!(map["default"], json!({"ipv6": ["::/0"]}), "a prefix is one PID's");
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::guest::probe;
+use crate::guest::{probe, teller};
 use crate::node::{Domain, done, own_address, until};
 use crate::port::Port;
 
@@ -18,6 +19,65 @@ fn echo(to: SocketAddr, words: &str) -> Option<String> {
     let mut back = vec![0; words.len()];
     tcp.read_exact(&mut back).ok()?;
     Some(String::from_utf8(back).unwrap())
+}
+
+#[test]
+fn an_open_stream_is_served_by_new_code_and_recorded() {
+    let domain = Domain::new("isp-a");
+    let b = domain.node_with("edge-b", json!({ "serve": ["teller"] }));
+    let link = Port::reserve();
+    let links = json!([{"listen": link.address().to_string(), "node": "edge-b", "service": "teller"}]);
+    let a = domain.node_with("edge-a", json!({ "seeds": [b.mesh().to_string()], "links": links }));
+    until("both on the map", || (a.map().1 == 1).then_some(()));
+    let versions = [1, 2].map(|version| {
+        let (file, code) = (format!("{version}.wasm"), teller(version, ""));
+        std::fs::write(b.dir.path().join(&file), &code).unwrap();
+        (file, eep::proxylet::digest::Digest::of(&code).to_string())
+    });
+    done(&b.eep(&["load", &versions[0].0, "--sha256", &versions[0].1]));
+
+    // Says the next message; the version that answers it.
+    let mut said = 0_u64;
+    let mut tell = |tcp: &mut TcpStream| -> std::io::Result<u8> {
+        let mut answer = [0; 16];
+        tcp.write_all(&(said + 1).to_le_bytes())?;
+        tcp.read_exact(&mut answer)?;
+        said += 1;
+        assert_eq!(answer[..8], said.to_le_bytes());
+        assert_eq!(answer[8..15], said.to_le_bytes()[..7], "each once");
+        Ok(answer[15])
+    };
+    let mut tcp = until("it is served", || {
+        let mut tcp = TcpStream::connect(link.address()).ok()?;
+        tcp.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        (tell(&mut tcp).ok()? == 1).then_some(tcp)
+    });
+    let mut recording = crate::node::eep();
+    recording.args(["logs", "teller", "--record", "teller.eeprec", "--for", "1s", "--renew", "--data"]);
+    let mut recording =
+        recording.arg(b.data()).current_dir(b.dir.path()).stdout(Stdio::null()).spawn().unwrap();
+    let status = until("the end of the recording", || {
+        assert_eq!(tell(&mut tcp).unwrap(), 1);
+        recording.try_wait().unwrap()
+    });
+    assert!(status.success(), "{status}");
+    let mut replay = crate::node::eep();
+    let again = done(
+        &replay
+            .args(["proxylet", "replay", "teller.eeprec", "--json"])
+            .current_dir(b.dir.path())
+            .output()
+            .unwrap(),
+    );
+    let again: serde_json::Value = serde_json::from_str(&again).unwrap();
+    assert_eq!(again["equal"], true, "{again}");
+
+    let [_, (file, sha256)] = &versions;
+    let told =
+        done(&b.eep(&["modify", "teller", "--url", file, "--sha256", sha256, "--health-window-ms", "50"]));
+    assert!(told.contains("1 connections taken over, 0 ended"), "{told}");
+    assert_eq!(tell(&mut tcp).unwrap(), 2, "the same stream");
+    assert_eq!(a.figure("eep_mesh_streams_broken_total"), 0.0);
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Peers that lie, forge, flood or speak nonsense: refused, counted, and no harm to the mesh.
 
+use std::time::Duration;
+
 use eep::mesh::authority::{Authority, Pair};
 use eep::mesh::wire::{DHT, VERSION};
+use rcgen::{KeyPair, PKCS_ED25519};
 use serde_json::json;
 use topology::NodeId;
 use topology::dht::message::{Body, Message};
@@ -66,6 +69,17 @@ fn forged_certificates_are_refused_and_counted() {
     });
     target.counted("untrusted-certificate", 2.0);
     assert_eq!(target.node.figure("eep_mesh_connections"), 0.0);
+    // One of the domain's own is worth nothing from its last second on.
+    let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let authority = Authority::read(&target.domain.ca(), &target.domain.ca_key()).unwrap();
+    let certificate = authority.certify_key("late", &key, Duration::ZERO).unwrap();
+    let late = Pair { certificate, key: key.serialize_pem() };
+    until("it is refused when it has ended", || {
+        if let Ok(connection) = target.runtime.block_on(dial(target.node.mesh(), Some(&late))) {
+            connection.close(0_u32.into(), b"");
+        }
+        (target.node.refused("untrusted-certificate") >= 3.0).then_some(())
+    });
     target.is_well();
 }
 
@@ -209,7 +223,7 @@ fn reports_that_are_forged_replayed_or_lies_change_no_map() {
         while told.is_none() {
             match raw.next_soar().await {
                 Soar::Probe(number) | Soar::SureProbe(number) => {
-                    tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+                    tokio::time::sleep(Duration::from_millis(3)).await;
                     raw.soar(Soar::Echo(number)).await;
                 }
                 Soar::Reports(reports) => {

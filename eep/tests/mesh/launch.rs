@@ -1,7 +1,7 @@
 //! What services launch: on their own node and on others, and never more than they may do themselves.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use eep::proxylet::digest::Digest;
@@ -196,6 +196,41 @@ fn a_service_launches_others_near_somebody_and_stops_them() {
     done(&a.eep(&["unload", "launcher"]));
     until("what it has launched goes with it", || state(&b, "child").is_none().then_some(()));
     assert_eq!(a.json_of("/v1/placements")["placements"], json!([]));
+}
+
+#[test]
+fn a_service_launches_on_another_node_what_is_fetched_from_an_address() {
+    let domain = Domain::new("isp-a");
+    let a = domain.node("edge-a", &[]);
+    let b = domain.node("edge-b", &[a.mesh()]);
+    until("one map", || (a.map().1 == 1).then_some(()));
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/probe.wasm", server.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for tcp in server.incoming() {
+            let mut asked = BufReader::new(tcp.unwrap());
+            let mut line = String::new();
+            while asked.read_line(&mut line).unwrap() > 2 {
+                line.clear();
+            }
+            let head =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", probe().len());
+            asked.get_mut().write_all(&[head.as_bytes(), &probe()].concat()).unwrap();
+        }
+    });
+    let order = Order { url: Some(&url), place: (1, "edge-b"), ..Order::default() };
+    let told = load_launcher(&a, json!({})).launch(&order);
+    assert!(told.starts_with('-'), "who may not connect everywhere has nothing fetched: {told}");
+    done(&a.eep(&["unload", "launcher"]));
+    let grants = ["net.listen:127.0.0.1:0", "net.connect", "datagram:*", "deploy:2", "topology", "mesh"];
+    assert_eq!(load_launcher(&a, json!({ "grant": grants })).launch(&order), format!("+{}", b.id()));
+    let status = b.json(&["status", "child"]);
+    let digest = Digest::of(&probe()).to_string();
+    assert_eq!((&status["state"], &status["digest"]), (&json!("running"), &json!(digest)));
+    assert!(
+        status["url"].as_str().unwrap().starts_with("eep:"),
+        "by its digest, from the node that fetched it: {status}"
+    );
 }
 
 #[test]

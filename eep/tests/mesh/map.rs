@@ -96,6 +96,19 @@ fn five_nodes_become_one_mesh() {
     let wrong = curl(&format!("{}/alto/endpointcost", e.api()), Some("{\"endpoints\": {}}"));
     assert_eq!(wrong, r#"{"meta":{"code":"E_MISSING_FIELD"}}"#);
 
+    alto_is_spoken_as_it_is_written(&e);
+    for verb in [
+        &["map"][..],
+        &["regions"],
+        &["route", "edge-d"],
+        &["node", "edge-d"],
+        &["nearest", "10.1.2.0/24"],
+        &["find", "edge-d"],
+    ] {
+        // `answer` reads JSON.
+        until(verb[0], || e.answer(&[&["topology"], verb].concat()).filter(Value::is_object));
+    }
+
     // Killed without warning, it goes from the map; started again, it is the same node.
     let (id, left) = (b.id(), b.kill());
     all_see(&[&a, &c, &d, &e], &["edge-a", "edge-c", "edge-d", "edge-e"]);
@@ -104,6 +117,62 @@ fn five_nodes_become_one_mesh() {
     all_see(&[&a, &b, &c, &d, &e], &names);
     let shown = done(&a.eep(&["topology", "map"]));
     assert!(shown.starts_with("edge-a@isp-a at 127.0.0.1:"), "{shown}");
+}
+
+/// Media types and errors of RFC 7285 (sections 8.5.2, 11.5.1.3 and 14).
+fn alto_is_spoken_as_it_is_written(node: &Node) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ask = |path: &str, body: Option<&str>| {
+        runtime.block_on(async {
+            let (client, url) = (reqwest::Client::new(), format!("{}/alto/{path}", node.api()));
+            let params = "application/alto-endpointcostparams+json";
+            let request = match body {
+                Some(body) => client.post(url).header("content-type", params).body(body.to_owned()),
+                None => client.get(url),
+            };
+            let answer = request.send().await.unwrap();
+            let media = answer.headers()["content-type"].to_str().unwrap().to_owned();
+            (
+                answer.status().as_u16(),
+                media,
+                serde_json::from_str::<Value>(&answer.text().await.unwrap()).unwrap(),
+            )
+        })
+    };
+    for (path, media) in [("directory", "directory"), ("networkmap", "networkmap"), ("costmap", "costmap")] {
+        let (status, told, _) = ask(path, None);
+        assert_eq!((status, told), (200, format!("application/alto-{media}+json")));
+    }
+    let kind = r#""cost-type": {"cost-mode": "numerical", "cost-metric": "routingcost"}"#;
+    let of = |rest: &str| format!("{{{kind}, {rest}}}");
+    let error = |body: &str, code: &str, field: Value| {
+        let (status, media, told) = ask("endpointcost", Some(body));
+        assert_eq!((status, media.as_str()), (400, "application/alto-error+json"), "{body}");
+        assert_eq!((&told["meta"]["code"], &told["meta"]["field"]), (&json!(code), &field), "{body}: {told}");
+    };
+    error("{", "E_SYNTAX", Value::Null);
+    error(r#"{"endpoints": {"dsts": ["ipv4:10.1.0.1"]}}"#, "E_MISSING_FIELD", Value::Null);
+    error(&of(r#""endpoints": {}"#), "E_MISSING_FIELD", json!("endpoints"));
+    error(&of(r#""endpoints": {"dsts": "ipv4:10.1.0.1"}"#), "E_INVALID_FIELD_TYPE", Value::Null);
+    error(&of(r#""endpoints": {"dsts": ["10.1.0.1"]}"#), "E_INVALID_FIELD_VALUE", json!("endpoints/dsts"));
+    let constrained = of(r#""endpoints": {"dsts": ["ipv4:10.1.0.1"]}, "constraints": ["lt 5"]"#);
+    error(&constrained, "E_INVALID_FIELD_VALUE", json!("constraints"));
+    let other = r#"{"cost-type": {"cost-mode": "numerical", "cost-metric": "hopcount"}, "endpoints": {"dsts": ["ipv4:10.1.0.1"]}}"#;
+    error(other, "E_INVALID_FIELD_VALUE", json!("cost-type/cost-metric"));
+
+    // Who names one side only is the other.
+    for named in ["srcs", "dsts"] {
+        until("costs from and to this machine", || {
+            let (status, media, told) =
+                ask("endpointcost", Some(&of(&format!(r#""endpoints": {{"{named}": ["ipv4:10.1.0.1"]}}"#))));
+            assert_eq!((status, media.as_str()), (200, "application/alto-endpointcost+json"));
+            let (from, to) = match named {
+                "srcs" => ("ipv4:10.1.0.1", "ipv4:127.0.0.1"),
+                _ => ("ipv4:127.0.0.1", "ipv4:10.1.0.1"),
+            };
+            told["endpoint-cost-map"][from][to].as_f64()
+        });
+    }
 }
 
 #[test]
