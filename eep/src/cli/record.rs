@@ -7,11 +7,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::format::bytes;
 use crate::cli::output::{Failure, Outcome, json, line, note};
 use crate::cli::target::{Target, block_on, path_of};
 use crate::problem::Problem;
+
+/// What the service did last is still on its way for so long.
+const LAST: Duration = Duration::from_secs(1);
 
 /// Records a service into a file until Ctrl-C, until the time is over, or until the service ends.
 pub(super) fn record(
@@ -25,6 +29,9 @@ pub(super) fn record(
         // A name that nobody has is refused before a file is made.
         let mut answer = target.client()?.stream(&format!("{}/record?renew={renew}", path_of(name)?)).await?;
         let mut file = create(path)?;
+        // Before it is said that Ctrl-C ends it.
+        let interrupts = signal(SignalKind::interrupt());
+        let mut interrupts = interrupts.map_err(|e| Problem::new("system", 500, e.to_string()))?;
         if !target.json {
             let until = within.map_or("press Ctrl-C to end it".to_owned(), |d| {
                 format!("for {}", humantime::format_duration(d))
@@ -33,12 +40,22 @@ pub(super) fn record(
         }
         let end = tokio::time::sleep(within.unwrap_or(Duration::MAX));
         tokio::pin!(end);
-        let mut taken = 0_u64;
+        let (mut taken, mut ending) = (0_u64, false);
         let whole = loop {
             let piece = tokio::select! {
-                piece = answer.chunk() => piece,
-                () = &mut end => break true,
-                pressed = tokio::signal::ctrl_c() => break pressed.is_ok(),
+                piece = answer.chunk() => Some(piece),
+                () = &mut end => None,
+                _ = interrupts.recv() => None,
+            };
+            let piece = match piece {
+                Some(piece) => piece,
+                // Who cannot wait presses it again.
+                None if ending => break true,
+                None => {
+                    ending = true;
+                    end.as_mut().reset(tokio::time::Instant::now() + LAST);
+                    continue;
+                }
             };
             let Ok(Some(piece)) = piece else { break piece.is_ok() };
             file.write_all(&piece).map_err(|e| unwritable(path, &e))?;

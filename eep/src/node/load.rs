@@ -36,7 +36,7 @@ pub(super) struct Origin {
 /// Code, its bytes, and the file of signatures that vouched for it; empty where none were asked for.
 pub(super) struct Brought {
     pub(super) code: Code,
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Arc<[u8]>,
     pub(super) signatures: Vec<u8>,
     pub(super) signers: Arc<[Signer]>,
 }
@@ -232,7 +232,11 @@ impl Node {
         let (prepared, bytes) =
             blocking(move || (runtime.prepare_quickly(&bytes, wanted, early), bytes)).await?;
         match prepared {
-            Ok(code) => Ok(Brought { code, bytes, signatures, signers: signers.into() }),
+            Ok(code) => {
+                let bytes = Arc::from(bytes);
+                code.remember(&bytes);
+                Ok(Brought { code, bytes, signatures, signers: signers.into() })
+            }
             Err(error) => Err(refusals::load(url, &error)),
         }
     }

@@ -48,7 +48,7 @@ pub(super) struct Terms {
 pub(super) struct Prepared {
     placement: Placement,
     candidates: Vec<NodeId>,
-    bytes: Vec<u8>,
+    bytes: Arc<[u8]>,
     signatures: Vec<u8>,
 }
 
@@ -172,7 +172,7 @@ impl Node {
         mesh: &Mesh,
         placement: &mut Placement,
         candidates: Vec<NodeId>,
-        (bytes, signatures): (Vec<u8>, Vec<u8>),
+        (bytes, signatures): (Arc<[u8]>, Vec<u8>),
     ) -> Result<(), Box<Problem>> {
         let (state, kept) = (Arc::clone(&self.state), placement.clone());
         if !blocking(move || state.add_placement(&kept, &bytes, &signatures)).await?? {

@@ -49,27 +49,24 @@ impl Checkpoints {
         self.coming.is_some()
     }
 
-    /// Has the instance save its state; whether that is being written now. It is not while another one is.
-    pub(crate) fn take(
-        &mut self,
-        life: &Life,
-        env: &Env,
-        instance: &mut Instance,
-    ) -> Result<bool, TrapReport> {
-        let state = instance.save()?;
-        Ok(self.put(life, env, instance, state))
+    /// Has the instance save its state, which is written then. One that is being written is waited for.
+    pub(crate) fn take(&mut self, life: &Life, env: &Env, instance: &mut Instance) -> Result<(), TrapReport> {
+        let state = base(env, instance)?;
+        self.write(life, env, state);
+        Ok(())
     }
 
-    /// The same with what the instance has just saved.
-    pub(crate) fn put(&mut self, life: &Life, env: &Env, instance: &Instance, state: Bytes) -> bool {
-        instance.recorder().rebase(&state, &env.net.borrow().known(&env.inbox.borrow()));
-        if self.is_coming() {
-            return false;
-        }
+    /// Writes what the instance has just saved.
+    pub(crate) fn put(&mut self, life: &Life, env: &Env, instance: &Instance, state: Bytes) {
+        rebase(env, instance, &state);
+        self.write(life, env, state);
+    }
+
+    fn write(&mut self, life: &Life, env: &Env, state: Bytes) {
+        self.settle(env);
         let checkpoint = Checkpoint { now_ns: env.clock.now_ns(), state };
         let written = life.runtime.checkpoints.put(&life.name, checkpoint);
         self.coming = Some(Coming { mark: env.mark(), written, told: None });
-        true
     }
 
     /// Says so when what is being written is there; at once where nothing is.
@@ -105,6 +102,17 @@ impl Checkpoints {
             thread::park();
         }
     }
+}
+
+/// Has the instance save its state, for a recording to go on from.
+pub(crate) fn base(env: &Env, instance: &mut Instance) -> Result<Bytes, TrapReport> {
+    let state = instance.save()?;
+    rebase(env, instance, &state);
+    Ok(state)
+}
+
+fn rebase(env: &Env, instance: &Instance, state: &Bytes) {
+    instance.recorder().rebase(state, &env.net.borrow().known(&env.inbox.borrow()));
 }
 
 /// Wakes a thread that waits.

@@ -1,7 +1,7 @@
 //! A proxylet that is compiled and linked, ready to be instantiated any number of times.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use wasmtime::Store;
 use wasmtime::component::{ComponentExportIndex, TypedFunc};
@@ -25,6 +25,8 @@ struct Inner {
     /// `takeover.warm`, where it is exported.
     warm: Option<ComponentExportIndex>,
     origin: Origin,
+    /// The bytes that it was made from, where somebody keeps them: code that may yet be taken back is in no store.
+    bytes: OnceLock<Weak<[u8]>>,
 }
 
 /// Has an instance ask for so many bytes of memory and write to them, or give all that it has so back (0).
@@ -47,7 +49,18 @@ impl Code {
         let takeover = format!("{PACKAGE}/takeover@{VERSION}");
         let exported = component.get_export_index(None, &takeover);
         let warm = exported.and_then(|takeover| component.get_export_index(Some(&takeover), "warm"));
-        Self(Arc::new(Inner { digest, inspection, pre, warm, origin }))
+        Self(Arc::new(Inner { digest, inspection, pre, warm, origin, bytes: OnceLock::new() }))
+    }
+
+    /// Says who keeps the bytes that it was made from.
+    pub(crate) fn remember(&self, bytes: &Arc<[u8]>) {
+        // Who says it first keeps them, too.
+        let _ = self.0.bytes.set(Arc::downgrade(bytes));
+    }
+
+    /// The bytes that it was made from; none where nobody keeps them in memory.
+    pub(crate) fn bytes(&self) -> Option<Arc<[u8]>> {
+        self.0.bytes.get()?.upgrade()
     }
 
     /// The digest of the bytes that it was made from.

@@ -12,7 +12,7 @@ use tokio::time::{Sleep, sleep};
 use crate::host::Env;
 use crate::host::bindings::eep::proxylet::types::{Event, Message};
 use crate::host::inbox::Batch;
-use crate::proxylet::checkpoints::Checkpoints;
+use crate::proxylet::checkpoints::{Checkpoints, base};
 use crate::proxylet::code::Code;
 use crate::proxylet::error::ControlError;
 use crate::proxylet::instance::Instance;
@@ -125,7 +125,7 @@ impl Driver<'_> {
                     self.instance.recorder().attach(to);
                     // What is on disk while a version is on probation is the former one's: the recording begins after.
                     if self.journal.is_none()
-                        && let Err(trap) = self.checkpoints.take(self.life, self.env, self.instance)
+                        && let Err(trap) = base(self.env, self.instance)
                     {
                         return End::Trapped(trap);
                     }
@@ -166,16 +166,18 @@ impl Driver<'_> {
                 // Whoever asked may have gone.
                 let _ = reply.send(Ok(()));
             }
-            let due = now_ns >= checkpoint_ns && !self.checkpoints.is_coming()
-                || self.instance.recorder().wants_base(now_ns);
-            if worked && self.journal.is_none() && due {
-                match self.checkpoints.take(self.life, self.env, self.instance) {
-                    Ok(true) => {
-                        checkpoint_ns = self.env.clock.now_ns() + self.checkpoint_every.as_nanos() as u64;
-                        worked = false;
-                    }
-                    Ok(false) => {}
-                    Err(trap) => return End::Trapped(trap),
+            if worked && self.journal.is_none() {
+                let saved = if now_ns >= checkpoint_ns && !self.checkpoints.is_coming() {
+                    checkpoint_ns = now_ns + self.checkpoint_every.as_nanos() as u64;
+                    worked = false;
+                    self.checkpoints.take(self.life, self.env, self.instance)
+                } else if self.instance.recorder().wants_base(now_ns) {
+                    base(self.env, self.instance).map(drop)
+                } else {
+                    Ok(())
+                };
+                if let Err(trap) = saved {
+                    return End::Trapped(trap);
                 }
             }
             match self.warming.as_mut().map(Warming::step) {

@@ -247,8 +247,6 @@ impl Supervisor<'_> {
         let state = instance.save().map_err(|trap| self.new_version_trapped(env, trap))?;
         let stored = env.kv.keep_trial();
         stored.map_err(|e| Over::Failed(format!("what it has put into `kv` cannot be stored: {e}")))?;
-        // One of the former version that has not been written since before the probation.
-        self.checkpoints.settle(env);
         self.checkpoints.put(self.life, env, instance, state);
         env.close_shelved();
         env.series.retire_earlier();

@@ -359,9 +359,8 @@ impl Supervisor<'_> {
 
     /// Saves, says good-bye, lets what was sent leave.
     async fn stop(mut self, env: &Rc<Env>, mut instance: Instance, how: Stopping) {
-        self.checkpoints.settle(env);
         let saved = self.checkpoints.take(self.life, env, &mut instance);
-        let ended = saved.and_then(|_| instance.stop());
+        let ended = saved.and_then(|()| instance.stop());
         if let Err(trap) = ended {
             env.log.node_error(&format!("trapped while it was stopped: {trap}"));
             self.life.trapped(trap);

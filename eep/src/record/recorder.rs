@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::host::bindings::eep::proxylet::types::Event;
+use crate::proxylet::code::Code;
 use crate::proxylet::trap::TrapReport;
 use crate::record::CALL_BYTES_MAX;
 use crate::record::entry::{self, Base, Call, Head, Lost, Return, Tag, Trapped, put_value};
@@ -36,6 +37,7 @@ pub(crate) struct Recorder(RefCell<Option<Inner>>);
 struct Inner {
     recordings: Arc<Recordings>,
     id: u64,
+    code: Code,
     head: Head,
     /// The entries of the first call, while they are wanted.
     first: Kept,
@@ -74,7 +76,13 @@ impl Recorder {
     }
 
     /// The recorder of a new instance.
-    pub(crate) fn new(recordings: Arc<Recordings>, id: u64, head: Head, inlets: Vec<Arc<Inlet>>) -> Rc<Self> {
+    pub(crate) fn new(
+        recordings: Arc<Recordings>,
+        id: u64,
+        code: Code,
+        head: Head,
+        inlets: Vec<Arc<Inlet>>,
+    ) -> Rc<Self> {
         let mut begin = Vec::new();
         put_head(&mut begin, &head);
         let taps = inlets.into_iter().map(|inlet| {
@@ -87,6 +95,7 @@ impl Recorder {
         Rc::new(Self(RefCell::new(Some(Inner {
             recordings,
             id,
+            code,
             head,
             first: Kept::default(),
             call: Kept::default(),
@@ -187,7 +196,7 @@ impl Recorder {
         let inner = inner.as_ref()?;
         let mut head = Vec::new();
         put_head(&mut head, &inner.head);
-        inner.recordings.keep_trap(inner.head.sha256, &head, &inner.ring)
+        inner.recordings.keep_trap(&inner.code, &head, &inner.ring)
     }
 
     /// Whether a recording waits for a checkpoint now. Where it does, the answer is no for a while after: it costs.

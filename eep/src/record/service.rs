@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::mpsc;
 
 use crate::observe::log_ring::{LogLevel, LogRing, LogSource};
-use crate::proxylet::digest::Digest;
+use crate::proxylet::code::Code;
 use crate::proxylet::inspect::VERSION;
 use crate::proxylet::limits::ByteSize;
 use crate::proxylet::service::ServiceSpec;
@@ -198,7 +198,7 @@ impl Recordings {
             }
         }
         let inlets = outlets.files.iter().map(|files| &files.inlet).chain(&outlets.client).cloned().collect();
-        Recorder::new(Arc::clone(self), self.instances.fetch_add(1, Relaxed), head, inlets)
+        Recorder::new(Arc::clone(self), self.instances.fetch_add(1, Relaxed), code.clone(), head, inlets)
     }
 
     /// An instance serves again that another one had replaced: a client who came meanwhile gets its calls.
@@ -254,7 +254,7 @@ impl Recordings {
     }
 
     /// Keeps what led to a trap; where.
-    pub(crate) fn keep_trap(&self, code: Digest, head: &[u8], ring: &Ring) -> Option<PathBuf> {
+    pub(crate) fn keep_trap(&self, code: &Code, head: &[u8], ring: &Ring) -> Option<PathBuf> {
         let folder = self.place.folder.as_ref()?;
         let Some((lost, base, calls)) = ring.contents() else {
             let why = "too much has happened since its last checkpoint";
@@ -262,8 +262,10 @@ impl Recordings {
             return None;
         };
         let mut entries = Vec::new();
-        if let Some(code_bytes) = self.place.store.code(&code) {
-            put(&mut entries, Tag::Code, code.bytes(), &code_bytes);
+        let (digest, held) = (code.digest(), code.bytes());
+        let kept = if held.is_none() { self.place.store.code(&digest) } else { None };
+        if let Some(code_bytes) = held.as_deref().or(kept.as_deref()) {
+            put(&mut entries, Tag::Code, digest.bytes(), code_bytes);
         }
         entries.extend_from_slice(head);
         entries.extend_from_slice(base);

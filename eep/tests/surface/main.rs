@@ -16,6 +16,7 @@ mod oci;
 mod policy;
 #[path = "../common/port.rs"]
 mod port;
+mod record;
 mod refusals;
 mod registry;
 mod scaffold;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::guest::{mute_teller, teller};
-use crate::node::{Node, address, digest, eep};
+use crate::node::{Ended, Node, address, digest, eep};
 
 /// A version that traps when it is handed the message of this number.
 fn trapping(version: u8, at: u64) -> Vec<u8> {
@@ -132,6 +132,15 @@ fn a_version_that_traps_on_probation_is_taken_back_and_the_command_says_so() {
     let view = status(&node);
     assert_eq!((&view["last_swap"]["outcome"], &view["version"]), (&json!("rolled-back"), &json!("0.1.0")));
     assert!(node.eep(&["status", "teller"]).done().contains("rolled-back"));
+    // What led to the trap leads to it again, with nothing but the file: the node keeps that version no longer.
+    let mut files =
+        std::fs::read_dir(node.data().join("recordings")).unwrap().map(|file| file.unwrap().path());
+    let bundle = files.next().unwrap();
+    std::fs::remove_file(node.dir.path().join("bad.wasm")).unwrap();
+    let replayed: Ended =
+        eep().args(["proxylet", "replay", bundle.to_str().unwrap()]).output().unwrap().into();
+    let words = replayed.done();
+    assert!(words.contains("same") && words.contains("unreachable"), "{words}");
 }
 
 #[test]
