@@ -29,7 +29,7 @@ const FILES_MAX: usize = 10_000;
 const NO_SOURCES: [&str; 4] = ["target", "node_modules", "eep-data", "__pycache__"];
 
 /// When a file was written last and how long it is; none where it is not there.
-type Seen = Option<(SystemTime, u64)>;
+pub(super) type Seen = Option<(SystemTime, u64)>;
 
 /// Build a proxylet and run it on a node that is started for it.
 ///
@@ -135,15 +135,16 @@ fn sources(project: &Path) -> HashMap<PathBuf, Seen> {
 }
 
 /// Replaces services by the new builds of their files, until the node ends.
-pub(super) async fn watch(node: Arc<Node>, sources: Vec<Source>) {
+///
+/// Each source comes with how it was [`seen`] before the node took it: what has changed since is new.
+pub(super) async fn watch(node: Arc<Node>, mut sources: Vec<(Source, Seen)>) {
     let mut ending = node.ending();
-    let mut last: Vec<Seen> = sources.iter().map(seen).collect();
     loop {
         tokio::select! {
             () = tokio::time::sleep(BUILT_EVERY) => {}
             _ = ending.wait_for(|ending| *ending) => return,
         }
-        for (source, last) in sources.iter().zip(&mut last) {
+        for (source, last) in &mut sources {
             let now = seen(source);
             if now == *last || now.is_none() {
                 continue;
@@ -176,7 +177,8 @@ pub(super) async fn watch(node: Arc<Node>, sources: Vec<Source>) {
     }
 }
 
-fn seen(source: &Source) -> Seen {
+/// How a source looks now; one that is no file never changes.
+pub(super) fn seen(source: &Source) -> Seen {
     let Source::File(path) = source else { return None };
     written(path)
 }

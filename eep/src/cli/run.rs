@@ -175,9 +175,12 @@ async fn begin(node: &Arc<Node>, args: &Args, file: &NodeFile) -> Result<(), Fai
     }
     let here = std::env::current_dir()
         .map_err(|e| Problem::new("system", 500, format!("the current directory cannot be read: {e}")))?;
-    let sources: Vec<Source> = args.services.iter().map(|source| source.clone().under(&here)).collect();
-    for source in &sources {
-        node.ensure(source, &|_| {}).await?;
+    let mut sources = Vec::new();
+    for source in &args.services {
+        let source = source.clone().under(&here);
+        let seen = dev::seen(&source);
+        node.ensure(&source, &|_| {}).await?;
+        sources.push((source, seen));
     }
     if args.dev {
         tokio::spawn(dev::watch(Arc::clone(node), sources));
