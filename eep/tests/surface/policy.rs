@@ -154,6 +154,97 @@ fn check_tells_programs_what_it_tells_people() {
     assert!(wrong.stderr.contains("did you mean `customers`?"), "{wrong:?}");
 }
 
+/// What a mapping has: all keys that it must have, and no others than it may have.
+#[track_caller]
+fn keys(of: &Value, must: &[&str], may: &[&str]) {
+    let map = of.as_object().unwrap_or_else(|| panic!("no mapping: {of}"));
+    for key in must {
+        assert!(map.contains_key(*key), "{key} is missing in {of}");
+    }
+    for key in map.keys().map(String::as_str) {
+        assert!(must.contains(&key) || may.contains(&key), "{key} in {of}");
+    }
+}
+
+/// A place in a file (SARIF 2.1.0, sections 3.28 to 3.30).
+fn is_sarif_location(location: &Value) {
+    keys(location, &["physicalLocation"], &["message"]);
+    if let Some(message) = location.get("message") {
+        keys(message, &["text"], &[]);
+    }
+    let place = &location["physicalLocation"];
+    keys(place, &["artifactLocation", "region"], &[]);
+    keys(&place["artifactLocation"], &["uri"], &[]);
+    let uri = place["artifactLocation"]["uri"].as_str().unwrap();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/%".contains(c);
+    assert!(!uri.is_empty() && uri.chars().all(plain), "{uri}: no URI reference (RFC 3986)");
+    let region = &place["region"];
+    keys(region, &["startLine", "startColumn", "endLine", "endColumn"], &[]);
+    let at = |key: &str| region[key].as_u64().unwrap_or_else(|| panic!("{key} in {region}"));
+    assert!(at("startLine") >= 1 && at("startColumn") >= 1, "{region}");
+    let (start, end) = ((at("startLine"), at("startColumn")), (at("endLine"), at("endColumn")));
+    // The end is behind the last character; an empty file has none.
+    assert!(start <= end, "{region}");
+}
+
+/// What SARIF 2.1.0 asks of a log, in the order of its sections: 3.13 the log, 3.14 runs, 3.18 tools, 3.27 results.
+#[test]
+fn sarif_is_what_its_standard_asks_for_whatever_is_wrong() {
+    let broken = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/tests/broken");
+    let names = |ending: &str| {
+        let all = std::fs::read_dir(broken).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = all.filter(|name| name.ends_with(ending)).collect();
+        names.sort();
+        names
+    };
+    let spaced = tempfile::tempdir().unwrap();
+    let odd = spaced.path().join("ein Stück: 1.yaml");
+    std::fs::copy(format!("{broken}/undefined-set.yaml"), &odd).unwrap();
+    let files = names(".yaml");
+    let mut command = eep();
+    command.args(["policy", "check", "--sarif"]).args(&files).arg(&odd).arg("absent.yaml");
+    let ended: Ended = command.current_dir(broken).output().unwrap().into();
+    assert_eq!(ended.code, Some(1));
+    let log: Value = serde_json::from_str(&ended.stdout).unwrap();
+    keys(&log, &["version", "runs"], &["$schema"]);
+    assert_eq!(log["version"], "2.1.0");
+    assert_eq!(log["runs"].as_array().map(Vec::len), Some(1));
+    let run = &log["runs"][0];
+    keys(run, &["tool", "results"], &["columnKind"]);
+    assert_eq!(run["columnKind"], "unicodeCodePoints");
+    keys(&run["tool"], &["driver"], &[]);
+    keys(&run["tool"]["driver"], &["name", "rules"], &["version"]);
+    let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
+    let mut ids: Vec<&str> = rules
+        .iter()
+        .map(|rule| {
+            keys(rule, &["id"], &[]);
+            rule["id"].as_str().unwrap()
+        })
+        .collect();
+    let all = ids.len();
+    ids.dedup();
+    assert_eq!(ids.len(), all, "each rule once: {ids:?}");
+    let results = run["results"].as_array().unwrap();
+    assert!(results.len() >= files.len() + 2, "{} of {}", results.len(), files.len());
+    for result in results {
+        keys(result, &["message", "ruleId", "level", "locations"], &["relatedLocations"]);
+        keys(&result["message"], &["text"], &[]);
+        assert!(!result["message"]["text"].as_str().unwrap().is_empty());
+        assert!(ids.contains(&result["ruleId"].as_str().unwrap()), "{result}");
+        assert!(matches!(result["level"].as_str(), Some("error" | "warning")), "{result}");
+        assert_eq!(result["locations"].as_array().map(Vec::len), Some(1));
+        let related = result["relatedLocations"].as_array().into_iter().flatten();
+        result["locations"].as_array().into_iter().flatten().chain(related).for_each(is_sarif_location);
+    }
+    let has = |uri: &str| {
+        let of = |r: &Value| r["locations"][0]["physicalLocation"]["artifactLocation"]["uri"].clone();
+        results.iter().any(|result| of(result) == uri)
+    };
+    assert!(ended.stdout.contains("ein%20St%C3%BCck%3A%201.yaml"));
+    assert!(has("absent.yaml"), "a file that cannot be read is a result, too");
+}
+
 #[test]
 fn tests_fail_with_their_explanation_and_cover_rules() {
     let desk = Desk::new();

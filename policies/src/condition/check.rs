@@ -155,7 +155,11 @@ impl Checker<'_> {
         let known = || FACTS.iter().map(|f| f.name).chain(of_budgets.iter().map(String::as_str));
         let same_part =
             |part: &str| known().filter(move |k| k.rsplit('.').next() == Some(part)).collect::<Vec<_>>();
-        let fix = if let Some(meant) = nearest(name, known()) {
+        let begun = |start: &str| known().filter(|k| k.starts_with(start)).collect::<Vec<_>>();
+        let fix = if let [meant] = begun(&whole)[..] {
+            // In a formula the part that all names share may be left out.
+            format!("did you mean `{}`?", meant.strip_prefix(self.short_for).unwrap_or(meant))
+        } else if let Some(meant) = nearest(name, known()) {
             format!("did you mean `{meant}`?")
         } else if let [meant] = same_part(name.rsplit('.').next().unwrap_or(name))[..] {
             format!("did you mean `{meant}`?")

@@ -3,12 +3,16 @@
 use std::fmt;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::source::{Sources, Span};
 
 /// Columns of a rendered message.
 const WIDTH: usize = 110;
+
+/// What is written as `%XX` in the path of a URI (RFC 3986, sections 2.3 and 3.3).
+const ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
 /// Most findings that are kept of one check.
 pub const FINDINGS_MAX: usize = 100;
@@ -210,7 +214,7 @@ impl Report {
                 self.sources.line_column(Span { start: span.end.max(span.start + 1), ..span });
             let file = self.sources.get(span.file).map_or("", |f| &f.name);
             let mut out = json!({"physicalLocation": {
-                "artifactLocation": {"uri": file},
+                "artifactLocation": {"uri": utf8_percent_encode(file, &ENCODED).to_string()},
                 "region": {"startLine": line, "startColumn": column, "endLine": end_line, "endColumn": end_column}}});
             if let Some(word) = word {
                 out["message"] = json!({"text": word});
