@@ -14,8 +14,8 @@ use crate::cli::output::{Failure, Outcome, json, line, note};
 use crate::cli::target::{Target, block_on, path_of};
 use crate::problem::Problem;
 
-/// What the service did last is still on its way for so long.
-const LAST: Duration = Duration::from_secs(1);
+/// What the service did last is still on its way for a fifth of a second, and longer where the machine is busy.
+const LAST: Duration = Duration::from_secs(2);
 
 /// Records a service into a file until Ctrl-C, until the time is over, or until the service ends.
 pub(super) fn record(
