@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use policies::text::files::inside;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::service::{ServicePolicy, read_file};
+use crate::policy::reading::read_file;
+use crate::policy::service::ServicePolicy;
 use crate::policy::texts::Texts;
 use crate::problem::Problem;
 use crate::state::State;

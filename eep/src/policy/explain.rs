@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::policy::audit::Record;
-use crate::policy::service::{ServicePolicy, load_kept};
+use crate::policy::reading::load_kept;
+use crate::policy::service::ServicePolicy;
 use crate::problem::Problem;
 use crate::state::State;
 

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | [`files`] | a folder on disk, which nothing leads out of |
 //! | [`service`] | the policy of one service: applied, confirmed, rolled back, reloaded |
+//! | `reading` | from texts to a policy, or to what is wrong with it |
 //! | [`generation`] | its generations: which is in force, which were, which one is on trial |
 //! | `texts` | what a policy was read from |
 //! | `carried` | a policy that goes to another node with its service |
@@ -28,6 +29,7 @@ pub(crate) mod facts;
 pub mod files;
 pub mod generation;
 pub(crate) mod prefixes;
+pub(crate) mod reading;
 pub mod service;
 pub(crate) mod systems;
 pub(crate) mod texts;
