@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,11 +16,12 @@ use eep::host::grant::{Grant, Grants};
 use eep::observe::log_ring::LogRing;
 use eep::proxylet::digest::Digest;
 use eep::proxylet::limits::Limits;
-use eep::proxylet::measure::Measured;
+use eep::proxylet::measure::{Classes, Measured};
 use eep::proxylet::runtime::{Runtime, RuntimeConfig};
 use eep::proxylet::service::{OnTrap, ServiceSpec, Vouched};
 use eep::record::service::Record;
 use eep::state::State;
+use policies::Policy;
 use tempfile::TempDir;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
@@ -122,5 +124,23 @@ fn loads(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, batches, events, instances, loads);
+/// What a class of traffic adds to a write of a connection, beside the write.
+fn classes(c: &mut Criterion) {
+    let text = "policy: eep/v1\nname: measured\ntraffic:\n  classes: {wide: {dscp: cs3, rate: 1gbit, ceil: 10000gbit}}\n";
+    let files = BTreeMap::from([("p.yaml".to_owned(), text.to_owned())]);
+    let policy = Policy::load(&files, "p.yaml", 1).unwrap().policy;
+    let mut classes = Classes::of(&policy);
+    let mut group = c.benchmark_group("class");
+    for (name, class) in [("none", None), ("wide", Some(0))] {
+        let mut conn = 0;
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                conn = (conn + 1) % CONNECTIONS as u64;
+                assert_eq!(black_box(classes.write(black_box(class), conn, 100)), 100);
+            });
+        });
+    }
+}
+
+criterion_group!(benches, batches, events, classes, instances, loads);
 criterion_main!(benches);

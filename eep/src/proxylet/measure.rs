@@ -1,16 +1,19 @@
-//! An instance without sockets, fed by hand: for the benchmarks of the boundary between node and proxylet.
+//! An instance without sockets, fed by hand, and classes of traffic: for the benchmarks of the boundary between node and
+//! proxylet.
 
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use policies::Policy;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
 use crate::host::Env;
 use crate::host::clock::ServiceClock;
 use crate::host::inbox::Batch;
 use crate::host::net::connection::{Far, Phase};
+use crate::host::net::shape::{Shaper, UNCLASSED, Way};
 use crate::proxylet::begin::{begin, make_env};
 use crate::proxylet::error::StartError;
 use crate::proxylet::instance::Instance;
@@ -73,6 +76,27 @@ impl Measured {
         let Self { life, env, local, .. } = self;
         self.instance = local.block_on(async { begin(life, env, &life.spec(), "{}", None) })?;
         Ok(())
+    }
+}
+
+/// The classes of traffic of a policy, without sockets: what each write of a connection asks of them.
+#[derive(Debug)]
+pub struct Classes(Shaper);
+
+impl Classes {
+    /// Those of a policy.
+    #[must_use]
+    pub fn of(policy: &Policy) -> Self {
+        Self(Shaper::new(policy.classes(), ServiceClock::not_before(0)))
+    }
+
+    /// Writes so many bytes of a connection in a class, by its place in the policy; how many may pass. Where that is
+    /// none, the connection is in line.
+    pub fn write(&mut self, class: Option<u8>, conn: u64, bytes: usize) -> usize {
+        let class = class.unwrap_or(UNCLASSED);
+        let passes = self.0.room(class, Way::Out, conn).min(bytes);
+        self.0.passed(class, Way::Out, passes);
+        passes
     }
 }
 
