@@ -44,6 +44,8 @@ fn runtime() -> (TempDir, Arc<Runtime>) {
     let state = Arc::new(State::open(&dir.path().join("data")).unwrap());
     let mut config = RuntimeConfig::new(dir.path().join("cache"));
     config.services_max = 8;
+    // What is measured as cached comes from the disk.
+    config.at_hand_bytes_max = 0;
     let runtime = Runtime::new(config, state).unwrap();
     (dir, Arc::new(runtime))
 }

@@ -18,7 +18,7 @@ use crate::node::{DRAIN, Held, Node, Reserved, blocking, lock, refusals};
 use crate::observe::log_ring::LogRing;
 use crate::problem::Problem;
 use crate::proxylet::code::Code;
-use crate::proxylet::digest::Digest;
+use crate::proxylet::digest::{Digest, Digested};
 use crate::proxylet::runtime::Cached;
 use crate::proxylet::service::{Service, ServiceSpec};
 use crate::proxylet::trust::Signer;
@@ -36,7 +36,7 @@ pub(super) struct Origin {
 /// Code, its bytes, and the file of signatures that vouched for it; empty where none were asked for.
 pub(super) struct Brought {
     pub(super) code: Code,
-    pub(super) bytes: Arc<[u8]>,
+    pub(super) bytes: Arc<Digested>,
     pub(super) signatures: Vec<u8>,
     pub(super) signers: Arc<[Signer]>,
 }
@@ -171,15 +171,12 @@ impl Node {
         wanted: Option<Digest>,
         on: OnProgress<'_>,
     ) -> Result<Brought, Box<Problem>> {
+        let early = wanted.map(|digest| self.look_in_cache(digest));
         if let Some(digest) = wanted
-            && let Some(brought) = self.bring_kept(url, digest).await?
+            && let Some(bytes) = self.kept(digest).await?
         {
-            return Ok(brought);
+            return self.prepare(url, bytes, wanted, early, true).await;
         }
-        let early = wanted.map(|digest| {
-            let runtime = Arc::clone(&self.runtime);
-            spawn_blocking(move || runtime.cached(digest))
-        });
         let told = |bytes, total| on(Progress::Fetching { bytes, total });
         if let Source::Mesh(digest, holder) = url {
             let bytes = self.fetch_over_mesh(*digest, *holder).await?;
@@ -198,7 +195,19 @@ impl Node {
             (Err(error), _) => return Err(refusals::fetch(url, &error)),
         };
         on(Progress::Preparing);
+        let bytes = blocking(move || Digested::of(bytes)).await?;
         self.prepare(url, bytes, wanted, early, false).await
+    }
+
+    /// Reads compiled code from the cache, while its bytes are brought here.
+    fn look_in_cache(&self, digest: Digest) -> JoinHandle<Option<Cached>> {
+        let runtime = Arc::clone(&self.runtime);
+        spawn_blocking(move || runtime.cached(digest))
+    }
+
+    async fn kept(&self, digest: Digest) -> Result<Option<Digested>, Box<Problem>> {
+        let state = Arc::clone(&self.state);
+        Ok(blocking(move || state.code(&digest)).await??)
     }
 
     /// Prepares code that is kept; none where it is not.
@@ -207,9 +216,9 @@ impl Node {
         url: &Source,
         digest: Digest,
     ) -> Result<Option<Brought>, Box<Problem>> {
-        let state = Arc::clone(&self.state);
-        match blocking(move || state.code(&digest)).await?? {
-            Some(bytes) => self.prepare(url, bytes, Some(digest), None, true).await.map(Some),
+        let early = self.look_in_cache(digest);
+        match self.kept(digest).await? {
+            Some(bytes) => self.prepare(url, bytes, Some(digest), Some(early), true).await.map(Some),
             None => Ok(None),
         }
     }
@@ -217,7 +226,7 @@ impl Node {
     async fn prepare(
         &self,
         url: &Source,
-        bytes: Vec<u8>,
+        bytes: Digested,
         wanted: Option<Digest>,
         early: Option<JoinHandle<Option<Cached>>>,
         kept: bool,
@@ -233,8 +242,8 @@ impl Node {
             blocking(move || (runtime.prepare_quickly(&bytes, wanted, early), bytes)).await?;
         match prepared {
             Ok(code) => {
-                let bytes = Arc::from(bytes);
-                code.remember(&bytes);
+                let bytes = Arc::new(bytes);
+                let code = code.kept_by(&bytes);
                 Ok(Brought { code, bytes, signatures, signers: signers.into() })
             }
             Err(error) => Err(refusals::load(url, &error)),

@@ -14,7 +14,7 @@ use crate::mesh::trust::Peer;
 use crate::node::{Held, Node, blocking, lock};
 use crate::policy::service::ServicePolicy;
 use crate::problem::Problem;
-use crate::proxylet::digest::Digest;
+use crate::proxylet::digest::{Digest, Digested};
 use crate::proxylet::status::{Protocol, State as Life};
 use topology::NodeId;
 
@@ -126,7 +126,7 @@ impl Node {
         &self,
         digest: Digest,
         holder: Option<NodeId>,
-    ) -> Result<Vec<u8>, Box<Problem>> {
+    ) -> Result<Digested, Box<Problem>> {
         let mesh = self.mesh()?;
         let mut holders = mesh.nearest_holders(*digest.bytes()).await?;
         holders.extend(holder.filter(|id| !holders.contains(id)));
@@ -146,14 +146,17 @@ impl Node {
                 rest.split_at_checked(usize::try_from(u64::from_be_bytes(*len)).ok()?)
             });
             // Who gives other bytes than were asked for is passed over.
-            let Some((code, signatures)) = parts.filter(|(code, _)| Digest::of(code) == digest) else {
+            let Some((code, signatures)) = parts else { continue };
+            let (code, signatures) = (code.to_vec(), signatures.to_vec());
+            let code = blocking(move || Digested::of(code)).await?;
+            if code.digest() != digest {
                 continue;
-            };
+            }
             if !signatures.is_empty() {
-                let (state, signatures) = (Arc::clone(&self.state), signatures.to_vec());
+                let state = Arc::clone(&self.state);
                 blocking(move || state.put_signatures(&digest, &signatures)).await??;
             }
-            return Ok(code.to_vec());
+            return Ok(code);
         }
         Err(last)
     }

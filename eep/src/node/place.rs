@@ -19,7 +19,7 @@ use crate::node::{Node, blocking, lock, refusals};
 use crate::policy::carried::Carried;
 use crate::problem::Problem;
 use crate::proxylet::code::Code;
-use crate::proxylet::digest::Digest;
+use crate::proxylet::digest::{Digest, Digested};
 use crate::state::placements::{Placement, Where};
 
 /// Services that one node may place.
@@ -48,7 +48,7 @@ pub(super) struct Terms {
 pub(super) struct Prepared {
     placement: Placement,
     candidates: Vec<NodeId>,
-    bytes: Arc<[u8]>,
+    bytes: Arc<Digested>,
     signatures: Vec<u8>,
 }
 
@@ -172,7 +172,7 @@ impl Node {
         mesh: &Mesh,
         placement: &mut Placement,
         candidates: Vec<NodeId>,
-        (bytes, signatures): (Arc<[u8]>, Vec<u8>),
+        (bytes, signatures): (Arc<Digested>, Vec<u8>),
     ) -> Result<(), Box<Problem>> {
         let (state, kept) = (Arc::clone(&self.state), placement.clone());
         if !blocking(move || state.add_placement(&kept, &bytes, &signatures)).await?? {

@@ -18,6 +18,7 @@ use crate::node::load::Brought;
 use crate::node::progress::{OnProgress, Progress};
 use crate::node::{Held, Node, blocking, lock, refusals, view};
 use crate::problem::Problem;
+use crate::proxylet::digest::Digested;
 use crate::proxylet::error::ControlError;
 use crate::proxylet::service::Service;
 use crate::proxylet::swap::SwapError;
@@ -72,12 +73,13 @@ impl Node {
         }
         let state = Arc::clone(&self.state);
         // Code that nobody needs costs only room, and is removed when the node starts next.
-        let _ = blocking(move || state.tidy()).await;
+        let held = kept.is_ok();
+        let _ = blocking(move || if held { state.tidy() } else { state.forget_spare() }).await;
         kept.map(|()| true).map_err(refused)
     }
 
     /// The code that is wanted now, and its signatures; none where it is not kept.
-    async fn kept_code(&self, desired: &Desired) -> Result<Option<(Vec<u8>, Vec<u8>)>, Box<Problem>> {
+    async fn kept_code(&self, desired: &Desired) -> Result<Option<(Digested, Vec<u8>)>, Box<Problem>> {
         let (state, digest) = (Arc::clone(&self.state), desired.sha256);
         let kept = blocking(move || -> Result<_, StateError> {
             let Some(code) = state.code(&digest)? else { return Ok(None) };

@@ -5,12 +5,12 @@ use std::time::SystemTime;
 use crate::config::Source;
 use crate::node::{Node, blocking, refusals};
 use crate::problem::Problem;
-use crate::proxylet::digest::Digest;
+use crate::proxylet::digest::{Digest, Digested};
 use crate::proxylet::trust::{Signer, TrustError};
 
 /// Bytes, the file of signatures that vouched for them, and whose these are; empty where none were asked for.
 pub(super) struct Verified {
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Digested,
     pub(super) signatures: Vec<u8>,
     pub(super) signers: Vec<Signer>,
 }
@@ -21,14 +21,14 @@ impl Node {
     pub(super) async fn verify(
         &self,
         url: &Source,
-        bytes: Vec<u8>,
+        bytes: Digested,
         wanted: Option<Digest>,
         kept: bool,
     ) -> Result<Verified, Box<Problem>> {
         if self.trust.is_none() {
             return Ok(Verified { bytes, signatures: Vec::new(), signers: Vec::new() });
         }
-        let digest = Digest::of(&bytes);
+        let digest = bytes.digest();
         // Not the code that was asked for: it is refused for that, whoever signed it.
         if wanted.is_some_and(|wanted| wanted != digest) {
             return Ok(Verified { bytes, signatures: Vec::new(), signers: Vec::new() });
@@ -61,9 +61,9 @@ impl Node {
     /// What signatures are worth for these bytes, on a thread that may compute.
     async fn judge(
         &self,
-        bytes: Vec<u8>,
+        bytes: Digested,
         signatures: Vec<u8>,
-    ) -> Result<(Result<(Vec<u8>, Vec<Signer>), TrustError>, Vec<u8>), Box<Problem>> {
+    ) -> Result<(Result<(Vec<u8>, Vec<Signer>), TrustError>, Digested), Box<Problem>> {
         let trust = self.trust.clone();
         blocking(move || {
             let signers =

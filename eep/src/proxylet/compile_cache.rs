@@ -33,6 +33,10 @@ pub(crate) struct CompileCache {
     compatibility: u64,
 }
 
+/// An entry is not what was written.
+#[derive(Debug)]
+pub(crate) struct Damaged;
+
 impl CompileCache {
     /// Opens the folder, and makes it where it is missing, readable by its owner alone.
     pub(crate) fn open(dir: &Path, bytes_max: u64, engine: &Engine) -> io::Result<Self> {
@@ -48,14 +52,36 @@ impl CompileCache {
 
     /// The compiled form of these bytes, where it is there and whole.
     pub(crate) fn get(&self, engine: &Engine, digest: &Digest) -> Option<Component> {
-        let path = self.path(digest);
-        let entry = fs::read(&path).ok()?;
-        let compiled = verified(&entry).and_then(|code| load(engine, code));
-        if compiled.is_none() {
+        self.read(engine, digest).unwrap_or_else(|Damaged| {
+            let path = self.path(digest);
             tracing::warn!(path = %path.display(), "a compiled proxylet on disk is damaged: it is compiled again");
             let _ = fs::remove_file(&path);
-        }
-        compiled
+            None
+        })
+    }
+
+    /// The same, and a damaged file stays.
+    pub(crate) fn read(&self, engine: &Engine, digest: &Digest) -> Result<Option<Component>, Damaged> {
+        let Ok(entry) = fs::read(self.path(digest)) else { return Ok(None) };
+        verified(&entry).and_then(|code| load(engine, code)).ok_or(Damaged).map(Some)
+    }
+
+    /// The proxylets whose compiled form was written last, the newest first, as far as they have so many bytes in all.
+    pub(crate) fn newest(&self, bytes_max: u64) -> Vec<Digest> {
+        let ours = format!("-{:016x}.cwasm", self.compatibility);
+        let mut entries = self.entries().unwrap_or_default();
+        entries.sort_unstable_by(|a, b| b.cmp(a));
+        let digest = |path: &Path| path.file_name()?.to_str()?.strip_suffix(&ours)?.parse().ok();
+        let mut bytes = 0_u64;
+        entries
+            .iter()
+            .filter_map(|(_, len, path)| Some((len, digest(path)?)))
+            .take_while(|(len, _)| {
+                bytes = bytes.saturating_add(**len);
+                bytes <= bytes_max
+            })
+            .map(|(_, digest)| digest)
+            .collect()
     }
 
     /// Keeps a compiled form. It appears under its name whole or not at all.
@@ -73,15 +99,19 @@ impl CompileCache {
         self.prune()
     }
 
+    /// Every entry: when it was written, its bytes, where it is.
+    fn entries(&self) -> io::Result<Vec<(SystemTime, u64, PathBuf)>> {
+        let entries = fs::read_dir(&self.dir)?.filter_map(|entry| {
+            let entry = entry.ok()?;
+            let meta = entry.metadata().ok()?;
+            Some((meta.modified().ok()?, meta.len(), entry.path()))
+        });
+        Ok(entries.collect())
+    }
+
     /// Removes the entries that were written longest ago until the rest fits.
     fn prune(&self) -> io::Result<()> {
-        let mut entries: Vec<(SystemTime, u64, PathBuf)> = fs::read_dir(&self.dir)?
-            .filter_map(|entry| {
-                let entry = entry.ok()?;
-                let meta = entry.metadata().ok()?;
-                Some((meta.modified().ok()?, meta.len(), entry.path()))
-            })
-            .collect();
+        let mut entries = self.entries()?;
         entries.sort();
         let mut total: u64 = entries.iter().map(|(_, len, _)| len).sum();
         let newest = entries.len().saturating_sub(1);
@@ -108,6 +138,10 @@ pub(crate) struct CacheWriter {
 impl CacheWriter {
     pub(crate) fn new(cache: CompileCache) -> Self {
         Self { cache: Arc::new(cache), writing: Mutex::default() }
+    }
+
+    pub(crate) fn cache(&self) -> &Arc<CompileCache> {
+        &self.cache
     }
 
     /// The cache, with all in it that was to be put there.

@@ -8,6 +8,8 @@
 //! live there and nowhere else: a proxylet that computes for as long as it may delays nobody but itself, and no lock
 //! or queue between threads lies on the way of its bytes.
 
+mod ahead;
+mod at_hand;
 pub mod backoff;
 mod begin;
 pub mod build;

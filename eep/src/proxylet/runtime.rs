@@ -17,12 +17,14 @@ use crate::host::descriptors::Descriptors;
 use crate::host::outside::Outside;
 use crate::host::{self, Host, wasi};
 use crate::policy::whereabouts::Whereabouts;
+use crate::proxylet::ahead::Ahead;
+use crate::proxylet::at_hand::AtHand;
 use crate::proxylet::backoff::BackoffConfig;
 use crate::proxylet::checkpoint_writer::CheckpointWriter;
 use crate::proxylet::code::{Code, Origin};
 use crate::proxylet::compile_cache::{CacheWriter, CompileCache, compile_with};
 use crate::proxylet::contract;
-use crate::proxylet::digest::Digest;
+use crate::proxylet::digest::{Digest, Digested};
 use crate::proxylet::epoch::Ticker;
 use crate::proxylet::error::LoadError;
 use crate::proxylet::inspect::{Inspection, inspect};
@@ -38,6 +40,9 @@ pub struct RuntimeConfig {
     pub cache_dir: PathBuf,
     /// Bytes that it may take up (default 1 GiB); the entries written longest ago leave first.
     pub cache_bytes_max: u64,
+    /// Memory for compiled code that no service runs any more, in bytes (default 64 MiB); what was run longest ago leaves
+    /// first.
+    pub at_hand_bytes_max: u64,
     /// Services that may run at one time (default 1,000, at most [`Self::SERVICES_MAX`]). Each one reserves address
     /// space, not memory.
     pub services_max: u32,
@@ -64,6 +69,7 @@ impl RuntimeConfig {
         Self {
             cache_dir,
             cache_bytes_max: 1 << 30,
+            at_hand_bytes_max: 64 << 20,
             services_max: 1_000,
             checkpoint_every: Duration::from_secs(60),
             recordings_dir: None,
@@ -81,6 +87,8 @@ pub struct Runtime {
     quick: Engine,
     linker: LinkerBox,
     cache: CacheWriter,
+    at_hand: AtHand,
+    ahead: Ahead,
     pub(crate) ticker: Ticker,
     pub(crate) descriptors: Arc<Descriptors>,
     pub(crate) store: Arc<dyn StateStore>,
@@ -96,7 +104,14 @@ pub struct Runtime {
 /// Compiled code from the cache, before its bytes are there.
 pub struct Cached {
     digest: Digest,
-    linked: ServicePre<Host>,
+    compiled: Compiled,
+}
+
+enum Compiled {
+    /// In memory.
+    AtHand(Code),
+    /// On disk.
+    Linked(Box<ServicePre<Host>>),
 }
 
 impl std::fmt::Debug for Cached {
@@ -137,6 +152,7 @@ impl Runtime {
         let cache = CacheWriter::new(cache);
         let ticker = Ticker::start(&engine)?;
         let checkpoints = CheckpointWriter::start(Arc::clone(&store), config.services_max as usize)?;
+        let ahead = Ahead::start(Arc::clone(cache.cache()), engine.clone(), linker.clone());
         let linker = LinkerBox(linker);
         let folder = config.recordings_dir.clone();
         let recordings = Place { folder, store: Arc::clone(&store), held: Arc::default() };
@@ -145,6 +161,8 @@ impl Runtime {
             quick,
             linker,
             cache,
+            ahead,
+            at_hand: AtHand::new(config.at_hand_bytes_max),
             ticker,
             descriptors: Descriptors::of_process(),
             store,
@@ -162,20 +180,26 @@ impl Runtime {
     /// # Errors
     /// What is wrong with the bytes. Nothing has changed.
     pub fn prepare(&self, bytes: &[u8], wanted: Option<Digest>) -> Result<Code, LoadError> {
-        let (digest, inspection) = checked(bytes, wanted)?;
-        let (linked, origin) = match self.cached(digest) {
-            Some(cached) => (cached.linked, Origin::Cache),
-            None => (self.link(&self.compile(bytes, &digest)?)?, Origin::Compiled),
-        };
-        Ok(Code::new(digest, inspection, linked, origin))
+        let digest = Digest::of(bytes);
+        check_digest(digest, wanted)?;
+        match self.cached(digest) {
+            Some(cached) => self.prepare_cached(bytes, cached),
+            None => self.prepare_new(bytes, digest),
+        }
     }
 
     /// Takes compiled code from the cache by its digest alone, so that it is read while the bytes are still on their way.
     /// Blocks for as long as that takes.
     #[must_use]
     pub fn cached(&self, digest: Digest) -> Option<Cached> {
-        let component = self.cache.settled().get(&self.engine, &digest)?;
-        Some(Cached { digest, linked: self.link(&component).ok()? })
+        let compiled = match self.at_hand.get(&digest) {
+            Some(code) => Compiled::AtHand(code),
+            None => Compiled::Linked(Box::new(match self.ahead.take(&digest) {
+                Some(linked) => linked,
+                None => self.link(&self.cache.settled().get(&self.engine, &digest)?).ok()?,
+            })),
+        };
+        Some(Cached { digest, compiled })
     }
 
     /// As [`Self::prepare`], in less than half the time where nothing is in the cache and the proxylet is not small: the
@@ -186,24 +210,42 @@ impl Runtime {
     /// What is wrong with the bytes. Nothing has changed.
     pub fn prepare_quickly(
         &self,
-        bytes: &[u8],
+        bytes: &Digested,
         wanted: Option<Digest>,
         early: Option<Cached>,
     ) -> Result<Code, LoadError> {
-        let (digest, inspection) = checked(bytes, wanted)?;
-        let early = early.filter(|cached| cached.digest == digest);
-        let (linked, origin) = match early.or_else(|| self.cached(digest)) {
-            Some(cached) => (cached.linked, Origin::Cache),
-            None if bytes.len() < self.config.quick_from_bytes => {
-                (self.link(&self.compile(bytes, &digest)?)?, Origin::Compiled)
-            }
+        let digest = bytes.digest();
+        check_digest(digest, wanted)?;
+        match early.filter(|cached| cached.digest == digest).or_else(|| self.cached(digest)) {
+            Some(cached) => self.prepare_cached(bytes, cached),
+            None if bytes.len() < self.config.quick_from_bytes => self.prepare_new(bytes, digest),
             None => {
+                let inspection = inspected(bytes)?;
                 let compile = || compile_with(&self.quick, &self.engine, bytes);
                 let component = while_checked(bytes, compile)?.map_err(not_compiled)?;
-                (self.link(&component)?, Origin::Quick(bytes.to_vec()))
+                let origin = Origin::Quick(Arc::from(&**bytes));
+                Ok(Code::new(digest, inspection, self.link(&component)?, origin))
             }
-        };
-        Ok(Code::new(digest, inspection, linked, origin))
+        }
+    }
+
+    fn prepare_cached(&self, bytes: &[u8], cached: Cached) -> Result<Code, LoadError> {
+        match cached.compiled {
+            Compiled::AtHand(code) => Ok(code),
+            Compiled::Linked(linked) => {
+                let code = Code::new(cached.digest, inspected(bytes)?, *linked, Origin::Cache);
+                self.at_hand.put(&code);
+                Ok(code)
+            }
+        }
+    }
+
+    fn prepare_new(&self, bytes: &[u8], digest: Digest) -> Result<Code, LoadError> {
+        let inspection = inspected(bytes)?;
+        let linked = self.link(&self.compile(bytes, &digest)?)?;
+        let code = Code::new(digest, inspection, linked, Origin::Compiled);
+        self.at_hand.put(&code);
+        Ok(code)
     }
 
     fn compile(&self, bytes: &[u8], digest: &Digest) -> Result<Component, LoadError> {
@@ -215,11 +257,7 @@ impl Runtime {
 
     /// All that can be done before there is an instance.
     fn link(&self, component: &Component) -> Result<ServicePre<Host>, LoadError> {
-        component
-            .initialize_copy_on_write_image()
-            .and_then(|()| wasi::linked(&self.linker.0, component, &self.engine))
-            .and_then(ServicePre::new)
-            .map_err(not_compiled)
+        linked(&self.linker.0, &self.engine, component).map_err(not_compiled)
     }
 
     /// Has the rest of the node do what services ask for. The first call counts.
@@ -249,6 +287,16 @@ impl Runtime {
     }
 }
 
+/// A component with all done that can be done before there is an instance.
+pub(crate) fn linked(
+    linker: &Linker<Host>,
+    engine: &Engine,
+    component: &Component,
+) -> wasmtime::Result<ServicePre<Host>> {
+    component.initialize_copy_on_write_image()?;
+    ServicePre::new(wasi::linked(linker, component, engine)?)
+}
+
 /// Compiles while the bytes are compared with the contract. What is in the cache was found to fit.
 fn while_checked<T>(bytes: &[u8], compile: impl FnOnce() -> T) -> Result<T, LoadError> {
     thread::scope(|scope| {
@@ -263,16 +311,17 @@ fn while_checked<T>(bytes: &[u8], compile: impl FnOnce() -> T) -> Result<T, Load
     })
 }
 
-fn checked(bytes: &[u8], wanted: Option<Digest>) -> Result<(Digest, Inspection), LoadError> {
-    let digest = Digest::of(bytes);
-    if let Some(wanted) = wanted
-        && wanted != digest
-    {
-        return Err(LoadError::Digest { wanted, found: digest });
+fn check_digest(found: Digest, wanted: Option<Digest>) -> Result<(), LoadError> {
+    match wanted {
+        Some(wanted) if wanted != found => Err(LoadError::Digest { wanted, found }),
+        _ => Ok(()),
     }
+}
+
+fn inspected(bytes: &[u8]) -> Result<Inspection, LoadError> {
     let inspection = inspect(bytes)?;
     inspection.check_interfaces()?;
-    Ok((digest, inspection))
+    Ok(inspection)
 }
 
 fn not_compiled(error: wasmtime::Error) -> LoadError {

@@ -264,7 +264,7 @@ impl Recordings {
         let mut entries = Vec::new();
         let (digest, held) = (code.digest(), code.bytes());
         let kept = if held.is_none() { self.place.store.code(&digest) } else { None };
-        if let Some(code_bytes) = held.as_deref().or(kept.as_deref()) {
+        if let Some(code_bytes) = held.as_ref().map(|held| &***held).or(kept.as_deref()) {
             put(&mut entries, Tag::Code, digest.bytes(), code_bytes);
         }
         entries.extend_from_slice(head);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use redb::{ReadTransaction, ReadableTable as _, TableDefinition, WriteTransaction};
 
-use crate::proxylet::digest::Digest;
+use crate::proxylet::digest::{Digest, Digested};
 use crate::proxylet::state_store::{Checkpoint, StateStore, StoreError};
 use crate::state::State;
 use crate::state::error::StateError;
@@ -150,7 +150,7 @@ impl StateStore for State {
     }
 
     fn code(&self, digest: &Digest) -> Option<Vec<u8>> {
-        State::code(self, digest).ok().flatten()
+        State::code(self, digest).ok().flatten().map(Digested::into_bytes)
     }
 }
 

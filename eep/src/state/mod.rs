@@ -28,7 +28,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use redb::ReadableTable as _;
 
-use crate::proxylet::digest::Digest;
+use crate::proxylet::digest::{Digest, Digested};
 use crate::state::code::CodeStore;
 use crate::state::database::Store;
 use crate::state::desired::{Desired, SERVICES, Unreadable};
@@ -62,7 +62,7 @@ impl State {
         })?;
         let code = CodeStore::new(directory.sub("store")?);
         let state = Self { directory, store, code, changes: Mutex::new(()) };
-        state.forget_code();
+        state.tidy_code();
         Ok(state)
     }
 
@@ -105,22 +105,35 @@ impl State {
     /// Nothing was changed.
     pub fn put_beside(&self, service: &Desired, code: &[u8], signatures: &[u8]) -> Result<(), StateError> {
         let _changes = self.lock();
-        let fresh = self.code.put(&service.sha256, code)?;
-        let signed = match signatures {
-            [] => Ok(()),
-            signatures => self.code.put_signatures(&service.sha256, signatures),
-        };
-        signed.and_then(|()| self.update(service)).inspect_err(|_| {
-            if fresh {
-                self.forget_code();
+        let put = || {
+            self.code.put(&service.sha256, code)?;
+            if !signatures.is_empty() {
+                self.code.put_signatures(&service.sha256, signatures)?;
             }
+            self.update(service)
+        };
+        self.in_room_of_spare(put)
+    }
+
+    /// Does what may need room on the disk, once more without the code that nobody wants where there is none. What is not
+    /// wanted after all is not kept.
+    fn in_room_of_spare<T>(&self, put: impl Fn() -> Result<T, StateError>) -> Result<T, StateError> {
+        put().or_else(|_| {
+            self.forget_code();
+            put().inspect_err(|_| self.forget_code())
         })
     }
 
-    /// Removes code that no wanted service has.
-    pub fn tidy(&self) {
+    /// Removes all code that no wanted service has.
+    pub fn forget_spare(&self) {
         let _changes = self.lock();
         self.forget_code();
+    }
+
+    /// Removes code that no wanted service has, but for what was wanted last.
+    pub fn tidy(&self) {
+        let _changes = self.lock();
+        self.tidy_code();
     }
 
     /// Changes what is wanted of a service whose code is kept.
@@ -148,7 +161,7 @@ impl State {
             policy::forget(txn, name)?;
             kv::forget(txn, name)
         })?;
-        self.forget_code();
+        self.tidy_code();
         Ok(())
     }
 
@@ -171,15 +184,18 @@ impl State {
         signatures: &[u8],
     ) -> Result<bool, StateError> {
         let _changes = self.lock();
-        self.code.put(&placement.sha256, code)?;
-        if !signatures.is_empty() {
-            self.code.put_signatures(&placement.sha256, signatures)?;
+        let put = || {
+            self.code.put(&placement.sha256, code)?;
+            if !signatures.is_empty() {
+                self.code.put_signatures(&placement.sha256, signatures)?;
+            }
+            self.write_placement(placement, |known| known.is_none())
+        };
+        let added = self.in_room_of_spare(put)?;
+        if !added {
+            self.tidy_code();
         }
-        let added = self.write_placement(placement, |known| known.is_none());
-        if !matches!(added, Ok(true)) {
-            self.forget_code();
-        }
-        added
+        Ok(added)
     }
 
     /// Writes down who may run a placed service, in place of what was said of it; false where it was withdrawn, or changed
@@ -222,7 +238,7 @@ impl State {
             txn.open_table(PLACEMENTS)?.remove(name)?;
             Ok(())
         })?;
-        self.forget_code();
+        self.tidy_code();
         Ok(())
     }
 
@@ -242,7 +258,7 @@ impl State {
     ///
     /// # Errors
     /// The file is there but cannot be read.
-    pub fn code(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StateError> {
+    pub fn code(&self, digest: &Digest) -> Result<Option<Digested>, StateError> {
         self.code.get(digest)
     }
 
@@ -267,11 +283,23 @@ impl State {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes code that no wanted service has. Where the services cannot be read, all code is kept.
-    fn forget_code(&self) {
-        if let (Ok(services), Ok(placements)) = (self.services(), self.placements()) {
-            let wanted = services.iter().map(|s| s.sha256).chain(placements.iter().map(|p| p.sha256));
-            self.code.keep_only(&wanted.collect::<BTreeSet<_>>());
+    /// Removes code that no wanted service has, but for what was wanted last.
+    fn tidy_code(&self) {
+        if let Some(wanted) = self.code_wanted() {
+            self.code.keep(&wanted);
         }
+    }
+
+    /// Removes all code that no wanted service has.
+    fn forget_code(&self) {
+        if let Some(wanted) = self.code_wanted() {
+            self.code.keep_only(&wanted);
+        }
+    }
+
+    /// The code of wanted services. Where they cannot be read, nobody knows, and all code is kept.
+    fn code_wanted(&self) -> Option<BTreeSet<Digest>> {
+        let (services, placements) = (self.services().ok()?, self.placements().ok()?);
+        Some(services.iter().map(|s| s.sha256).chain(placements.iter().map(|p| p.sha256)).collect())
     }
 }

@@ -1,6 +1,7 @@
 //! What may be loaded, and what is said about the rest.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use eep::proxylet::digest::Digest;
 use eep::proxylet::error::LoadError;
@@ -67,24 +68,75 @@ async fn a_missing_grant_is_named_with_the_interface() {
 
 #[tokio::test]
 async fn a_damaged_cache_entry_is_compiled_again() {
-    let node = Node::new();
-    assert!(!node.probe.was_cached());
-    let bytes = component(PROBE);
-    assert!(node.runtime.prepare(&bytes, None).unwrap().was_cached());
-    let entry = fs::read_dir(node.dir.path().join("cache")).unwrap().next().unwrap().unwrap().path();
+    let dir = tempfile::tempdir().unwrap();
+    // A node of its own each time: what a node has in memory is not read again.
+    let begin = || Node::with(|config| config.cache_dir = dir.path().to_owned());
+    assert!(!begin().probe.was_cached());
+    let entry = only_entry(dir.path());
     let whole = fs::read(&entry).unwrap();
     let mut flipped = whole.clone();
     flipped[whole.len() / 2] ^= 1;
     let cut = whole[..whole.len() - 1].to_vec();
     for damaged in [flipped, cut, vec![], b"eepcwas1".to_vec()] {
         fs::write(&entry, damaged).unwrap();
-        let code = node.runtime.prepare(&bytes, None).unwrap();
-        assert!(!code.was_cached());
-        assert!(node.runtime.prepare(&bytes, None).unwrap().was_cached());
-        assert_eq!(fs::read(&entry).unwrap().len(), whole.len());
-        let service = node.start_with(|spec| spec.code = code).await;
+        let node = begin();
+        assert!(!node.probe.was_cached());
+        let service = node.start().await;
         assert_eq!(Peer::join(&service).await.ask("E.", 1).await, b".");
-        service.stop(std::time::Duration::ZERO).await.unwrap();
+        settle(&node);
+        assert_eq!(fs::read(&entry).unwrap().len(), whole.len());
+        assert!(begin().probe.was_cached());
+    }
+}
+
+fn only_entry(dir: &Path) -> PathBuf {
+    let entries: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
+    assert_eq!(entries.len(), 1);
+    entries.into_iter().next().unwrap()
+}
+
+#[test]
+fn compiled_code_is_shared_as_long_as_somebody_has_it() {
+    let node = Node::with(|config| config.at_hand_bytes_max = 0);
+    let other = component(&PROBE.replace("probe_total", "other_total"));
+    let prepared = || node.runtime.prepare(&other, None).unwrap();
+    let first = prepared();
+    assert!(!first.was_cached());
+    let second = prepared();
+    assert!(second.was_cached());
+    drop(first);
+    empty_cache(&node);
+    assert!(prepared().was_cached());
+    drop(second);
+    assert!(!prepared().was_cached());
+}
+
+#[test]
+fn what_was_run_last_stays_at_hand_within_its_bound() {
+    let node = Node::with(|config| config.at_hand_bytes_max = 1);
+    let versions: Vec<_> =
+        (0..2).map(|i| component(&PROBE.replace("probe_total", &format!("total_{i}")))).collect();
+    let is_there = |version: &[u8]| node.runtime.prepare(version, None).unwrap().was_cached();
+    assert!(!is_there(&versions[0]));
+    empty_cache(&node);
+    assert!(is_there(&versions[0]));
+    // One byte holds nothing, and the newest stays all the same.
+    assert!(!is_there(&versions[1]));
+    empty_cache(&node);
+    assert!(is_there(&versions[1]));
+    assert!(!is_there(&versions[0]));
+}
+
+/// Waits for what is being written to the cache: what is looked for there, is there.
+fn settle(node: &Node) {
+    assert!(node.runtime.cached(Digest::of(b"no code")).is_none());
+}
+
+/// Leaves what is in memory alone.
+fn empty_cache(node: &Node) {
+    settle(node);
+    for entry in fs::read_dir(node.dir.path().join("cache")).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
     }
 }
 
@@ -92,7 +144,7 @@ async fn a_damaged_cache_entry_is_compiled_again() {
 fn the_cache_is_readable_by_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let node = Node::new();
-    assert!(node.runtime.prepare(&component(PROBE), None).unwrap().was_cached());
+    settle(&node);
     let dir = node.dir.path().join("cache");
     assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
     let files: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap()).collect();
@@ -102,7 +154,7 @@ fn the_cache_is_readable_by_its_owner_alone() {
 
 #[test]
 fn the_cache_keeps_within_its_size() {
-    let node = Node::with(|config| config.cache_bytes_max = 1);
+    let node = Node::with(|config| (config.cache_bytes_max, config.at_hand_bytes_max) = (1, 0));
     // One byte holds nothing, and the entry that was written last stays all the same.
     let other = component(&PROBE.replace("probe_total", "other_total"));
     assert!(!node.runtime.prepare(&other, None).unwrap().was_cached());

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use eep::proxylet::code::Code;
+use eep::proxylet::digest::Digested;
 use eep::proxylet::service::Service;
 
 use crate::node::{Node, PROBE, Peer, component, shows, soon};
@@ -11,7 +12,7 @@ use crate::versions::version;
 
 /// A version of a guest that is compiled quickly, though it is small.
 fn quickly(node: &Node, wat: &str) -> Code {
-    let code = node.runtime.prepare_quickly(&component(wat), None, None).unwrap();
+    let code = node.runtime.prepare_quickly(&Digested::of(component(wat)), None, None).unwrap();
     assert!(code.is_quick());
     code
 }
@@ -78,7 +79,7 @@ async fn what_was_compiled_for_speed_meanwhile_is_in_the_cache() {
     is_compiled_for_speed(&service).await;
     let again = node
         .runtime
-        .prepare_quickly(&component(&PROBE.replace("probe_total", "other_total")), None, None)
+        .prepare_quickly(&Digested::of(component(&PROBE.replace("probe_total", "other_total"))), None, None)
         .unwrap();
     assert!(again.was_cached() && !again.is_quick());
 }

@@ -174,6 +174,11 @@ impl Node {
         }
         serde_json::json!({"services": services, "code": files(&self.data().join("store"))})
     }
+
+    /// Whether a proxylet is in the node's store.
+    pub(crate) fn keeps(&self, code: &[u8]) -> bool {
+        files(&self.data().join("store")).contains(&format!("{}.wasm", digest(code)))
+    }
 }
 
 impl Drop for Node {
