@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use policies::event::Direction;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 use tokio::task::spawn_local;
@@ -203,7 +203,8 @@ pub(crate) fn send(env: &Env, socket: u32, to: SocketAddr, bytes: &[u8]) {
         && may_pass(env, to, Direction::Outbound, bytes.len())
         && datagrams.open.get(&socket).is_some_and(|bound| {
             let to = reachable_from(bound.address, to);
-            bound.socket.try_send_to(bytes, to).is_ok()
+            // Asked of the system itself: the event loop does not know of a socket of this call yet, whether it has room.
+            SockRef::from(&bound.socket).send_to(bytes, &to.into()).is_ok()
         });
     if sent {
         env.figures.sent_bytes.add(bytes.len() as u64);

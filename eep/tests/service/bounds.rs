@@ -1,12 +1,13 @@
 //! What one call may ask for ends somewhere. A proxylet asks for more in its `start`, and traps where it is not refused.
 
+use std::net::UdpSocket;
 use std::time::Duration;
 
 use eep::proxylet::error::StartError;
 use eep::proxylet::limits::ByteSize;
 use eep::proxylet::service::Service;
 
-use crate::node::{Node, component, grants, shows};
+use crate::node::{Node, PATIENCE, component, grants, shows};
 
 /// A proxylet that does this in its `start`. Its memory is 66 MiB; results lie at 0, what is handed over from 4096 on.
 fn starting(body: &str) -> Vec<u8> {
@@ -22,6 +23,7 @@ fn starting(body: &str) -> Vec<u8> {
         (import "eep:proxylet/mesh@0.1.0" "send" (func $tell (param i32 i32 i32 i32 i32 i32 i32 i32)))
         (import "eep:proxylet/net@0.1.0" "listen" (func $listen (param i32 i64 i64 i32 i32)))
         (import "eep:proxylet/datagram@0.1.0" "bind" (func $bind (param i32 i64 i64 i32 i32)))
+        (import "eep:proxylet/datagram@0.1.0" "send" (func $datagram (param i32 i32 i64 i64 i32 i32 i32)))
         (import "eep:proxylet/net@0.1.0" "send" (func $send (param i32 i32 i32 i32 i32 i32 i32)))
         (memory (export "memory") 1056)
         (table $table 8 funcref)
@@ -113,6 +115,25 @@ async fn what_is_handed_over_in_one_call_is_bounded() {
     start(&send(1)).await.unwrap();
     let error = start(&send(65)).await.unwrap_err();
     assert!(matches!(&error, StartError::Trapped(trap) if trap.during == "start"), "{error}");
+}
+
+#[tokio::test]
+async fn a_datagram_has_a_length() {
+    let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    let port = peer.local_addr().unwrap().port();
+    let send = |len: u32| {
+        format!(
+            "(call $datagram (i32.load (i32.const 8)) (i32.const 0) (i64.const 0x7f000001) (i64.const 0)
+               (i32.const {port}) (i32.const 65536) (i32.const {len}))"
+        )
+    };
+    let bind = "(call $bind (i32.const 0) (i64.const 0x7f000001) (i64.const 0) (i32.const 0) (i32.const 0))
+                (call $check (i32.eqz (i32.load8_u (i32.const 0))))";
+    let node = Node::new();
+    let _service = start_on(&node, &format!("{bind} {} {}", send(65_508), send(65_507))).await.unwrap();
+    let mut bytes = vec![0; 65_536];
+    assert_eq!(peer.recv(&mut bytes).unwrap(), 65_507);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
-use crate::node::{CORRUPT, Node, Peer, shows, soon};
+use crate::node::{CORRUPT, Node, PROBE, Peer, component, shows, soon};
 
 /// The peer's side of a compressed connection.
 struct Zlib {
@@ -100,6 +100,43 @@ async fn what_is_not_zlib_is_corrupt() {
     let mut other = Peer::join(&service).await;
     let mut peer = Peer::join(&service).await;
     peer.say("ZGNUTELLA").await;
+    peer.hear_out().await;
+    soon("the end", async { while other.counted().await.closed == 0 {} }).await;
+    assert_eq!(other.counted().await.reason, CORRUPT);
+}
+
+#[tokio::test]
+async fn what_comes_with_the_switch_has_a_length() {
+    // A proxylet that switches with one stored block of so many bytes with its frame (RFC 1950, RFC 1951 section 3.2.4).
+    let switching = |len: u16| {
+        let (lo, hi) = (len.to_le_bytes()[0], len.to_le_bytes()[1]);
+        let frame = format!("\\78\\01\\00\\{lo:02x}\\{hi:02x}\\{:02x}\\{:02x}E", !lo, !hi);
+        let text = "x".repeat(usize::from(len) - 1);
+        let given = "(call $inflate (local.get $conn) (local.get $at) (local.get $len))";
+        let instead = format!(
+            "(call $inflate (local.get $conn) (i32.const 393216) (i32.const {}))",
+            u32::from(len) + 7
+        );
+        let memory = format!("(memory (export \"memory\") 8) (data (i32.const 393216) \"{frame}{text}\")");
+        assert!(PROBE.contains(given));
+        component(&PROBE.replace(given, &instead).replace("(memory (export \"memory\") 4)", &memory))
+    };
+    let node = Node::new();
+    let longest = node.runtime.prepare(&switching(65_529), None).unwrap();
+    let service = node.start_with(|spec| spec.code = longest).await;
+    let mut peer = Peer::join(&service).await;
+    peer.say("Z").await;
+    assert_eq!(Zlib::new().hear(&mut peer, 1).await, b"x");
+    let longer = node.runtime.prepare(&switching(65_530), None).unwrap();
+    let service = node
+        .start_with(|spec| {
+            spec.name = "longer".to_owned();
+            spec.code = longer;
+        })
+        .await;
+    let mut other = Peer::join(&service).await;
+    let mut peer = Peer::join(&service).await;
+    peer.say("Z").await;
     peer.hear_out().await;
     soon("the end", async { while other.counted().await.closed == 0 {} }).await;
     assert_eq!(other.counted().await.reason, CORRUPT);

@@ -26,7 +26,7 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 /// A bound for what must happen, far beyond what it takes on a busy machine; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// How often it is looked at what nothing announces: what is waited for needs the processor more than who waits.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
