@@ -72,9 +72,9 @@ impl Node {
             }
         }
         let state = Arc::clone(&self.state);
-        // Code that nobody needs costs only room, and is removed when the node starts next.
-        let held = kept.is_ok();
-        let _ = blocking(move || if held { state.tidy() } else { state.forget_spare() }).await;
+        // Code that was refused is not kept. Where that fails it costs only room.
+        let refused_code = kept.is_err();
+        let _ = blocking(move || if refused_code { state.forget_spare() } else { state.tidy() }).await;
         kept.map(|()| true).map_err(refused)
     }
 

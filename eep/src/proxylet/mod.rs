@@ -8,7 +8,6 @@
 //! live there and nowhere else: a proxylet that computes for as long as it may delays nobody but itself, and no lock
 //! or queue between threads lies on the way of its bytes.
 
-mod ahead;
 mod at_hand;
 pub mod backoff;
 mod begin;
@@ -36,6 +35,7 @@ pub mod measure;
 pub(crate) mod memory;
 mod optimise;
 pub mod permit;
+mod read_ahead;
 pub mod registry;
 pub mod runtime;
 pub mod scaffold;

@@ -17,7 +17,6 @@ use crate::host::descriptors::Descriptors;
 use crate::host::outside::Outside;
 use crate::host::{self, Host, wasi};
 use crate::policy::whereabouts::Whereabouts;
-use crate::proxylet::ahead::Ahead;
 use crate::proxylet::at_hand::AtHand;
 use crate::proxylet::backoff::BackoffConfig;
 use crate::proxylet::checkpoint_writer::CheckpointWriter;
@@ -30,6 +29,7 @@ use crate::proxylet::error::LoadError;
 use crate::proxylet::inspect::{Inspection, inspect};
 use crate::proxylet::limits::Limits;
 use crate::proxylet::memory::TABLE_ELEMENTS_MAX;
+use crate::proxylet::read_ahead::ReadAhead;
 use crate::proxylet::state_store::StateStore;
 use crate::record::service::Place;
 
@@ -88,7 +88,7 @@ pub struct Runtime {
     linker: LinkerBox,
     cache: CacheWriter,
     at_hand: AtHand,
-    ahead: Ahead,
+    read_ahead: ReadAhead,
     pub(crate) ticker: Ticker,
     pub(crate) descriptors: Arc<Descriptors>,
     pub(crate) store: Arc<dyn StateStore>,
@@ -152,7 +152,7 @@ impl Runtime {
         let cache = CacheWriter::new(cache);
         let ticker = Ticker::start(&engine)?;
         let checkpoints = CheckpointWriter::start(Arc::clone(&store), config.services_max as usize)?;
-        let ahead = Ahead::start(Arc::clone(cache.cache()), engine.clone(), linker.clone());
+        let read_ahead = ReadAhead::start(Arc::clone(cache.cache()), engine.clone(), linker.clone());
         let linker = LinkerBox(linker);
         let folder = config.recordings_dir.clone();
         let recordings = Place { folder, store: Arc::clone(&store), held: Arc::default() };
@@ -161,7 +161,7 @@ impl Runtime {
             quick,
             linker,
             cache,
-            ahead,
+            read_ahead,
             at_hand: AtHand::new(config.at_hand_bytes_max),
             ticker,
             descriptors: Descriptors::of_process(),
@@ -194,7 +194,7 @@ impl Runtime {
     pub fn cached(&self, digest: Digest) -> Option<Cached> {
         let compiled = match self.at_hand.get(&digest) {
             Some(code) => Compiled::AtHand(code),
-            None => Compiled::Linked(Box::new(match self.ahead.take(&digest) {
+            None => Compiled::Linked(Box::new(match self.read_ahead.take(&digest) {
                 Some(linked) => linked,
                 None => self.link(&self.cache.settled().get(&self.engine, &digest)?).ok()?,
             })),

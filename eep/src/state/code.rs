@@ -52,16 +52,16 @@ impl CodeStore {
         }
     }
 
-    /// Keeps code; whether it was not there before.
-    pub(crate) fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<bool, StateError> {
+    /// Keeps code, and its signatures where there are any.
+    pub(crate) fn put(&self, digest: &Digest, bytes: &[u8], signatures: &[u8]) -> Result<(), StateError> {
         let file = self.file(digest);
         if fs::read(&file).is_ok_and(|kept| kept == bytes) {
             // It is the code wanted last. Where that cannot be noted, it only leaves earlier once nobody wants it.
             let _ = File::open(&file).and_then(|file| file.set_modified(SystemTime::now()));
-            return Ok(false);
+        } else {
+            write_whole(&file, bytes)?;
         }
-        write_whole(&file, bytes)?;
-        Ok(true)
+        if signatures.is_empty() { Ok(()) } else { self.put_signatures(digest, signatures) }
     }
 
     /// The kept code; none where there is none, or where the file is not what its name says.
@@ -129,9 +129,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = CodeStore::new(dir.path().to_owned());
         let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
-        assert!(store.put(&a, b"a").unwrap() && store.put(&b, b"b").unwrap());
-        assert!(!store.put(&a, b"a").unwrap());
-        store.put_signatures(&a, b"of a").unwrap();
+        store.put(&a, b"a", b"of a").unwrap();
+        store.put(&b, b"b", b"").unwrap();
+        store.put(&a, b"a", b"").unwrap();
         assert_eq!(store.signatures(&a).unwrap(), b"of a");
         fs::write(dir.path().join("half.new"), b"x").unwrap();
         store.keep(&BTreeSet::from([b]));
@@ -153,12 +153,12 @@ mod tests {
         let all: Vec<Digest> = (0..=SPARE_FILES_MAX as u64).map(|i| Digest::of(&i.to_be_bytes())).collect();
         for (i, digest) in all.iter().enumerate() {
             let bytes = (i as u64).to_be_bytes();
-            store.put(digest, &bytes).unwrap();
+            store.put(digest, &bytes, b"").unwrap();
             let wanted_at = SystemTime::UNIX_EPOCH + Duration::from_secs(i as u64);
             File::open(store.file(digest)).unwrap().set_modified(wanted_at).unwrap();
         }
         // Wanted again, and so the last of all.
-        assert!(!store.put(&all[0], &0_u64.to_be_bytes()).unwrap());
+        store.put(&all[0], &0_u64.to_be_bytes(), b"").unwrap();
         store.keep(&BTreeSet::new());
         let gone: Vec<usize> = (0..all.len()).filter(|&i| store.get(&all[i]).unwrap().is_none()).collect();
         assert_eq!(gone, [1]);
@@ -174,7 +174,7 @@ mod tests {
         let digest = Digest::of(b"code");
         fs::write(store.file(&digest), b"c0de").unwrap();
         assert!(store.get(&digest).unwrap().is_none());
-        assert!(store.put(&digest, b"code").unwrap());
+        store.put(&digest, b"code", b"").unwrap();
         assert_eq!(&*store.get(&digest).unwrap().unwrap(), b"code");
     }
 }

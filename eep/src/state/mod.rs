@@ -106,10 +106,7 @@ impl State {
     pub fn put_beside(&self, service: &Desired, code: &[u8], signatures: &[u8]) -> Result<(), StateError> {
         let _changes = self.lock();
         let put = || {
-            self.code.put(&service.sha256, code)?;
-            if !signatures.is_empty() {
-                self.code.put_signatures(&service.sha256, signatures)?;
-            }
+            self.code.put(&service.sha256, code, signatures)?;
             self.update(service)
         };
         self.in_room_of_spare(put)
@@ -185,10 +182,7 @@ impl State {
     ) -> Result<bool, StateError> {
         let _changes = self.lock();
         let put = || {
-            self.code.put(&placement.sha256, code)?;
-            if !signatures.is_empty() {
-                self.code.put_signatures(&placement.sha256, signatures)?;
-            }
+            self.code.put(&placement.sha256, code, signatures)?;
             self.write_placement(placement, |known| known.is_none())
         };
         let added = self.in_room_of_spare(put)?;

@@ -1,5 +1,6 @@
 //! `inflate` and `deflate`, against zlib on the peer's side.
 
+use eep::proxylet::service::Service;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
 use crate::node::{CORRUPT, Node, PROBE, Peer, component, shows, soon};
@@ -96,10 +97,14 @@ async fn a_bomb_is_delivered_piece_by_piece_and_grows_nothing() {
 #[tokio::test]
 async fn what_is_not_zlib_is_corrupt() {
     let node = Node::new();
-    let service = node.start().await;
-    let mut other = Peer::join(&service).await;
-    let mut peer = Peer::join(&service).await;
-    peer.say("ZGNUTELLA").await;
+    ends_as_corrupt(&node.start().await, "ZGNUTELLA").await;
+}
+
+/// A peer that says this is dropped, and the proxylet told why.
+async fn ends_as_corrupt(service: &Service, said: &str) {
+    let mut other = Peer::join(service).await;
+    let mut peer = Peer::join(service).await;
+    peer.say(said).await;
     peer.hear_out().await;
     soon("the end", async { while other.counted().await.closed == 0 {} }).await;
     assert_eq!(other.counted().await.reason, CORRUPT);
@@ -134,10 +139,5 @@ async fn what_comes_with_the_switch_has_a_length() {
             spec.code = longer;
         })
         .await;
-    let mut other = Peer::join(&service).await;
-    let mut peer = Peer::join(&service).await;
-    peer.say("Z").await;
-    peer.hear_out().await;
-    soon("the end", async { while other.counted().await.closed == 0 {} }).await;
-    assert_eq!(other.counted().await.reason, CORRUPT);
+    ends_as_corrupt(&service, "Z").await;
 }

@@ -19,18 +19,18 @@ const BYTES_MAX: u64 = 8 << 20;
 
 /// What was read and not asked for yet.
 #[derive(Default)]
-pub(crate) struct Ahead(Arc<Mutex<Vec<Read>>>);
+pub(crate) struct ReadAhead(Arc<Mutex<Vec<Read>>>);
 
 /// A proxylet by its digest, as it was read.
 type Read = (Digest, ServicePre<Host>);
 
-impl fmt::Debug for Ahead {
+impl fmt::Debug for ReadAhead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Ahead")
+        f.write_str("ReadAhead")
     }
 }
 
-impl Ahead {
+impl ReadAhead {
     /// Begins to read. Where the system has no thread for it, code is read when it is asked for.
     pub(crate) fn start(cache: Arc<CompileCache>, engine: Engine, linker: Linker<Host>) -> Self {
         let ahead = Self::default();
