@@ -85,16 +85,72 @@ fn a_dead_link_is_told_nothing_and_brought_up_to_date_when_it_answers() {
     assert_eq!(mesh.nodes[1].graph(0).unwrap()[&a].load_milli, 900);
 }
 
+/// A mesh of twelve nodes 2 ms apart, and one of its links.
+fn even(seed: u64) -> (Mesh, (usize, usize)) {
+    let mut mesh = settled(seed, 1, 12);
+    let link = *mesh.links.keys().next().expect("links");
+    mesh.links.values_mut().for_each(|rtt| *rtt = 2000);
+    mesh.run_for(Duration::from_secs(60));
+    assert_eq!(mesh.walk(link.0, link.1).map(|way| way.len()), Some(2));
+    (mesh, link)
+}
+
 #[test]
-fn a_congested_link_is_left_for_a_better_way() {
-    let mut mesh = settled(3, 1, 12);
-    let (a, b) = *mesh.links.keys().next().expect("links");
-    for (link, rtt) in &mut mesh.links {
-        *rtt = if *link == (a, b) { 100_000 } else { 2000 };
+fn a_congested_link_is_left_within_three_seconds_and_its_region_is_not() {
+    for (seed, queue_ms) in [(2, 20), (3, 100), (4, 500), (5, 900)] {
+        let (mut mesh, (a, b)) = even(seed);
+        let region = mesh.nodes[a].region(0);
+        mesh.links.insert((a, b), queue_ms * 1000);
+        mesh.run_for(Duration::from_millis(2900));
+        for (from, to) in [(a, b), (b, a)] {
+            let way = mesh.walk(from, to).expect("a way");
+            assert!(way.len() > 2, "still over the congested link of {queue_ms} ms");
+        }
+        assert_eq!(mesh.nodes[a].region(0), region);
+        assert_eq!(mesh.nodes[a].stats().links_died, 0);
+        // Back to what it was, it is taken again, and not at once.
+        mesh.links.insert((a, b), 2000);
+        mesh.run_for(Duration::from_secs(2));
+        assert!(mesh.walk(a, b).is_some_and(|way| way.len() > 2), "{queue_ms} ms");
+        mesh.run_for(Duration::from_secs(120));
+        assert!(mesh.walk(a, b).is_some_and(|way| way.len() == 2), "{queue_ms} ms");
     }
-    mesh.run_for(Duration::from_secs(15));
-    let way = mesh.walk(a, b).expect("a way");
-    assert!(way.len() > 2, "still over the congested link");
+}
+
+#[test]
+fn one_late_answer_moves_nothing() {
+    let (mesh, (a, b)) = even(6);
+    let cost = |mesh: &Mesh| mesh.nodes[a].links()[&mesh.ids[b]].rtt_us.expect("measured");
+    let before = cost(&mesh);
+    let config = Config::default();
+    let (mut link, mut now) = (mesh.nodes[a].links()[&mesh.ids[b]].clone(), mesh.now);
+    let mut answer = |late_ms: u64| {
+        link.tick(now, now.0, &config);
+        let number = now.0;
+        now = now + Duration::from_millis(late_ms);
+        link.echo(now, number, &config);
+        now = link.due;
+        link.rtt_us.expect("measured")
+    };
+    assert!(answer(400) < before + 2000);
+    assert!(answer(2) < before + 2000);
+    assert!(answer(400) < before + 2000);
+    assert!(answer(300) >= 300_000, "two in turn");
+}
+
+#[test]
+fn what_the_transport_loses_costs_at_once_and_both_ends_believe_the_worse() {
+    let (mut mesh, (a, b)) = even(7);
+    let peer = mesh.ids[b];
+    for _ in 0..2 {
+        mesh.with(a, |soar, now| soar.transport(now, peer, 50, 5));
+        mesh.run_for(Duration::from_millis(500));
+    }
+    // Only one end sees it, and both go round.
+    for (from, to) in [(a, b), (b, a)] {
+        assert!(mesh.walk(from, to).is_some_and(|way| way.len() > 2));
+    }
+    assert!(mesh.nodes.iter().all(|node| node.stats().lying == 0));
 }
 
 #[test]

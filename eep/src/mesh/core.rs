@@ -7,12 +7,13 @@ use std::sync::Arc;
 use quinn::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 use topology::dht::{self, Dht, Key, LookupId, Outcome};
-use topology::soar::{self, Metric, Soar};
+use topology::soar::{self, Soar};
 use topology::{Contact, Instant, NodeId};
 
 use crate::mesh::figures::Counts;
 use crate::mesh::link::{self, Close, Failed, Greeted, Heard, Link};
 use crate::mesh::trust::SharedDomains;
+use crate::mesh::ways::Ways;
 use crate::mesh::wire::{DHT, SOAR};
 
 /// Connections at a time.
@@ -23,10 +24,6 @@ const DIALS_MAX: usize = 64;
 const DIAL_MESSAGES_MAX: usize = 16;
 /// Who waits for one dial.
 const DIAL_WAITERS_MAX: usize = 64;
-/// Ways to a node that are tried.
-const WAYS_MAX: usize = 4;
-/// A stream goes round a link that answers where it gains at least so much of the round trip, in microseconds.
-const DETOUR_GAIN_US: u64 = 2_000;
 /// Two nodes that dial each other at the same time do so within this time.
 const CROSSING: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -56,6 +53,7 @@ pub(super) struct Core {
     pub(super) fresh: Vec<(NodeId, Connection)>,
     lookups: BTreeMap<LookupId, oneshot::Sender<Outcome>>,
     pub(super) published: BTreeSet<Key>,
+    pub(super) ways: Ways,
     heard: mpsc::Sender<(NodeId, u64, Heard)>,
     /// Counts up with each change of the map.
     pub(super) version: watch::Sender<u64>,
@@ -87,6 +85,7 @@ impl Core {
             fresh: Vec::new(),
             lookups: BTreeMap::new(),
             published: BTreeSet::new(),
+            ways: Ways::default(),
             heard,
             version,
             alive,
@@ -318,7 +317,10 @@ impl Core {
                     soar::Action::Probe { to, bytes } => {
                         self.offer(now, to, |link| link.send_once(SOAR, bytes));
                     }
-                    soar::Action::Changed => self.version.send_modify(|version| *version += 1),
+                    soar::Action::Changed => {
+                        self.ways.forget_routes();
+                        self.version.send_modify(|version| *version += 1);
+                    }
                 }
             } else {
                 break;
@@ -331,63 +333,6 @@ impl Core {
             *old = alive;
             changed
         });
-    }
-
-    /// Ways to a node, the best first: the neighbour to go to, and its connection. Nodes to avoid are not gone to.
-    pub(super) fn ways(
-        &mut self,
-        to: NodeId,
-        locator: &[NodeId],
-        avoid: &[NodeId],
-    ) -> Vec<(NodeId, Connection)> {
-        let mut ways = self.ways_by_cost(to, locator);
-        ways.retain(|(hop, _)| !avoid.contains(hop));
-        let connected = |(hop, _)| Some((hop, self.links.get(&hop)?.connection.clone()));
-        ways.into_iter().filter_map(connected).collect()
-    }
-
-    /// Whether a way to a node is better than the one over this neighbour, by more than measurements waver.
-    pub(super) fn leads_better(&mut self, to: NodeId, via: NodeId) -> bool {
-        let ways = self.ways_by_cost(to, &[]);
-        let Some(&(first, best)) = ways.first().filter(|(first, cost)| *first != via && *cost < u64::MAX)
-        else {
-            return false;
-        };
-        // A detour that is not worth it any more is left.
-        first == to
-            || ways.iter().find(|(hop, _)| *hop == via).is_none_or(|(_, now)| {
-                *now > best.saturating_add(DETOUR_GAIN_US).max(best.saturating_add(best / 2))
-            })
-    }
-
-    /// The neighbours that lead to a node, the best first, each once, with what the way costs in microseconds.
-    fn ways_by_cost(&mut self, to: NodeId, locator: &[NodeId]) -> Vec<(NodeId, u64)> {
-        let mut next: Vec<(NodeId, u64)> = Vec::new();
-        let routes = self.soar.routes(Metric::RoundTrip, to, locator, WAYS_MAX);
-        let best = routes.first().map(|route| route.cost);
-        for route in routes {
-            let Some(&hop) = route.nodes.get(1) else { continue };
-            if self.soar.links().contains_key(&hop) {
-                next.push((hop, route.cost));
-            } else {
-                // A gateway of our region, or a node behind one: the way there is known hop by hop.
-                let inner = self.soar.routes(Metric::RoundTrip, hop, &[], 1).into_iter().next();
-                let hop = inner.and_then(|inner| inner.nodes.get(1).copied());
-                next.extend(hop.map(|hop| (hop, route.cost)));
-            }
-        }
-        // A detour has to be worth the node that it burdens.
-        let direct = self.soar.links().get(&to).and_then(|link| link.rtt_us).map(u64::from);
-        if let (Some(direct), Some(best)) = (direct, best)
-            && best + DETOUR_GAIN_US > direct
-        {
-            next.insert(0, (to, direct));
-        }
-        // A connection that is not measured, or was not yet.
-        next.push((to, u64::MAX));
-        let mut seen = BTreeSet::new();
-        next.retain(|(hop, _)| seen.insert(*hop));
-        next
     }
 
     fn act_dht(&mut self, now: Instant, action: dht::Action) {

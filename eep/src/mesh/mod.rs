@@ -18,7 +18,8 @@
 //! | `link` | one connection |
 //! | `core` | what is known, and what is done when something is heard |
 //! | `driver` | the task that owns it |
-//! | `throughput` | how much links carry |
+//! | `throughput` | how much links carry, and how much is lost on them |
+//! | `ways` | which neighbour leads to a node best |
 //! | `tend` | what is done without being asked |
 //! | `memory` | nodes that are remembered for the next start |
 //! | [`streams`] | streams to other nodes, and through this one |
@@ -56,6 +57,7 @@ mod throughput;
 pub mod trust;
 mod verifier;
 pub mod views;
+mod ways;
 pub mod wire;
 
 use std::collections::BTreeSet;
@@ -261,7 +263,8 @@ impl Mesh {
         let core = Core::new(dht, soar, &domains, heard_tell, version_tell, alive_tell, boot);
         let ask = Asker(asks_tell);
         let admission = Admission::new(domains.own().to_owned(), policy);
-        let streams = Arc::new(Streams::new(me.id, &domains, admission, tls, ask.clone(), alive));
+        let streams =
+            Arc::new(Streams::new(me.id, &domains, admission, tls, ask.clone(), alive, version.clone()));
         let driver =
             Driver { core, endpoint, streams: Arc::clone(&streams), settings: settings.clone(), origin };
         tokio::spawn(driver.run(heard, asks, ending.clone()));

@@ -1,4 +1,4 @@
-//! Streams of others that pass through this node, and what they need to know of links that die.
+//! Streams of others that pass through this node, and what they need to know of links that die or congest.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -7,7 +7,7 @@ use topology::NodeId;
 
 use crate::mesh::streams::{Refused, Streams, refused};
 use crate::mesh::trust::{May, Peer};
-use crate::mesh::wire::{self, HOPS_MAX, Opening, Refusal, Reply};
+use crate::mesh::wire::{self, HOPS_MAX, Opening, Purpose, Refusal, Reply};
 
 impl Streams {
     /// Passes a stream on.
@@ -41,6 +41,7 @@ impl Streams {
             passed.push(from.id);
         }
         passed.push(self.me);
+        let avoid = passed.clone();
         let (_, next, mut out) = match self.connect(target, &onward).await {
             Ok(found) => found,
             Err(no) => return answer(io, no).await,
@@ -51,9 +52,18 @@ impl Streams {
         self.counters.relayed.fetch_add(1, Relaxed);
         let both = [from.id, next];
         let died = self.has_died(&both);
+        // A session is taken up again by its ends; what does not know how to has to stay.
+        let moves = matches!(Purpose::of(opening.purpose), Some(Purpose::Session | Purpose::Resume));
+        let better = async {
+            match moves {
+                true => self.better(target, next, &avoid).await,
+                false => std::future::pending().await,
+            }
+        };
         let whole = tokio::select! {
             copied = tokio::io::copy_bidirectional(io, &mut out) => copied.is_ok(),
             () = died => false,
+            () = better => false,
         };
         if !whole {
             // Both ends hear at once that this way has failed, and take another.

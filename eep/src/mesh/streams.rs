@@ -13,7 +13,7 @@ use quinn::Connection;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant as Clock, sleep, timeout};
 use topology::dht::Outcome;
 use topology::{Contact, NodeId};
 
@@ -37,6 +37,10 @@ const WAITING_MAX: usize = 64;
 const HOP: Duration = Duration::from_secs(2);
 /// How long TLS may take over the whole way.
 const HANDSHAKE: Duration = Duration::from_secs(5);
+/// A stream that is open looks for a better way when the map changes, with this pause at least...
+const LOOK_PAUSE: Duration = Duration::from_millis(250);
+/// ...and this one at most.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long the first message of a stream may take.
 const OPENING: Duration = Duration::from_secs(3);
 
@@ -108,6 +112,8 @@ pub(super) struct Streams {
     tls: Tls,
     ask: Asker,
     pub(super) alive: watch::Receiver<BTreeSet<NodeId>>,
+    /// Counts up with each change of the map.
+    map: watch::Receiver<u64>,
     services: Mutex<BTreeMap<String, mpsc::Sender<Stream>>>,
     pub(super) requests: Requests,
     pub(super) relays: Arc<Semaphore>,
@@ -140,6 +146,7 @@ impl Streams {
         tls: Tls,
         ask: Asker,
         alive: watch::Receiver<BTreeSet<NodeId>>,
+        map: watch::Receiver<u64>,
     ) -> Self {
         Self {
             me,
@@ -148,6 +155,7 @@ impl Streams {
             tls,
             ask,
             alive,
+            map,
             services: Mutex::default(),
             requests: Requests::default(),
             relays: Arc::new(Semaphore::new(RELAYED_MAX)),
@@ -194,9 +202,31 @@ impl Streams {
         self.alive.clone()
     }
 
-    /// Whether a stream that leaves by this neighbour would take a better way now.
-    pub(super) async fn leads_better(&self, to: NodeId, via: NodeId) -> bool {
-        self.ask.core(move |core, _| core.leads_better(to, via)).await.unwrap_or(false)
+    /// Comes back when a stream that leaves by this neighbour is to take a better way, which leads over none of those to
+    /// avoid. A better way has to be there twice in turn.
+    pub(super) async fn better(&self, to: NodeId, via: NodeId, avoid: &[NodeId]) {
+        let mut map = self.map.clone();
+        let (mut seen, mut least_us) = (false, u64::MAX);
+        loop {
+            map.mark_unchanged();
+            let avoid = avoid.to_vec();
+            let way = self.ask.core(move |core, _| core.compare_way(Clock::now(), to, via, &avoid)).await;
+            // Where the core has gone, so has the mesh.
+            let Some(way) = way else { return std::future::pending().await };
+            if seen && way.leave {
+                if least_us < u64::MAX && way.has_risen(least_us) {
+                    self.ask.core(move |core, _| core.rest_way(Clock::now(), to, via)).await;
+                }
+                return;
+            }
+            seen = way.leave;
+            least_us = least_us.min(way.cost_us.unwrap_or(u64::MAX));
+            sleep(LOOK_PAUSE).await;
+            if !seen {
+                // Where no change is heard of, a way that was left may have rested.
+                let _ = timeout(LOOK_EVERY, map.changed()).await;
+            }
+        }
     }
 
     /// A link was tried out.

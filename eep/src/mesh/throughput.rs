@@ -1,4 +1,4 @@
-//! How much a link carries: seen in what it carries anyway, and tried out where that says little.
+//! How much a link carries, and how much of it is lost: seen in what it carries anyway, and tried out where that says little.
 //!
 //! What is sent on a connection is looked at with each [`super::tend`]. Where the sender had at least half of its congestion
 //! window under way all the time, the link was full, and what it carried is its throughput; otherwise it carries at least so
@@ -32,6 +32,8 @@ const MEASURE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_secs(2);
 /// Until the same link is tried again, where it was not seen full meanwhile.
 const AGAIN: Duration = Duration::from_secs(300);
+/// How often it is looked at what was lost.
+pub(super) const LOSS_EVERY: Duration = Duration::from_millis(500);
 /// Fewer bytes say nothing about how much a link carries.
 const BUSY_BYTES: u64 = 64 << 10;
 
@@ -39,6 +41,8 @@ const BUSY_BYTES: u64 = 64 << 10;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Meter {
     seen: Option<(Instant, u64)>,
+    /// Packets that were sent and that were lost, so far.
+    packets: (u64, u64),
     kbps: Option<u32>,
     /// When it was last seen full or tried out.
     known_at: Option<Instant>,
@@ -47,7 +51,7 @@ pub(super) struct Meter {
 
 impl Meter {
     pub(super) fn new() -> Self {
-        Self { seen: None, kbps: None, known_at: None, since: Instant::now() }
+        Self { seen: None, packets: (0, 0), kbps: None, known_at: None, since: Instant::now() }
     }
 
     /// Looks at what was sent since the last time; the throughput, where that says something new.
@@ -68,6 +72,15 @@ impl Meter {
             }
             self.take(kbps)
         })
+    }
+
+    /// Packets that were sent since the last time, and that were lost. What the search for the largest packet lost is not
+    /// counted.
+    fn packets(&mut self, stats: &ConnectionStats) -> (u64, u64) {
+        let path = &stats.path;
+        let all = (path.sent_packets.saturating_sub(path.sent_plpmtud_probes), path.lost_packets);
+        let before = std::mem::replace(&mut self.packets, all);
+        (all.0.saturating_sub(before.0), all.1.saturating_sub(before.1))
     }
 
     /// The other end has said how fast it came.
@@ -121,6 +134,14 @@ impl Core {
         let chosen = (*id, link.serial, link.connection.clone());
         trials.last = Some(clock);
         Some(chosen)
+    }
+
+    /// Looks at what was lost on all links.
+    pub(super) fn observe_loss(&mut self, now: topology::Instant) {
+        for (id, link) in &mut self.links {
+            let (sent, lost) = link.meter.packets(&link.connection.stats());
+            self.soar.transport(now, *id, sent, lost);
+        }
     }
 
     /// A link was tried out; none where that did not work.

@@ -6,12 +6,10 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd as _;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -20,8 +18,8 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::json;
 
-use crate::guest::probe;
-use crate::node::{Domain, Node, done, until};
+use crate::node::{Domain, Node, until};
+use crate::talk::{Talk, serve};
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -95,61 +93,13 @@ impl Drop for Net {
 /// Where a node takes connections for the service on the next node.
 const LINK: &str = "127.0.0.1:7346";
 
-/// What a service has said to one on another node over a stream that stays open.
-#[derive(Debug, Default)]
-struct Talk {
-    ending: AtomicBool,
-    /// Questions that were answered as they are to be.
-    answers: AtomicU64,
-    /// Streams that failed, or said what they were not to say.
-    failures: AtomicU64,
-    longest_pause_ms: AtomicU64,
-}
-
-impl Talk {
-    /// Talks from within a network, until it is to end.
-    fn within(self: &Arc<Self>, network: &str) -> JoinHandle<()> {
-        let (talk, network) = (Arc::clone(self), format!("/run/netns/{network}"));
-        std::thread::spawn(move || {
-            let file = File::open(network).unwrap();
-            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            while !talk.ending.load(Relaxed) {
-                if let Ok(tcp) = TcpStream::connect(LINK.parse::<SocketAddr>().unwrap()) {
-                    talk.over(tcp);
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        })
-    }
-
-    fn over(&self, mut tcp: TcpStream) {
-        tcp.set_nodelay(true).unwrap();
-        tcp.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let mut answered = false;
-        while !self.ending.load(Relaxed) {
-            let question = format!("E{:08}", self.answers.load(Relaxed));
-            let mut answer = [0; 8];
-            let asked = Instant::now();
-            let said = tcp.write_all(question.as_bytes()).and_then(|()| tcp.read_exact(&mut answer));
-            if said.is_err() || answer != question.as_bytes()[1..] {
-                // One that never was connected has not failed: there may be no way yet.
-                self.failures.fetch_add(u64::from(answered), Relaxed);
-                return;
-            }
-            answered = true;
-            self.answers.fetch_add(1, Relaxed);
-            self.longest_pause_ms.fetch_max(asked.elapsed().as_millis() as u64, Relaxed);
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// Waits until it was answered some more.
-    fn goes_on(&self, when: &str) {
-        let before = self.answers.load(Relaxed);
-        until(&format!("answers on an open stream {when}"), || {
-            (self.answers.load(Relaxed) > before + 5).then_some(())
-        });
-    }
+/// Talks to the service on the next node from within a network.
+fn within(talk: &Arc<Talk>, network: &str) -> JoinHandle<()> {
+    let network = format!("/run/netns/{network}");
+    talk.with(LINK.parse().unwrap(), move || {
+        let file = File::open(network).unwrap();
+        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+    })
 }
 
 /// The nodes, and between which of them the way is cut.
@@ -275,13 +225,10 @@ fn live_streams_find_a_way_while_there_is_one() {
 
     // Services that talk to each other all the time: from 1 to 2, from 3 to 4, and so on.
     let talking: Vec<usize> = (0..count / 3).map(|k| 1 + 2 * k).collect();
-    let digest = eep::proxylet::digest::Digest::of(&probe()).to_string();
     let talks = talking.iter().map(|from| {
-        let to = &field.nodes[from + 1];
-        std::fs::write(to.dir.path().join("probe.wasm"), probe()).unwrap();
-        done(&to.eep(&["load", "probe.wasm", "--sha256", &digest, "--name", "probe"]));
+        serve(&field.nodes[from + 1]);
         let talk = Arc::<Talk>::default();
-        (Arc::clone(&talk), talk.within(field.net.of(*from)))
+        (Arc::clone(&talk), within(&talk, field.net.of(*from)))
     });
     let (talks, threads): (Vec<_>, Vec<_>) = talks.collect();
     talks.iter().for_each(|talk| talk.goes_on("at the beginning"));

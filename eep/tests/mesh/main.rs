@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod admission;
+mod congestion;
+mod fabric;
 mod forward;
 #[path = "../surface/guest.rs"]
 #[allow(dead_code)]
@@ -20,4 +22,6 @@ mod port;
 mod raw;
 mod session;
 mod signed;
+mod talk;
+mod translated;
 mod web;

@@ -17,6 +17,8 @@ pub struct Config {
     pub yield_percent: u32,
     /// Time between two probes of a neighbour.
     pub probe_interval: Duration,
+    /// The same for a neighbour whose link is in doubt: it has not answered, or far later than before.
+    pub doubt_interval: Duration,
     /// An unanswered probe is repeated after this time or two round trips, whichever is longer.
     pub probe_timeout: Duration,
     /// Repeated probes after half that time each, until a link counts as dead.
@@ -46,6 +48,7 @@ impl Default for Config {
             change_percent: 25,
             yield_percent: 20,
             probe_interval: Duration::from_secs(1),
+            doubt_interval: Duration::from_millis(250),
             probe_timeout: Duration::from_millis(500),
             misses_max: 3,
             settle: Duration::from_millis(20),

@@ -48,7 +48,7 @@ impl Soar {
 
     fn notice_lie(&mut self, report: &Report) {
         let claimed = report.edge(self.me).map(|e| e.rtt_us);
-        let measured = self.links.get(&report.origin).and_then(|l| l.rtt_us);
+        let measured = self.links.get(&report.origin).and_then(|l| l.least_us());
         if let (Some(claimed), Some(measured)) = (claimed, measured)
             && claimed < measured / 2
         {

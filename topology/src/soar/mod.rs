@@ -23,6 +23,7 @@
 pub mod config;
 mod exchange;
 pub mod link;
+mod loss;
 pub mod report;
 pub mod routes;
 mod settle;
@@ -236,6 +237,15 @@ impl Soar {
                 link.throughput_kbps = Some(kbps);
                 self.soon(now);
             }
+        }
+    }
+
+    /// What the transport has counted on a link since the last time: packets sent, and of them lost. To be told twice a
+    /// second or so.
+    pub fn transport(&mut self, now: Instant, peer: NodeId, sent: u64, lost: u64) {
+        let change = self.config.change_percent;
+        if self.links.get_mut(&peer).is_some_and(|link| link.transport(sent, lost, change)) {
+            self.soon(now);
         }
     }
 

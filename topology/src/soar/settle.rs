@@ -45,9 +45,13 @@ impl Soar {
             self.say(now, level + 1, as_gateway.map(|edges| (region, edges)), &mut own);
         }
         self.map = None;
+        let heard = !self.fresh.is_empty() || !own.is_empty();
         self.pass_on(&before.0, own);
-        if before != (self.members.clone(), self.gateways.clone()) {
+        let moved = before != (self.members.clone(), self.gateways.clone());
+        if heard || moved {
             self.actions.push_back(Action::Changed);
+        }
+        if moved {
             // Our own reports name our regions.
             self.soon(now);
         }
@@ -270,6 +274,9 @@ impl Soar {
             .filter(|(key, h)| strange(key) && now.since(h.at) > interval / 2)
             .map(|(key, _)| *key)
             .collect();
+        if !gone.is_empty() || !foreign.is_empty() {
+            self.actions.push_back(Action::Changed);
+        }
         for key in foreign {
             self.held.remove(&key);
             self.levels[usize::from(key.0)].remove(&key.1);

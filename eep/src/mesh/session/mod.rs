@@ -37,8 +37,6 @@ use crate::mesh::wire::{self, OPENING_BYTES_MAX, Purpose, Refusal};
 pub const RESUME: Duration = Duration::from_secs(30);
 /// Pause between two tries, where nothing is heard of the mesh meanwhile.
 const TRY_EVERY: Duration = Duration::from_millis(500);
-/// How often it is looked for a better way. One has to be better twice in turn.
-const BETTER_EVERY: Duration = Duration::from_secs(5);
 /// How long the first words on a channel may take.
 const GREETING: Duration = Duration::from_secs(5);
 /// Channels that wait for a session to take them.
@@ -209,7 +207,7 @@ impl Opener {
             let received = session.received();
             let left = tokio::select! {
                 left = session.carry(&self.streams, channel) => left,
-                _ = self.better(via) => Left::Broken("there is a better way".to_owned()),
+                () = self.streams.better(self.to, via, &[]) => Left::Broken("there is a better way".to_owned()),
             };
             let why = match left {
                 Left::Done => break,
@@ -246,15 +244,6 @@ impl Opener {
         }
         self.streams.count_end(&session, self.to);
         drop(permit);
-    }
-
-    /// Comes back when another way is better than the one that is used.
-    async fn better(&self, via: NodeId) {
-        let mut times = 0;
-        while times < 2 {
-            sleep(BETTER_EVERY).await;
-            times = if self.streams.leads_better(self.to, via).await { times + 1 } else { 0 };
-        }
     }
 
     /// Looks for a channel until there is one.
