@@ -57,6 +57,14 @@ impl Avp {
         self.limits.leaves = 0;
     }
 
+    /// It takes its relation with a peer for ended, which does not learn it.
+    pub(super) fn forget(&mut self, world: &mut Shard, other: NodeId) {
+        let end = self.ends.iter().copied().find(|end| world.other_node(*end) == Some(other));
+        if let Some(end) = end {
+            self.closed(world, end, CloseReason::Reset, false);
+        }
+    }
+
     /// Its open ends.
     #[must_use]
     pub fn ends(&self) -> Vec<End> {
