@@ -1,6 +1,10 @@
 //! From changes of a table to messages.
 
-use miniz_oxide::deflate::compress_to_vec_zlib;
+use std::fmt;
+
+use miniz_oxide::DataFormat;
+use miniz_oxide::deflate::CompressionLevel;
+use miniz_oxide::deflate::core::{CompressorOxide, TDEFLFlush, compress_to_output};
 
 use super::message::{Compressor, RouteUpdate};
 use super::table::Table;
@@ -17,13 +21,47 @@ const BITS: u8 = 4;
 const NOW_PRESENT: u8 = 0x0f;
 /// Absent: one more.
 const NOW_ABSENT: u8 = 0x01;
-const DEFLATE_LEVEL: u8 = 6;
+const DEFLATE_LEVEL: CompressionLevel = CompressionLevel::DefaultLevel;
+
+/// Compresses tables. It has 300 KiB, which who sends many of them need not make anew each time.
+pub struct Deflater(Box<CompressorOxide>);
+
+impl Default for Deflater {
+    fn default() -> Self {
+        Self(Box::new(CompressorOxide::with_format_and_level(DataFormat::Zlib, DEFLATE_LEVEL)))
+    }
+}
+
+impl fmt::Debug for Deflater {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Deflater")
+    }
+}
+
+impl Deflater {
+    fn zlib(&mut self, plain: &[u8]) -> Vec<u8> {
+        let mut zlib = Vec::with_capacity(plain.len() / 8);
+        // Nothing can fail that may take all it is given.
+        compress_to_output(&mut self.0, plain, TDEFLFlush::Finish, |out| {
+            zlib.extend_from_slice(out);
+            true
+        });
+        self.0.reset();
+        zlib
+    }
+}
 
 /// The payloads that make a peer's copy of `old` into `new`: no PATCH where nothing changed, and a RESET first where
 /// there is no `old` or its size differs. After a RESET there is a PATCH even where nothing is present: until it comes,
 /// gtk-gnutella takes the table for unfinished, and sends every query that it should have kept back.
 #[must_use]
 pub fn updates(old: Option<&Table>, new: &Table) -> Vec<Vec<u8>> {
+    updates_by(&mut Deflater::default(), old, new)
+}
+
+/// [`updates`], compressed by what has compressed others.
+#[must_use]
+pub fn updates_by(deflater: &mut Deflater, old: Option<&Table>, new: &Table) -> Vec<Vec<u8>> {
     let mut out = Vec::new();
     let old = old.filter(|old| old.log2() == new.log2());
     if old.is_none() {
@@ -32,7 +70,7 @@ pub fn updates(old: Option<&Table>, new: &Table) -> Vec<Vec<u8>> {
     if old == Some(new) {
         return out;
     }
-    let zlib = compress_to_vec_zlib(&differences(old, new), DEFLATE_LEVEL);
+    let zlib = deflater.zlib(&differences(old, new));
     // A table of 2^21 slots that does not compress at all has 1 MiB: 255 patches of just over 4 KiB.
     let size = PATCH_DATA_BYTES.max(zlib.len().div_ceil(255));
     let count = zlib.len().div_ceil(size) as u8;
@@ -87,6 +125,17 @@ mod tests {
         assert!(updates(Some(&full), &full).is_empty());
         assert_eq!(updates(Some(&full), &Table::new(14)).len(), 1);
         assert_eq!(updates(Some(&full), &Table::new(15)).len(), 2);
+    }
+
+    #[test]
+    fn what_was_compressed_before_changes_nothing() {
+        let mut deflater = Deflater::default();
+        for n in [3_000, 1, 0, 400] {
+            let new = table(14, &(0..n).map(|h: u32| h.wrapping_mul(0x9e37_79b9)).collect::<Vec<_>>());
+            assert_eq!(updates_by(&mut deflater, None, &new), updates(None, &new));
+            let zlib = miniz_oxide::deflate::compress_to_vec_zlib(&differences(None, &new), 6);
+            assert_eq!(deflater.zlib(&differences(None, &new)), zlib);
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// Threads to run on, at most one a shard; results do not depend on it [default: one a core]
     #[arg(long)]
     threads: Option<usize>,
-    /// Parts of the network that may run at the same time [default: one, or 4 for large networks]
+    /// Parts of the network that may run at the same time [default: one, up to 8 for large networks]
     #[arg(long)]
     shards: Option<usize>,
     /// A whole setup as JSON instead of the above

@@ -1,10 +1,12 @@
 //! Events in the order of their times; those of one time in the order in which they were put in.
 //!
 //! Most events of a simulation lie within the next seconds, and there are millions of them. So time is cut into slots
-//! of about a millisecond: what lies in the slot at hand is in a heap, small enough for the processor's cache; what
-//! lies in the rest of the slot's block waits unsorted in its slot's list; what lies beyond waits unsorted by block.
+//! of about a millisecond: what lies in the slot at hand is sorted, but for what is put into it meanwhile, which is in a
+//! heap; what lies in the rest of the slot's block waits unsorted in its slot's list; what lies beyond waits unsorted by
+//! block. So one knows well ahead what happens next ([`Queue::upcoming`]).
 
 use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use avp::Instant;
@@ -48,11 +50,14 @@ pub struct Queue<T> {
     len: usize,
     /// The slot at hand.
     slot: u64,
-    current: BinaryHeap<Reverse<Entry<T>>>,
+    /// What was in it when it came to hand, the next at the end.
+    current: Vec<Entry<T>>,
+    /// What was put into it since.
+    added: BinaryHeap<Reverse<Entry<T>>>,
     /// The other slots of its block.
-    block: Vec<Vec<Reverse<Entry<T>>>>,
+    block: Vec<Vec<Entry<T>>>,
     /// Later blocks.
-    later: BTreeMap<u64, Vec<Reverse<Entry<T>>>>,
+    later: BTreeMap<u64, Vec<Entry<T>>>,
 }
 
 impl<T> Queue<T> {
@@ -64,7 +69,8 @@ impl<T> Queue<T> {
             number: 0,
             len: 0,
             slot: start.0 >> SLOT_BITS,
-            current: BinaryHeap::new(),
+            current: Vec::new(),
+            added: BinaryHeap::new(),
             block: (0..BLOCK_SLOTS).map(|_| Vec::new()).collect(),
             later: BTreeMap::new(),
         }
@@ -93,10 +99,10 @@ impl<T> Queue<T> {
         let at = at.0.max(self.now);
         self.number += 1;
         self.len += 1;
-        let entry = Reverse(Entry { at, number: self.number, event });
+        let entry = Entry { at, number: self.number, event };
         let slot = at >> SLOT_BITS;
         if slot <= self.slot {
-            self.current.push(entry);
+            self.added.push(Reverse(entry));
         } else if slot >> BLOCK_BITS == self.slot >> BLOCK_BITS {
             self.block[slot as usize % BLOCK_SLOTS].push(entry);
         } else {
@@ -106,19 +112,40 @@ impl<T> Queue<T> {
 
     /// Takes the next event out, unless it is later than `until`.
     pub fn pop(&mut self, until: Instant) -> Option<T> {
-        while self.current.is_empty() {
-            if self.len == 0 || self.slot >= until.0 >> SLOT_BITS {
-                return None;
-            }
-            self.advance();
-        }
-        if self.current.peek().is_some_and(|e| e.0.at > until.0) {
-            return None;
-        }
-        let Reverse(entry) = self.current.pop()?;
+        self.turn(until);
+        let entry = match (self.current.last(), self.added.peek()) {
+            (Some(next), Some(Reverse(added))) if added < next => self.take_added(until),
+            (None, Some(_)) => self.take_added(until),
+            (next, _) if next.is_some_and(|next| next.at <= until.0) => self.current.pop(),
+            _ => None,
+        }?;
         self.len -= 1;
         self.now = entry.at;
         Some(entry.event)
+    }
+
+    fn take_added(&mut self, until: Instant) -> Option<Entry<T>> {
+        let next = self.added.peek_mut().filter(|next| next.0.at <= until.0)?;
+        Some(PeekMut::pop(next).0)
+    }
+
+    /// Goes on to the next slot that has something, where the one at hand has nothing more and ends before `until`. Whether
+    /// it did.
+    pub fn turn(&mut self, until: Instant) -> bool {
+        let mut turned = false;
+        while self.current.is_empty() && self.added.is_empty() {
+            if self.len == 0 || self.slot >= until.0 >> SLOT_BITS {
+                break;
+            }
+            self.advance();
+            turned = true;
+        }
+        turned
+    }
+
+    /// What happens next in the slot at hand, as far as it was known when that came to hand.
+    pub fn upcoming(&self) -> impl Iterator<Item = &T> {
+        self.current.iter().rev().map(|entry| &entry.event)
     }
 
     /// Lets time pass up to here, when there is nothing left before.
@@ -135,19 +162,19 @@ impl<T> Queue<T> {
         } else if let Some((block, entries)) = self.later.pop_first() {
             self.slot = block << BLOCK_BITS;
             for entry in entries {
-                self.block[(entry.0.at >> SLOT_BITS) as usize % BLOCK_SLOTS].push(entry);
+                self.block[(entry.at >> SLOT_BITS) as usize % BLOCK_SLOTS].push(entry);
             }
         }
         let slot = self.slot as usize % BLOCK_SLOTS;
-        let spare = std::mem::take(&mut self.current).into_vec();
-        let entries = std::mem::replace(&mut self.block[slot], spare);
-        self.current = BinaryHeap::from(entries);
+        std::mem::swap(&mut self.current, &mut self.block[slot]);
+        self.current.sort_unstable_by(|a, b| b.cmp(a));
     }
 
     /// All events that are in it, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         let waiting = self.block.iter().chain(self.later.values()).flatten();
-        self.current.iter().chain(waiting).map(|e| &e.0.event)
+        let added = self.added.iter().map(|Reverse(entry)| entry);
+        self.current.iter().chain(added).chain(waiting).map(|entry| &entry.event)
     }
 }
 
@@ -185,6 +212,22 @@ mod tests {
         assert_eq!((queue.len(), queue.iter().count()), (1, 1));
         assert_eq!(queue.pop(FOREVER), Some('c'));
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn what_comes_next_is_known_from_the_turn_of_a_slot_on() {
+        let mut queue = Queue::new(Instant(0));
+        for at in [2 * SECOND + 5, 2 * SECOND, 9 * SECOND] {
+            queue.push(Instant(at), at);
+        }
+        assert!(!queue.turn(Instant(5)) && queue.turn(Instant(SECOND)) && !queue.turn(FOREVER));
+        assert_eq!(queue.upcoming().copied().collect::<Vec<_>>(), [2 * SECOND, 2 * SECOND + 5]);
+        assert_eq!(queue.pop(FOREVER), Some(2 * SECOND));
+        queue.push(Instant(2 * SECOND + 1), 0);
+        assert_eq!(queue.upcoming().copied().collect::<Vec<_>>(), [2 * SECOND + 5]);
+        assert_eq!(queue.pop(FOREVER), Some(0));
+        assert_eq!(queue.pop(Instant(2 * SECOND + 4)), None);
+        assert_eq!((queue.pop(FOREVER), queue.pop(FOREVER)), (Some(2 * SECOND + 5), Some(9 * SECOND)));
     }
 
     proptest! {

@@ -231,7 +231,8 @@ impl Light {
                 router.tables.update(lane, &before, &link.told);
             })
         } else if let Some(near) = router.tables.near(link.end) {
-            world.told.receive(near.told(), bytes, payload).map(|after| near.tells(Some(after)))
+            let after = world.told.receive(near.told(), bytes, payload);
+            after.map(|after| router.tables.tells(link.end, Some(after)))
         } else {
             return;
         };
@@ -253,7 +254,8 @@ impl Light {
     }
 
     fn updates(&self, world: &mut Shard, old: Option<&Table>, new: &Table) -> Vec<Bytes> {
-        sender::updates(old, new).iter().map(|p| self.own_message(world, Kind::QRP, 1, p)).collect()
+        let updates = sender::updates_by(&mut world.deflater, old, new);
+        updates.iter().map(|p| self.own_message(world, Kind::QRP, 1, p)).collect()
     }
 
     /// What neighbours know by now, for a new one.

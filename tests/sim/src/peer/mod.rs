@@ -26,6 +26,7 @@ pub mod told;
 
 use avp::Instant;
 use avp::gnutella::Guid;
+use avp::gnutella::qrp::Hashes;
 
 pub use self::attack::Attack;
 use self::links::Other;
@@ -35,7 +36,7 @@ pub use self::searches::Search;
 use crate::engine::{MS, SECOND};
 use crate::internet::place::NodeId;
 use crate::measure::seen::Seen;
-use crate::workload::content::{FileId, mix};
+use crate::workload::content::{FileId, WordSet, mix};
 use crate::workload::klemm::{Region, between_searches_s};
 use crate::workload::life::Span;
 use crate::workload::preset::{Searches, Style};
@@ -141,6 +142,8 @@ pub struct Light {
     /// Since when it has had no relation, where it has none.
     alone_since: Instant,
     files: Box<[FileId]>,
+    /// The words of their names.
+    words: WordSet,
     /// Its routing table as messages, once somebody has asked.
     table: Option<Vec<Bytes>>,
     answered: Seen,
@@ -191,6 +194,7 @@ impl Light {
             tries: 0,
             want,
             alone_since: world.now(),
+            words: WordSet::of(&world.catalogue, &files),
             files: files.into(),
             table: None,
             answered: Seen::new(ANSWERED_AGE, ANSWERED_MAX),
@@ -300,6 +304,26 @@ impl Light {
     /// Lets one of its tables grow beyond its bound.
     pub fn overfill(&mut self) {
         self.hosts.resize(HOSTS_MAX + 1, self.node);
+    }
+
+    /// Reads where its parts are, for who will need them soon.
+    #[must_use]
+    pub fn glance(&self) -> usize {
+        self.links.len() ^ usize::from(self.router.is_some() ^ self.words.is_empty())
+    }
+
+    /// Reads a link and what is beside it.
+    #[must_use]
+    pub fn glance_at(&self, index: u32) -> u32 {
+        let link = self.links.get(index as usize).map_or(0, |link| link.serial);
+        let router = self.router.as_ref().map_or(0, |router| router.glance());
+        link ^ router
+    }
+
+    /// Reads what it knows of who may have what is asked for.
+    #[must_use]
+    pub fn glance_for(&self, hashes: &Hashes) -> u32 {
+        self.router.as_ref().map_or(0, |router| router.tables.glance_for(hashes))
     }
 
     /// How many relations it has.

@@ -46,13 +46,14 @@ pub(super) struct Router {
 impl Router {
     pub(super) fn new(world: &Shard, number: u32) -> Self {
         // A stream of its own: how many keys a hasher takes changes nothing else.
+        let preset = &world.setup.preset;
         let hasher = GuidHasher::new(Dice::new(world.setup.seed, "hash keys").rng());
         Self {
             number,
             born: world.links,
             pings: Routes::new(hasher, ROUTES_MAX, ROUTES_AGE, world.now()),
             pongs: PongCache::default(),
-            tables: Tables::new(world.setup.preset.leaves.into()),
+            tables: Tables::new(preset.leaves.into(), (preset.neighbours + preset.neighbours_spare).into()),
             published: Table::new(LOG2),
             dynamic: Vec::new(),
             dynamic_timer: None,
@@ -79,6 +80,11 @@ impl Router {
     /// What it remembers of a search.
     pub(super) fn route(&self, flood: &Flood) -> Option<Route> {
         flood.route(self.number, self.born)
+    }
+
+    /// Reads what a search needs.
+    pub(super) fn glance(&self) -> u32 {
+        self.number ^ self.born ^ self.tables.glance()
     }
 
     pub(super) fn overfull(&self) -> Option<String> {

@@ -10,6 +10,7 @@ use avp::gnutella::{Guid, Header, Kind};
 
 use super::links::Other;
 use super::messages::message;
+use super::tables::Set;
 use super::{Light, Role, SEARCHES_MAX, Timer, seconds};
 use crate::engine::{SECOND, START};
 use crate::internet::place::{NodeId, address};
@@ -32,6 +33,12 @@ const VENDOR: [u8; 4] = *b"LITE";
 const SPEED_KBIT_S: u32 = 1_000;
 /// Size of every file, in bytes.
 const FILE_BYTES: u64 = 4_000_000;
+
+/// What a search asks for, and who may have it.
+struct Asked {
+    hashes: Hashes,
+    relations: Set,
+}
 
 /// A search of its own.
 #[derive(Clone, Debug)]
@@ -84,8 +91,9 @@ impl Light {
             }
             Role::Ultrapeer => {
                 let hashes = Query::parse(&payload).map(|q| Hashes::of(&q)).unwrap_or_default();
-                self.to_leaves(world, None, &header, &payload, &hashes);
-                self.begin_search(world, OURSELVES, header, &payload, &hashes);
+                let asked = self.look_up(hashes);
+                self.to_leaves(world, None, &header, &payload, &asked);
+                self.begin_search(world, OURSELVES, header, &payload, &asked);
             }
         }
     }
@@ -102,7 +110,7 @@ impl Light {
     /// A search has come in.
     pub(super) fn query(&mut self, world: &mut Shard, n: usize, header: Header, payload: &[u8]) {
         let (serial, what) = (self.links[n].serial, self.links[n].what);
-        let mut repeated = false;
+        let (mut repeated, mut known_as) = (false, None);
         // Whoever lets searches go farther than we do may repeat one with a TTL that changes nothing for us.
         let ttl = match self.role {
             Role::Ultrapeer => header.ttl.min((world.setup.preset.ttl + 1).saturating_sub(header.hops)),
@@ -127,6 +135,7 @@ impl Light {
                     }
                 }
                 flood.remember(router.number, Route { link: serial, ttl });
+                known_as = Some(flood);
             }
         }
         let Some(query) = Query::parse(payload) else { return };
@@ -137,18 +146,19 @@ impl Light {
         if self.role == Role::Flat {
             if let Some(next) = header.forwarded() {
                 let (bytes, flood) = (message(next, payload), world.floods.enter(world.now(), header.guid));
-                for (_, link) in self.links.iter().enumerate().filter(|(m, l)| *m != n && l.is_up()) {
-                    world.send_search(link.end, &bytes, &flood);
-                }
+                let others = self.links.iter().enumerate().filter(|(m, l)| *m != n && l.is_up());
+                let others: Vec<End> = others.map(|(_, link)| link.end).collect();
+                world.send_search(&others, &bytes, &flood);
             }
         } else if self.role == Role::Ultrapeer {
-            let (hashes, from) = (Hashes::of(&query), Some(n));
+            let hashes = known_as.map_or_else(Hashes::default, |flood| flood.hashes(&query));
+            let (asked, from) = (self.look_up(hashes), Some(n));
             if !repeated {
-                self.to_leaves(world, from, &header, payload, &hashes);
+                self.to_leaves(world, from, &header, payload, &asked);
             }
             match what {
-                Other::Leaf => self.begin_search(world, self.link_id(n), header, payload, &hashes),
-                _ => self.to_neighbours(world, from, &header, payload, &hashes, repeated),
+                Other::Leaf => self.begin_search(world, self.link_id(n), header, payload, &asked),
+                _ => self.to_neighbours(world, from, &header, payload, &asked, repeated),
             }
         }
     }
@@ -157,7 +167,7 @@ impl Light {
         if self.files.is_empty() {
             return;
         }
-        let Some(words) = Words::read(text) else { return };
+        let Some(words) = Words::read(text).filter(|words| self.words.may_have(words)) else { return };
         let found: Vec<FileId> = self
             .files
             .iter()
@@ -197,16 +207,22 @@ impl Light {
         }
     }
 
+    /// Looks in all relations' tables at once.
+    fn look_up(&self, hashes: Hashes) -> Asked {
+        let nobody = Set::default;
+        Asked { hashes, relations: self.router.as_ref().map_or_else(nobody, |r| r.tables.matching(&hashes)) }
+    }
+
     fn to_leaves(
         &self,
         world: &mut Shard,
         from: Option<usize>,
         header: &Header,
         payload: &[u8],
-        hashes: &Hashes,
+        asked: &Asked,
     ) {
         let Some(router) = &self.router else { return };
-        let mut matching = router.tables.leaves_matching(hashes).peekable();
+        let mut matching = router.tables.leaves(&asked.relations).peekable();
         if matching.peek().is_none() {
             return;
         }
@@ -225,7 +241,7 @@ impl Light {
         from: Option<usize>,
         header: &Header,
         payload: &[u8],
-        hashes: &Hashes,
+        asked: &Asked,
         repeated: bool,
     ) {
         // The hop from a leaf to its ultrapeer does not count.
@@ -233,21 +249,19 @@ impl Light {
         let Some(router) = self.router.as_ref().filter(|_| left > 0) else { return };
         let from = from.map(|n| self.links[n].end);
         let bytes = message(Header { ttl: left, hops: header.hops + 1, ..*header }, payload);
-        let flood = world.floods.enter(world.now(), header.guid);
-        let send = |end: End| {
-            if Some(end) == from {
-                return;
-            }
-            if repeated {
-                world.send(end, &bytes);
-            } else {
-                world.send_search(end, &bytes, &flood);
-            }
-        };
         // At the last hop only those are worth asking who may have it, or have not told yet what they have.
-        match left {
-            1 => router.tables.neighbours_matching(hashes).for_each(send),
-            _ => router.tables.neighbours().iter().map(|near| near.end).for_each(send),
+        let mut to: Vec<End> = match left {
+            1 => router.tables.neighbours_matching(&asked.relations, &asked.hashes).collect(),
+            _ => router.tables.neighbours().iter().map(|near| near.end).collect(),
+        };
+        to.retain(|end| Some(*end) != from);
+        if repeated {
+            to.into_iter().for_each(|end| {
+                world.send(end, &bytes);
+            });
+        } else {
+            let flood = world.floods.enter(world.now(), header.guid);
+            world.send_search(&to, &bytes, &flood);
         }
     }
 
@@ -258,18 +272,18 @@ impl Light {
         from: LinkId,
         header: Header,
         payload: &[u8],
-        hashes: &Hashes,
+        asked: &Asked,
     ) {
         if world.setup.preset.reach == Reach::Flood {
             let header = Header { ttl: world.setup.preset.ttl + 1, hops: header.hops, ..header };
-            self.to_neighbours(world, self.by_id(from), &header, payload, hashes, false);
+            self.to_neighbours(world, self.by_id(from), &header, payload, asked, false);
             return;
         }
         if !self.router.as_ref().is_some_and(|r| r.has_room_for_dynamic()) {
             return;
         }
         let now = world.now();
-        let candidates = self.candidates(world, hashes);
+        let candidates = self.candidates(world, asked);
         let mut query = DynamicQuery::new(header.guid, from, payload, false, RESULTS_WANTED, now);
         let mut asks = Vec::new();
         query.probe(now, &candidates, &mut asks);
@@ -283,10 +297,10 @@ impl Light {
         self.wake_for_dynamic(world, due);
     }
 
-    fn candidates(&self, world: &mut Shard, hashes: &Hashes) -> Vec<Candidate> {
-        let told = |end| {
-            let all = self.router.as_ref()?.tables.neighbours();
-            all.iter().find(|near| near.end == end)?.told().as_ref()
+    fn candidates(&self, world: &mut Shard, asked: &Asked) -> Vec<Candidate> {
+        let matches = |end| {
+            let tables = &self.router.as_ref()?.tables;
+            Some(tables.matches(tables.near(end)?, &asked.relations, &asked.hashes))
         };
         let neighbours =
             self.links.iter().enumerate().filter(|(_, l)| l.what == Other::Neighbour && l.is_up());
@@ -297,7 +311,7 @@ impl Light {
                 round_trip: None,
                 degree: link.degree,
                 ttl_max: link.max_ttl.min(world.setup.preset.ttl),
-                matches: told(link.end).is_some_and(|told| told.matches(hashes)),
+                matches: matches(link.end).unwrap_or(false),
                 again: true,
             })
             .collect();
@@ -336,7 +350,7 @@ impl Light {
                 return false;
             }
             let hashes = Query::parse(&query.payload).map(|q| Hashes::of(&q)).unwrap_or_default();
-            let candidates = self.candidates(world, &hashes);
+            let candidates = self.candidates(world, &self.look_up(hashes));
             match query.step(now, &candidates) {
                 Ok(ask) => {
                     self.put(world, ask, query.guid, &query.payload);

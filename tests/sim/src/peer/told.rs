@@ -2,9 +2,9 @@
 //!
 //! An ultrapeer tells all of its neighbours the same, and each works out the same table from the same messages. So tables
 //! are shared, and what became of a table by a message is remembered for a while. These are results of a pure function:
-//! nothing but time and memory depends on what is remembered.
+//! nothing but time and memory depends on what is remembered, and all shards remember together.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use avp::gnutella::qrp::receiver::Error;
 use avp::gnutella::qrp::{Change, Hashes, Receiver, Slots, slot};
@@ -114,39 +114,58 @@ fn place_of(known: &Known) -> usize {
     known.as_ref().map_or(0, |told| Arc::as_ptr(told) as usize)
 }
 
-/// What became of tables by messages, of late.
 #[derive(Debug, Default)]
-pub struct Memory {
+struct Results {
     young: HashTable<Step>,
     old: HashTable<Step>,
 }
 
+impl Results {
+    fn find(&self, before: &Known, payload: usize) -> Option<Arc<Told>> {
+        let hash = hash_of(before, payload);
+        let same = |step: &Step| step.payload == payload && place_of(&step.before) == place_of(before);
+        let step = self.young.find(hash, same).or_else(|| self.old.find(hash, same))?;
+        Some(step.after.clone())
+    }
+
+    fn add(&mut self, step: Step) {
+        if self.young.len() >= RESULTS_MAX {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert_unique(step.hash(), step, Step::hash);
+    }
+}
+
+/// What became of tables by messages, of late: of all shards.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<Results>);
+
 impl Memory {
     /// What is known of a peer after it has sent this payload, a part of `bytes`.
-    pub(super) fn receive(
-        &mut self,
-        before: &Known,
-        bytes: &Bytes,
-        payload: &[u8],
-    ) -> Result<Arc<Told>, Error> {
+    pub(super) fn receive(&self, before: &Known, bytes: &Bytes, payload: &[u8]) -> Result<Arc<Told>, Error> {
         let place = payload.as_ptr() as usize;
-        let hash = hash_of(before, place);
-        let same = |step: &Step| step.payload == place && place_of(&step.before) == place_of(before);
-        if let Some(step) = self.young.find(hash, same).or_else(|| self.old.find(hash, same)) {
-            return Ok(step.after.clone());
+        if let Some(known) = self.results().find(before, place) {
+            return Ok(known);
         }
+        // Meanwhile the others go on.
         let after = match before {
             Some(told) => told.after(payload),
             None => Told::new().after(payload),
         }?;
-        let after = Arc::new(after);
-        if self.young.len() >= RESULTS_MAX {
-            self.old = std::mem::take(&mut self.young);
+        let mut results = self.results();
+        if let Some(known) = results.find(before, place) {
+            return Ok(known);
         }
+        let after = Arc::new(after);
         let step =
             Step { before: before.clone(), bytes: bytes.clone(), payload: place, after: after.clone() };
-        self.young.insert_unique(hash, step, Step::hash);
+        results.add(step);
         Ok(after)
+    }
+
+    fn results(&self) -> MutexGuard<'_, Results> {
+        // Each step is added whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -165,7 +184,7 @@ mod tests {
         sender::updates(old, new).into_iter().map(Bytes::from).collect()
     }
 
-    fn receive(memory: &mut Memory, before: Known, messages: &[Bytes]) -> Known {
+    fn receive(memory: &Memory, before: Known, messages: &[Bytes]) -> Known {
         let take = |known: Known, bytes: &Bytes| Some(memory.receive(&known, bytes, bytes).unwrap());
         messages.iter().fold(before, take)
     }
@@ -177,8 +196,7 @@ mod tests {
     #[test]
     fn a_table_of_any_size_is_never_understood_to_have_less() {
         for log2 in [12, LOG2, 16] {
-            let known =
-                receive(&mut Memory::default(), None, &messages(None, &named(log2, "kabcd kbcde.ogg")));
+            let known = receive(&Memory::default(), None, &messages(None, &named(log2, "kabcd kbcde.ogg")));
             assert!(matches(&known, "kabcd kbcde"), "{log2}");
             assert!(!matches(&known, "kabcd other"), "{log2}");
         }
@@ -186,23 +204,23 @@ mod tests {
 
     #[test]
     fn those_who_are_told_the_same_share_a_table_and_others_do_not() {
-        let mut memory = Memory::default();
+        let memory = Memory::default();
         let (first, second) = (named(LOG2, "kabcd"), named(LOG2, "kbcde"));
         let (begin, change) = (messages(None, &first), messages(Some(&first), &second));
-        let one = receive(&mut memory, None, &begin);
-        let two = receive(&mut memory, None, &begin);
+        let one = receive(&memory, None, &begin);
+        let two = receive(&memory, None, &begin);
         assert_eq!(place_of(&one), place_of(&two));
-        let changed = receive(&mut memory, two.clone(), &change);
+        let changed = receive(&memory, two.clone(), &change);
         assert!(matches(&changed, "kbcde") && !matches(&changed, "kabcd") && matches(&one, "kabcd"));
         // The same message means something else to who knows something else.
-        let late = receive(&mut memory, None, &messages(None, &named(LOG2, "other")));
-        let late = receive(&mut memory, late, &change);
+        let late = receive(&memory, None, &messages(None, &named(LOG2, "other")));
+        let late = receive(&memory, late, &change);
         assert!(matches(&late, "other") && matches(&late, "kbcde"));
     }
 
     #[test]
     fn what_breaks_the_rules_is_refused_each_time_and_memory_is_bounded() {
-        let mut memory = Memory::default();
+        let memory = Memory::default();
         let garbage: Bytes = vec![1, 2, 3].into();
         for _ in 0..2 {
             assert!(memory.receive(&None, &garbage, &garbage).is_err());
@@ -210,8 +228,9 @@ mod tests {
         let begin = messages(None, &named(LOG2, "kabcd"));
         for _ in 0..3 * RESULTS_MAX {
             let copies: Vec<Bytes> = begin.iter().map(|b| b.to_vec().into()).collect();
-            receive(&mut memory, None, &copies[..1]);
+            receive(&memory, None, &copies[..1]);
         }
-        assert!(memory.young.len() + memory.old.len() <= 2 * RESULTS_MAX);
+        let results = memory.results();
+        assert!(results.young.len() + results.old.len() <= 2 * RESULTS_MAX);
     }
 }

@@ -125,6 +125,46 @@ impl Catalogue {
     }
 }
 
+/// Which words somebody may have: a Bloom filter of one hash.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WordSet([u64; 8]);
+
+impl WordSet {
+    /// The words of files.
+    #[must_use]
+    pub fn of(catalogue: &Catalogue, files: &[FileId]) -> Self {
+        let mut set = Self::default();
+        for file in files {
+            for word in catalogue.words(*file).as_slice() {
+                let bit = Self::bit(*word);
+                set.0[bit / 64] |= 1 << (bit % 64);
+            }
+        }
+        set
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0 == [0; 8]
+    }
+
+    fn bit(word: u32) -> usize {
+        // 2^32 divided by the golden ratio.
+        (word.wrapping_mul(0x9e37_79b9) >> (32 - 9)) as usize
+    }
+
+    /// Whether all of these may be there. Never no where they are.
+    #[must_use]
+    pub fn may_have(&self, words: &Words) -> bool {
+        words
+            .as_slice()
+            .iter()
+            .map(|word| Self::bit(*word))
+            .all(|bit| self.0[bit / 64] >> (bit % 64) & 1 != 0)
+    }
+}
+
 /// A few words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Words {
@@ -218,6 +258,20 @@ mod tests {
         }
         assert_eq!(Words::read(b"kaaaa other"), None);
         assert!(!Catalogue::new(&Content::Table).matches(1, &Words::read(b"").unwrap()));
+    }
+
+    #[test]
+    fn who_has_a_file_may_have_its_words_and_most_have_not() {
+        let catalogue = Catalogue::new(&Content::Ranked { files: 200_000, exponent: 0.6, shift: 20.0 });
+        let mut may = 0;
+        for peer in 0..500 {
+            let files: Vec<FileId> = (0..30).map(|n| peer * 30 + n).collect();
+            let set = WordSet::of(&catalogue, &files);
+            assert!(files.iter().all(|file| set.may_have(&catalogue.words(*file))));
+            may += usize::from(set.may_have(&catalogue.words(100_000 + peer)));
+        }
+        assert!(may < 25, "{may}");
+        assert!(!WordSet::default().may_have(&catalogue.words(1)));
     }
 
     #[test]

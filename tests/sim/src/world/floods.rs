@@ -3,11 +3,13 @@
 //! Every peer remembers this for itself; it is kept by search instead of by peer. A search passes all its routers within
 //! seconds, and what they remember of it then lies side by side in the processor's cache.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use avp::Instant;
 use avp::gnutella::Guid;
+use avp::gnutella::qrp::Hashes;
+use avp::gnutella::query::Query;
 use hashbrown::HashTable;
 
 use crate::engine::SECOND;
@@ -52,6 +54,14 @@ pub struct Flood {
     first: u32,
     /// The packed route of each; 0 where the search has not come to it.
     seen: Arc<[AtomicU32]>,
+    /// What it asks for, as it came first.
+    asked: Arc<OnceLock<Asked>>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    text: Box<[u8]>,
+    hashes: Hashes,
 }
 
 impl Flood {
@@ -66,6 +76,26 @@ impl Flood {
         let packed = self.place(router)?.load(Relaxed);
         let route = Route::unpacked(packed);
         (packed != 0 && route.link > born).then_some(route)
+    }
+
+    /// Reads what a router remembers.
+    pub(super) fn glance(&self, router: u32) -> u32 {
+        self.place(router).map_or(0, |place| place.load(Relaxed))
+    }
+
+    /// The hashes of a search of this id. All who have it ask for the same, unless somebody cheats.
+    #[must_use]
+    pub fn hashes(&self, query: &Query<'_>) -> Hashes {
+        if !query.extensions.is_empty() {
+            return Hashes::of(query);
+        }
+        let asked = self.asked.get_or_init(|| Asked { text: query.text.into(), hashes: Hashes::of(query) });
+        if *asked.text == *query.text { asked.hashes } else { Hashes::of(query) }
+    }
+
+    /// Those that were asked for first.
+    pub(super) fn first_hashes(&self) -> Option<&Hashes> {
+        Some(&self.asked.get()?.hashes)
     }
 
     /// A router remembers this.
@@ -123,7 +153,7 @@ impl Floods {
         }
         let id = u128::from_le_bytes(guid.0);
         let seen = std::iter::repeat_with(AtomicU32::default).take(self.own).collect();
-        let flood = Flood { first: self.first, seen };
+        let flood = Flood { first: self.first, seen, asked: Arc::default() };
         self.young.insert_unique(hash_of(id), Entry { id, flood: flood.clone() }, |e| hash_of(e.id));
         flood
     }
@@ -153,6 +183,9 @@ fn hash_of(id: u128) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use avp::gnutella::huge::Sha1;
+    use avp::gnutella::query;
+
     use super::*;
 
     fn guid(n: u8) -> Guid {
@@ -172,6 +205,20 @@ mod tests {
         flood.remember(1, Route { link: OWN, ttl: 15 });
         assert_eq!(floods.get(guid(1)).and_then(|f| f.route(1, 1_000)), Some(Route { link: OWN, ttl: 15 }));
         assert!(floods.get(guid(2)).is_none());
+    }
+
+    #[test]
+    fn a_search_is_hashed_once_and_who_asks_for_something_else_gets_that() {
+        let flood = Floods::new(0..1, 1).enter(Instant(5), guid(1));
+        assert!(flood.first_hashes().is_none());
+        for text in ["kabcd kbcde", "other", "kabcd kbcde"] {
+            let payload = query::Builder::new(text).finish();
+            let query = Query::parse(&payload).unwrap();
+            assert_eq!(flood.hashes(&query), Hashes::of_text(text.as_bytes()));
+        }
+        let payload = query::Builder::new("kabcd kbcde").sha1(Sha1([1; 20])).finish();
+        assert_eq!(flood.hashes(&Query::parse(&payload).unwrap()).urns().len(), 1);
+        assert_eq!(flood.first_hashes(), Some(&Hashes::of_text(b"kabcd kbcde")));
     }
 
     #[test]

@@ -65,6 +65,7 @@ impl Shard {
     /// Takes in what another shard has sent, which happens from now on. Data comes before what else there is, so that a
     /// connection's end comes after what was sent on it.
     pub(super) fn take_in(&mut self, parcel: &mut Parcel) {
+        self.conns.read_ahead(parcel.deliveries.iter().map(|delivery| delivery.to));
         let mut flood = (u32::MAX, None);
         for Delivery { at, to, payload, search } in parcel.deliveries.drain(..) {
             let bytes = &parcel.payloads[payload as usize];

@@ -6,6 +6,7 @@
 //! | `setup` | how a world is described and made |
 //! | `shard` | a part of it: some peers, and how an event reaches one |
 //! | `run` | all parts side by side, on as many threads as one likes |
+//! | `ahead` | reading what is needed next |
 //! | `mail` | what one part has for another |
 //! | `event` | what happens |
 //! | `conns` | connections between peers |
@@ -20,6 +21,7 @@
 //! | `half_open` | of that: relations that only one side believes in |
 //! | `records` | what was written down |
 
+mod ahead;
 pub mod checks;
 pub mod conns;
 pub mod crowd;

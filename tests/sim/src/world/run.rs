@@ -19,8 +19,10 @@ use crate::internet::Places;
 
 /// Length of a window, in nanoseconds.
 const WINDOW: u64 = Places::LEAST_DELAY_US as u64 * 1_000;
-/// How often a thread that waits looks before it sleeps.
+/// How often a thread that waits looks before it lets others have its core...
 const SPINS: u32 = 1_000;
+/// ...and how often then, before it sleeps: to be woken takes as long as some hundred looks.
+const YIELDS: u32 = 200;
 
 /// Lets everything happen up to a time, included.
 pub(super) fn run(shards: &mut [Shard], threads: usize, until: Instant) {
@@ -146,6 +148,12 @@ impl Meeting {
                 return;
             }
             std::hint::spin_loop();
+        }
+        for _ in 0..YIELDS {
+            if self.round.load(Ordering::Acquire) != round {
+                return;
+            }
+            std::thread::yield_now();
         }
         let mut gate = lock(&self.gate);
         while self.round.load(Ordering::Acquire) == round {

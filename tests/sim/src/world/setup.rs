@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use avp::config::LIST_MAX;
+use avp::gnutella::qrp::sender::Deflater;
 use avp::{Config, Instant};
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +35,7 @@ pub const SYSTEMS_MAX: usize = 4_000;
 /// Most shards: each has tables in proportion to the whole world.
 pub const SHARDS_MAX: usize = 64;
 /// Shards of a large network, unless one says otherwise: more of them have more to tell each other.
-const SHARDS_LARGE: usize = 4;
+const SHARDS_LARGE: usize = 8;
 /// Peers of a network that are worth a shard.
 const SHARD_PEERS: usize = 10_000;
 
@@ -165,6 +166,7 @@ impl Setup {
             places: Arc::new(places),
             setup,
             atlas,
+            told: Arc::default(),
         };
         let mut slots = slots.into_iter();
         let mut shards: Vec<Shard> = (0..made.setup.shards).map(|n| made.shard(n, &mut slots)).collect();
@@ -279,6 +281,7 @@ struct Made {
     places: Arc<Places>,
     catalogue: Arc<Catalogue>,
     atlas: Arc<Atlas>,
+    told: Arc<Memory>,
 }
 
 impl Made {
@@ -310,7 +313,8 @@ impl Made {
             records: Records::default(),
             weather: Weather::new(count, &self.setup.faults),
             floods: Floods::new(first_router..last_router + 1, self.setup.shards),
-            told: Memory::default(),
+            told: self.told.clone(),
+            deflater: Deflater::default(),
             links: 0,
             hosts: Hosts::new(count),
             crowd_dice: dice("crowd"),

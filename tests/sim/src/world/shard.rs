@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use avp::gnutella::qrp::sender::Deflater;
 use avp::{Config, Instant};
 
 use super::faults::Weather;
@@ -92,7 +93,9 @@ pub struct Shard {
     /// Who has seen which search.
     pub floods: Floods,
     /// What has become of routing tables.
-    pub told: Memory,
+    pub told: Arc<Memory>,
+    /// Compresses those that are sent.
+    pub deflater: Deflater,
     /// Counts the links of light peers: each has a number of its own.
     pub links: u32,
     /// Hosts that newcomers are told of; those of other shards as far as one has heard.
@@ -169,7 +172,11 @@ impl Shard {
 
     /// Lets everything happen up to a time, included.
     pub(super) fn run_until(&mut self, until: Instant) {
-        while let Some(event) = self.queue.pop(until) {
+        loop {
+            if self.queue.turn(until) {
+                self.read_ahead();
+            }
+            let Some(event) = self.queue.pop(until) else { return };
             self.records.events += 1;
             self.happen(event);
         }

@@ -123,11 +123,17 @@ impl Shard {
         self.transmit(from, bytes, None)
     }
 
-    /// Sends a search that was not sent on this connection before. Most copies of a flood come to a router that knows it
+    /// Sends a search that was not sent on these connections before. Most copies of a flood come to a router that knows it
     /// already and throws them away: where that is known by now, the copy is booked as delivered at once, and its arrival
     /// is no event.
-    pub fn send_search(&mut self, from: End, bytes: &Bytes, flood: &Flood) {
-        self.transmit(from, bytes, Some(flood));
+    pub fn send_search(&mut self, from: &[End], bytes: &Bytes, flood: &Flood) {
+        let (conns, own) = (&self.conns, self.nodes());
+        let far = |end: &End| conns.get(*end).filter(|half| own.contains(&half.other))?.far;
+        let far: Vec<End> = from.iter().filter_map(far).collect();
+        conns.read_ahead(far.into_iter());
+        for end in from {
+            self.transmit(*end, bytes, Some(flood));
+        }
     }
 
     fn transmit(&mut self, from: End, bytes: &Bytes, flood: Option<&Flood>) -> Option<u64> {
