@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use policies::event::{Content, Direction, Message, Peer as PolicyPeer};
 use policies::facts::Facts;
 use policies::{Action, Chain, Event};
+use tokio::sync::watch;
 
 use crate::mesh::trust::{May, Peer};
 use crate::policy::audit::Sampler;
@@ -57,7 +58,12 @@ pub struct Admission {
     own: String,
     policy: Arc<ServicePolicy>,
     asked: Mutex<Asked>,
+    /// The generation that is in force, as it was last seen.
+    generation: watch::Sender<Option<u64>>,
 }
+
+/// Hears of changes of the policy.
+pub(super) type Changes = watch::Receiver<Option<u64>>;
 
 #[derive(Debug)]
 struct Asked {
@@ -80,7 +86,33 @@ impl Admission {
             taken: None,
             sampler: Sampler::default(),
         };
-        Self { own, policy, asked: Mutex::new(asked) }
+        let generation = watch::Sender::new(Self::in_force(&policy));
+        Self { own, policy, asked: Mutex::new(asked), generation }
+    }
+
+    fn in_force(policy: &ServicePolicy) -> Option<u64> {
+        policy.current().map(|now| now.policy().generation())
+    }
+
+    /// Looks whether another policy is in force.
+    pub(super) fn look(&self) {
+        let now = Self::in_force(&self.policy);
+        self.generation.send_if_modified(|seen| std::mem::replace(seen, now) != now);
+    }
+
+    /// Hears of changes from now on.
+    pub(super) fn changes(&self) -> Changes {
+        self.generation.subscribe()
+    }
+
+    /// Comes back when a policy does not allow any more what was allowed; which rule says so.
+    pub(super) async fn forbids(&self, mut changes: Changes, peer: &Peer, what: May, about: &str) -> String {
+        while peer.domain != self.own && changes.changed().await.is_ok() {
+            if let Err(why) = self.ask(peer, what, about) {
+                return why;
+            }
+        }
+        std::future::pending().await
     }
 
     /// Whether a node may ask for something; `about` says what it is about. The decision is counted, and put on record.

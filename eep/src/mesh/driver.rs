@@ -108,6 +108,7 @@ impl Driver {
                 () = sleep_until(due) => self.core.timeout(since(self.origin)),
                 _ = tick.tick() => {
                     self.tend();
+                    self.streams.admission.look();
                     self.measure(&mut trials);
                     memory.keep(&self.core);
                 }

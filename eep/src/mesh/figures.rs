@@ -141,6 +141,11 @@ impl Figures {
                 "Streams that failed since their way was lost and no other was had in time.",
                 self.streams.broken,
             ),
+            (
+                "eep_mesh_streams_forbidden_total",
+                "Open streams that a new policy of the mesh has ended.",
+                self.streams.forbidden,
+            ),
         ];
         rows.extend(counters.map(|(name, help, value)| (Counter, name, help, None, value as f64)));
         rows

@@ -24,6 +24,7 @@
 //! | `memory` | nodes that are remembered for the next start |
 //! | [`streams`] | streams to other nodes, and through this one |
 //! | `relay` | streams of others that pass through this node |
+//! | `revocable` | streams that end where they are not allowed any more |
 //! | [`session`] | services' streams, which outlive the way that they take |
 //! | [`forward`] | services' streams, for programs that know TCP alone |
 //! | [`requests`] | questions between nodes |
@@ -48,6 +49,7 @@ mod memory;
 mod relay;
 mod renewal;
 pub mod requests;
+mod revocable;
 mod seal;
 pub mod session;
 pub mod snapshot;

@@ -24,6 +24,7 @@ impl Streams {
             let _ = io.writer_mut().finish();
             Err((no, None))
         };
+        let policies = self.admission.changes();
         if let Err(words) = self.admission.ask(from, May::Relay, &target.to_string()) {
             // Only the target's own no is the last word: over another node there may be a way.
             let _ = answer(io, refused(Refusal::NoRoute, words.clone())).await;
@@ -60,10 +61,15 @@ impl Streams {
                 false => std::future::pending().await,
             }
         };
+        let about = target.to_string();
         let whole = tokio::select! {
             copied = tokio::io::copy_bidirectional(io, &mut out) => copied.is_ok(),
             () = died => false,
             () = better => false,
+            why = self.admission.forbids(policies, from, May::Relay, &about) => {
+                self.count_forbidden(from, &why);
+                false
+            }
         };
         if !whole {
             // Both ends hear at once that this way has failed, and take another.

@@ -18,11 +18,12 @@ use topology::dht::Outcome;
 use topology::{Contact, NodeId};
 
 use crate::mesh::Asker;
-use crate::mesh::admission::Admission;
+use crate::mesh::admission::{Admission, Changes};
 use crate::mesh::endpoint::{SERVER_NAME, Tls};
 use crate::mesh::identity::shown;
 use crate::mesh::requests::Requests;
-use crate::mesh::session::{BEGUN_MAX, RESUMING_MAX, Sessions};
+use crate::mesh::revocable::{Forbidden, Revocable};
+use crate::mesh::session::{BEGUN_MAX, RESUMING_MAX, Sessions, know_none};
 use crate::mesh::throughput::be_tried;
 use crate::mesh::trust::{May, Peer, SharedDomains};
 use crate::mesh::wire::{self, OPENING_BYTES_MAX, Opening, Purpose, Refusal, Reply};
@@ -79,6 +80,8 @@ pub struct StreamCounts {
     pub resumed: u64,
     /// Failed since their way was lost and no other was had in time.
     pub broken: u64,
+    /// Ended since a new policy does not allow them.
+    pub forbidden: u64,
     /// Refused to a domain that may not ask.
     pub not_allowed: u64,
     /// Refused for want of a route.
@@ -97,6 +100,7 @@ pub(super) struct Counters {
     rerouted: AtomicU64,
     pub(super) resumed: AtomicU64,
     pub(super) broken: AtomicU64,
+    pub(super) forbidden: AtomicU64,
     not_allowed: AtomicU64,
     no_route: AtomicU64,
     busy: AtomicU64,
@@ -176,6 +180,7 @@ impl Streams {
             rerouted: c.rerouted.load(Relaxed),
             resumed: c.resumed.load(Relaxed),
             broken: c.broken.load(Relaxed),
+            forbidden: c.forbidden.load(Relaxed),
             not_allowed: c.not_allowed.load(Relaxed),
             no_route: c.no_route.load(Relaxed),
             busy: c.busy.load(Relaxed),
@@ -359,6 +364,21 @@ impl Streams {
         }
     }
 
+    /// Comes back when a new policy forbids a stream to a service, with the reason.
+    fn forbidden(self: &Arc<Self>, policies: Changes, peer: Peer, service: String) -> Forbidden {
+        let streams = Arc::clone(self);
+        Box::pin(async move {
+            let why = streams.admission.forbids(policies, &peer, May::Stream, &service).await;
+            streams.count_forbidden(&peer, &why);
+            why
+        })
+    }
+
+    pub(super) fn count_forbidden(&self, peer: &Peer, why: &str) {
+        self.counters.forbidden.fetch_add(1, Relaxed);
+        tracing::info!(peer = %peer.full_name(), why, "a stream is not allowed any more");
+    }
+
     /// Serves the streams that the other end of a connection opens, until it ends.
     pub(super) async fn serve(self: Arc<Self>, from: Peer, connection: Connection) {
         while let Ok((send, recv)) = connection.accept_bi().await {
@@ -429,6 +449,7 @@ impl Streams {
             _ => None,
         };
         let relayed = opening.target.is_some();
+        let policies = self.admission.changes();
         // Each question is decided about by itself.
         let allowed = |peer: &Peer| match purpose {
             Purpose::Request => Ok(()),
@@ -449,14 +470,19 @@ impl Streams {
         }
         let via = from.id;
         let (io, peer): (Box<dyn Io>, Peer) = if relayed {
-            let Ok(Ok(io)) = timeout(HANDSHAKE, self.tls.acceptor().accept(io)).await else {
+            let Ok(Ok(mut io)) = timeout(HANDSHAKE, self.tls.acceptor().accept(io)).await else {
                 return Err((refused(Refusal::NotAllowed, "no TLS with the stream's source"), None));
             };
             let chain = io.get_ref().1.peer_certificates().unwrap_or_default();
             match self.domains.judge(chain, SystemTime::now()) {
                 Ok(peer) => match allowed(&peer) {
                     Ok(()) => (Box::new(io), peer),
-                    Err(no) => return Err((no, None)),
+                    Err(no) => {
+                        if purpose == Purpose::Resume {
+                            know_none(&mut io).await;
+                        }
+                        return Err((no, None));
+                    }
                 },
                 Err(e) => return Err((refused(Refusal::NotAllowed, e.to_string()), None)),
             }
@@ -464,14 +490,18 @@ impl Streams {
             (Box::new(io), from)
         };
         self.counters.accepted.fetch_add(u64::from(purpose != Purpose::Resume), Relaxed);
+        let forbidden = self.forbidden(policies, peer.clone(), service.clone());
         let stream = Stream { io, peer, via };
         match (purpose, taker) {
             (Purpose::Resume, _) => self.resume(stream).await.map_err(|no| (no, None))?,
             (Purpose::Session, Some(give)) => {
-                self.session(stream, &give, permit).await.map_err(|no| (no, None))?;
+                self.session(stream, &give, permit, forbidden).await.map_err(|no| (no, None))?;
             }
             // Where it does not come to take it, the stream ends.
-            (_, Some(give)) => _ = give.try_send(stream),
+            (_, Some(give)) => {
+                let io = Box::new(Revocable::new(stream.io, forbidden));
+                let _ = give.try_send(Stream { io, ..stream });
+            }
             (_, None) => self.requests.answer(&self.admission, &service, stream).await,
         }
         Ok(())

@@ -1,5 +1,8 @@
 //! What nodes of other domains may ask for, and what they may say of themselves.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
 use eep::mesh::wire::{OPENING_BYTES_MAX, Opening, Purpose, Refusal, Reply, read, write};
 use eep::proxylet::digest::Digest;
 use serde_json::{Value, json};
@@ -7,8 +10,10 @@ use serde_json::{Value, json};
 use crate::guest::probe;
 use crate::node::{Domain, Node, done, until};
 use crate::placement::{load, runs};
+use crate::port::Port;
 use crate::raw::Raw;
 use crate::session::pair;
+use crate::talk::{Talk, serve};
 
 const SOME: &str = "\
 policy: eep/v1
@@ -131,6 +136,60 @@ fn a_policy_decides_what_another_domain_may_ask_for_and_says_why() {
     let raw = runtime.block_on(Raw::honest(node.mesh(), &pair(&other, "peer")));
     let words = runtime.block_on(refused(&raw, "code", digest.bytes()));
     assert!(words.contains("its mesh has no policy"), "{words}");
+}
+
+#[test]
+fn streams_that_a_new_policy_forbids_end() {
+    let (own, other) = (Domain::new("isp-a"), Domain::new("isp-b"));
+    let file = |name: &str, text: &str| {
+        let path = own.dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (some, none) = (file("mesh.yaml", SOME), file("more.yaml", MORE));
+    let node = own.node_with("edge", json!({ "trust": [other.ca()], "policy": some, "serve": ["probe"] }));
+    serve(&node);
+    let links = [Port::reserve(), Port::reserve()];
+    let to = |link: &Port| json!([{"listen": link.address().to_string(), "node": "edge@isp-a", "service": "probe"}]);
+    let seeds = json!([node.mesh().to_string()]);
+    let guest =
+        other.node_with("guest", json!({ "seeds": seeds, "trust": [own.ca()], "links": to(&links[0]) }));
+    let friend = own.node_with("friend", json!({ "seeds": seeds, "links": to(&links[1]) }));
+    let [talk, own_talk] = [(); 2].map(|()| Arc::<Talk>::default());
+    let talking = [talk.with(links[0].address(), || ()), own_talk.with(links[1].address(), || ())];
+    talk.goes_on("that is allowed");
+    own_talk.goes_on("of the own domain");
+    // One that allows the same changes nothing.
+    done(&node.eep(&["policy", "apply", "@mesh", &file("same.yaml", &SOME.replace("not agreed", "no"))]));
+    talk.goes_on("that is still allowed");
+    // A node of the version before opens one that is not resumed.
+    let runtime = runtime();
+    let raw = runtime.block_on(Raw::honest(node.mesh(), &pair(&other, "peer")));
+    let (_plain, mut ended) = runtime.block_on(async {
+        let (mut send, mut recv) = raw.connection.open_bi().await.unwrap();
+        write(&mut send, &Opening::to(Purpose::Service, None, Some("probe".to_owned()))).await.unwrap();
+        assert_eq!(read::<Reply>(&mut recv, OPENING_BYTES_MAX).await.unwrap().code, 0);
+        send.write_all(b"Ehello").await.unwrap();
+        let mut back = [0; 5];
+        recv.read_exact(&mut back).await.unwrap();
+        (send, recv)
+    });
+
+    done(&node.eep(&["policy", "apply", "@mesh", &none]));
+    until("the end of the stream", || (talk.failures.load(Relaxed) == 1).then_some(()));
+    assert!(!matches!(runtime.block_on(ended.read(&mut [0])), Ok(Some(n)) if n > 0));
+    until("both are counted", || (node.figure("eep_mesh_streams_forbidden_total") == 2.0).then_some(()));
+    own_talk.goes_on("of the own domain, which nobody is asked about");
+    // It is allowed again, and nothing of it is left.
+    done(&node.eep(&["policy", "rollback", "@mesh"]));
+    talk.goes_on("that is allowed again");
+    for talk in [&talk, &own_talk] {
+        talk.ending.store(true, Relaxed);
+    }
+    talking.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(own_talk.failures.load(Relaxed), 0);
+    assert_eq!(guest.figure("eep_mesh_streams_broken_total"), 1.0);
+    assert_eq!(friend.figure("eep_mesh_streams_broken_total"), 0.0);
 }
 
 #[test]

@@ -28,6 +28,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{sleep, timeout};
 use topology::NodeId;
 
+use crate::mesh::revocable::Forbidden;
 use crate::mesh::session::pump::{Left, Session};
 use crate::mesh::session::stream::pair;
 use crate::mesh::streams::{Io, Refused, Stream, Streams, refused};
@@ -145,6 +146,7 @@ impl Streams {
         mut channel: Stream,
         give: &mpsc::Sender<Stream>,
         permit: OwnedSemaphorePermit,
+        forbidden: Forbidden,
     ) -> Result<(), Refused> {
         let attach = first_words(&mut channel.io).await?;
         let (tell, told) = mpsc::channel(CHANNELS_WAITING_MAX);
@@ -157,7 +159,8 @@ impl Streams {
         // Where the service does not come to take it, the stream ends.
         let _ = give.try_send(stream);
         let first = Channel { io: channel.io, via: channel.via, received: 0, owes_answer: false };
-        tokio::spawn(accepted(Arc::clone(self), key, session, first, told, permit));
+        let accepted = Accepted { streams: Arc::clone(self), key, session, channels: told, permit };
+        tokio::spawn(accepted.keep(first, forbidden));
         Ok(())
     }
 
@@ -165,16 +168,20 @@ impl Streams {
     pub(super) async fn resume(&self, mut channel: Stream) -> Result<(), Refused> {
         let attach = first_words(&mut channel.io).await?;
         let Some(give) = self.sessions.find(&(channel.peer.id, attach.token)) else {
-            let none = Attached { received: None };
-            // Whoever asked may have gone.
-            let _ = wire::write(&mut channel.io, &none).await;
-            let _ = tokio::io::AsyncWriteExt::shutdown(&mut channel.io).await;
+            know_none(&mut channel.io).await;
             return Err(refused(Refusal::NoService, "there is no such session"));
         };
         let (io, via, received) = (channel.io, channel.via, attach.received);
         give.try_send(Channel { io, via, received, owes_answer: true })
             .map_err(|_| refused(Refusal::Busy, "the session is being resumed"))
     }
+}
+
+/// Answers whoever resumes a session that there is none.
+pub(super) async fn know_none(io: &mut (impl tokio::io::AsyncWrite + Unpin)) {
+    // Whoever asked may have gone.
+    let _ = wire::write(io, &Attached { received: None }).await;
+    let _ = tokio::io::AsyncWriteExt::shutdown(io).await;
 }
 
 async fn first_words(io: &mut Box<dyn Io>) -> Result<Attach, Refused> {
@@ -282,44 +289,55 @@ impl Opener {
     }
 }
 
-/// Keeps the end of a session that another node has begun.
-async fn accepted(
+/// The end of a session that another node has begun.
+struct Accepted {
     streams: Arc<Streams>,
     key: (NodeId, Token),
-    mut session: Session,
-    mut channel: Channel,
-    mut channels: mpsc::Receiver<Channel>,
+    session: Session,
+    channels: mpsc::Receiver<Channel>,
     permit: OwnedSemaphorePermit,
-) {
-    loop {
-        let left = tokio::select! {
-            left = session.carry(&streams, channel) => left,
-            // The other end has taken another way: whatever is under way on this one comes there again.
-            Some(another) = channels.recv() => {
-                channel = another;
-                continue;
-            }
+}
+
+impl Accepted {
+    /// Keeps it to its end, or until it is forbidden: whoever began it is told why when it is to be resumed.
+    async fn keep(mut self, first: Channel, forbidden: Forbidden) {
+        let why = tokio::select! {
+            () = self.carry(first) => None,
+            why = forbidden => Some(why),
         };
-        let why = match left {
-            Left::Done => break,
-            Left::Failed(why) => {
-                session.fail(why);
-                break;
-            }
-            Left::Broken(why) => why,
-        };
-        match timeout(RESUME, channels.recv()).await {
-            Ok(Some(another)) => channel = another,
-            _ if session.has_ended() => break,
-            _ => {
-                session.fail(format!("{why}, and it was not resumed within {} s", RESUME.as_secs()));
-                break;
+        self.streams.sessions.leave(&self.key);
+        match why {
+            Some(why) => self.session.fail(why),
+            None => self.streams.count_end(&self.session, self.key.0),
+        }
+        drop(self.permit);
+    }
+
+    async fn carry(&mut self, mut channel: Channel) {
+        loop {
+            let left = tokio::select! {
+                left = self.session.carry(&self.streams, channel) => left,
+                // The other end has taken another way: whatever is under way on this one comes there again.
+                Some(another) = self.channels.recv() => {
+                    channel = another;
+                    continue;
+                }
+            };
+            let why = match left {
+                Left::Done => return,
+                Left::Failed(why) => return self.session.fail(why),
+                Left::Broken(why) => why,
+            };
+            match timeout(RESUME, self.channels.recv()).await {
+                Ok(Some(another)) => channel = another,
+                _ if self.session.has_ended() => return,
+                _ => {
+                    let words = format!("{why}, and it was not resumed within {} s", RESUME.as_secs());
+                    return self.session.fail(words);
+                }
             }
         }
     }
-    streams.sessions.leave(&key);
-    streams.count_end(&session, key.0);
-    drop(permit);
 }
 
 impl Streams {
