@@ -9,6 +9,7 @@ use avp::{CloseReason, Config, ConnId, Event, Host, Instant, SendBatch, VirtualP
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 const LEAVES: u64 = 5_000;
 const NEIGHBOURS: u64 = 32;
@@ -80,6 +81,10 @@ fn full_house() -> (VirtualPeer, Vec<ConnId>) {
         let payload = query::Builder::new("nobody has this").finish();
         let message = Header { guid, kind: Kind::QUERY, ttl: 1, hops: 2, len: 0 }.frame(&payload);
         received(&mut peer, ConnId(1 + n % NEIGHBOURS), &message);
+    }
+    // Tables that have not changed for a while are packed, some with each upkeep.
+    for second in 1..=10 {
+        peer.handle(NOW + Duration::from_secs(second), [], &mut Sink);
     }
     (peer, (1..=NEIGHBOURS + LEAVES).map(ConnId).collect())
 }

@@ -25,8 +25,6 @@ const FORMAT: u8 = 2;
 /// Bytes of a relation's state, about, and of a route's.
 const RELATION_BYTES: usize = 512;
 const ROUTE_BYTES: usize = 32;
-/// How many times smaller routing tables are, at least as a rule, when they are saved.
-const TABLES_SHRINK: usize = 3;
 
 /// State that [`VirtualPeer::restore`] cannot use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,7 +70,7 @@ struct Part {
 const PARTS: [Part; 8] = [
     Part { name: "basics", version: 1, save: save_basics, load: load_basics },
     Part { name: "hosts", version: 1, save: save_hosts, load: load_hosts },
-    Part { name: "routing tables", version: 1, save: save_tables, load: load_tables },
+    Part { name: "routing tables", version: 2, save: save_tables, load: load_tables },
     Part { name: "relations", version: 1, save: save_relations, load: load_relations },
     Part { name: "handshakes", version: 1, save: save_openings, load: load_openings },
     Part { name: "routes", version: 1, save: save_routes, load: load_routes },
@@ -86,10 +84,8 @@ impl VirtualPeer {
     pub fn save(&self) -> Vec<u8> {
         // Room for all of it at once: to grow is to copy. What is asked for and not written is never touched.
         let routes = self.query_routes.len() + self.push_routes.len();
-        let tables = self.leaf_tables.bytes() + self.neighbour_tables.bytes();
-        let mut to = Writer::with_capacity(
-            self.table.len() * RELATION_BYTES + routes * ROUTE_BYTES + tables / TABLES_SHRINK,
-        );
+        let tables = self.leaf_tables.saved_bytes() + self.neighbour_tables.saved_bytes();
+        let mut to = Writer::with_capacity(self.table.len() * RELATION_BYTES + routes * ROUTE_BYTES + tables);
         to.raw(&[FORMAT]);
         for (tag, part) in PARTS.iter().enumerate() {
             to.section(tag as u8, part.version, |to| (part.save)(self, to));

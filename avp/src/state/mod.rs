@@ -12,6 +12,7 @@ mod writer;
 
 pub(crate) use codec::{Saved, choice, saved};
 pub(crate) use reader::Reader;
+pub(crate) use words::{GROUP, PackedWords};
 pub(crate) use writer::Writer;
 
 /// The bytes are not what was written; the place, counted from their beginning.

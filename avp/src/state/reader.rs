@@ -26,6 +26,11 @@ impl<'a> Reader<'a> {
         Damaged(self.end - self.rest.len())
     }
 
+    /// What is left.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     pub(crate) fn ensure(&self, sound: bool) -> Result<(), Damaged> {
         if sound { Ok(()) } else { Err(self.damaged()) }
     }

@@ -1,7 +1,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{Damaged, Reader, Saved, Writer};
+use super::{Damaged, PackedWords, Reader, Saved, Writer};
 use crate::gnutella::Guid;
 use crate::host::Instant;
 use std::net::SocketAddr;
@@ -75,11 +75,22 @@ proptest! {
         let bytes = to.finish();
         let used = words.iter().filter(|word| **word != 0).count();
         prop_assert_eq!(bytes.len(), 8 * (used + len.div_ceil(64)));
-        let (mut back, mut told) = (vec![0; len], 0);
+        let mut back = vec![0; len];
         let mut from = Reader::new(&bytes);
-        from.each_word(&mut back, |n, word| told += usize::from(words[n] == word)).unwrap();
+        from.words(&mut back).unwrap();
         prop_assert_eq!(from.finish(), Ok(()));
-        prop_assert_eq!((back, told), (words, used));
+        prop_assert_eq!(&back, &words);
+        let mut told = 0;
+        let mut from = Reader::new(&bytes);
+        let PackedWords { words: packed, starts } =
+            from.packed_words(len, |n, word| told += usize::from(words[n] == word)).unwrap();
+        prop_assert_eq!(from.finish(), Ok(()));
+        prop_assert_eq!((packed.as_flattened(), told), (&*bytes, used));
+        for (group, start) in words.chunks(64).zip(&starts) {
+            let set = u64::from_le_bytes(packed[*start as usize]);
+            prop_assert!(group.iter().enumerate().all(|(n, word)| (set >> n & 1 != 0) == (*word != 0)));
+        }
+        prop_assert_eq!(starts.len(), len.div_ceil(64));
     }
 
     #[test]

@@ -6,9 +6,17 @@
 use super::{Damaged, Reader, Writer};
 
 /// Words in a group.
-const GROUP: usize = 64;
+pub(crate) const GROUP: usize = 64;
 /// Groups that are put together before they are written, so that the copying is done in large pieces.
 const GROUPS: usize = 8;
+
+/// Words as they are written.
+pub(crate) struct PackedWords<'a> {
+    /// Little-endian.
+    pub(crate) words: &'a [[u8; 8]],
+    /// Where in them each group begins.
+    pub(crate) starts: Box<[u32]>,
+}
 
 impl Writer {
     /// Writes words; the reader knows how many.
@@ -34,28 +42,50 @@ impl Writer {
     }
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     /// Reads words into `words`, which are zero.
     pub(crate) fn words(&mut self, words: &mut [u64]) -> Result<(), Damaged> {
-        self.each_word(words, |_, _| {})
+        let len = words.len();
+        let set = |n: usize, word| {
+            if let Some(place) = words.get_mut(n) {
+                *place = word;
+            }
+        };
+        self.each_group(len, |_| {}, set)
     }
 
-    /// The same, and calls `each` with the place and value of each word that is not zero.
-    pub(crate) fn each_word(
+    /// So many words as they were written. Calls `each` with the place and value of
+    /// each word that is not zero.
+    pub(crate) fn packed_words(
         &mut self,
-        words: &mut [u64],
+        len: usize,
+        each: impl FnMut(usize, u64),
+    ) -> Result<PackedWords<'a>, Damaged> {
+        let (all, from) = (self.rest(), self.damaged());
+        let mut starts = Vec::with_capacity(len.div_ceil(GROUP));
+        self.each_group(len, |at| starts.push(((at.0 - from.0) / 8) as u32), each)?;
+        let taken = all.len() - self.rest().len();
+        Ok(PackedWords { words: all[..taken].as_chunks().0, starts: starts.into() })
+    }
+
+    /// Calls `begins` with the place of each group, `each` with the place and value of each word that is not zero.
+    fn each_group(
+        &mut self,
+        len: usize,
+        mut begins: impl FnMut(Damaged),
         mut each: impl FnMut(usize, u64),
     ) -> Result<(), Damaged> {
-        for (g, group) in words.chunks_mut(GROUP).enumerate() {
-            let mut set = self.load::<u64>()?;
+        for first in (0..len).step_by(GROUP) {
             let at = self.damaged();
-            let mut values = self.raw(set.count_ones() as usize * 8)?.as_chunks::<8>().0.iter();
-            while set != 0 {
-                let n = set.trailing_zeros() as usize;
+            begins(at);
+            let mut set = self.load::<u64>()?;
+            // In the last group there may be fewer.
+            if len - first < GROUP && set >> (len - first) != 0 {
+                return Err(at);
+            }
+            for value in self.raw(set.count_ones() as usize * 8)?.as_chunks::<8>().0 {
+                each(first + set.trailing_zeros() as usize, u64::from_le_bytes(*value));
                 set &= set - 1;
-                let (Some(word), Some(value)) = (group.get_mut(n), values.next()) else { return Err(at) };
-                *word = u64::from_le_bytes(*value);
-                each(g * GROUP + n, *word);
             }
         }
         Ok(())

@@ -1,14 +1,17 @@
 //! Many query routing tables, transposed: one bit a peer, one row a slot.
 //!
-//! A query of *w* words is answered for 64 peers with *w* loads and ANDs. Peers lie in blocks of 64; a block has a row
-//! of 64 bits for each of the 65,536 slots (512 KiB, so 8 KiB a peer) and exists only while one of its peers has a
-//! table.
+//! A query of *w* words is answered for 64 peers with *w* looks and ANDs. Peers lie in blocks of 64; a block has a row
+//! of 64 bits for each of the 65,536 slots: 512 KiB, so 8 KiB a peer, while one of its tables changes, and packed to as
+//! much as is set afterwards.
 //!
 //! Tables of other sizes fit exactly, since the query routing hash takes the topmost bits of a product: slot *s* of a
 //! table with 2^b slots is the run of 2^(16-b) slots from `s << (16 - b)` on, and for b > 16 a part of slot
 //! `s >> (b - 16)`, which is set while one of its parts is.
 
+mod rows;
 mod saved;
+
+use rows::Rows;
 
 use crate::gnutella::qrp::{self, Change, Hashes, SLOTS_LOG2_MAX, Slots};
 use crate::state::saved;
@@ -19,8 +22,10 @@ pub const SLOTS: usize = 1 << SLOT_BITS;
 pub const SLOT_BITS: u8 = 16;
 /// Peers in a block.
 const LANES: usize = 64;
-/// Empty blocks kept for the next peer.
+/// Rows of no block, all zero, kept for the next one that is opened.
 const SPARE_BLOCKS_MAX: usize = 1;
+/// Blocks that one sweep packs at most: some 0.1 ms each.
+const PACKED_AT_ONCE_MAX: usize = 16;
 
 /// A peer's place in the matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +35,7 @@ saved!(Column { 0 });
 
 #[derive(Debug)]
 struct Block {
-    rows: Box<[u64]>,
+    rows: Rows,
     /// Lanes that belong to a peer, or did until the block is swept.
     taken: u64,
     /// Lanes whose peer is gone and whose slots are still set.
@@ -94,12 +99,8 @@ impl Matrix {
             self.blocks.push(None);
             self.lanes.resize(self.blocks.len() * LANES, Lane::default());
         }
-        let spare = &mut self.spare;
-        let block_now = self.blocks[block].get_or_insert_with(|| Block {
-            rows: spare.pop().unwrap_or_else(|| vec![0; SLOTS].into_boxed_slice()),
-            taken: 0,
-            left: 0,
-        });
+        let block_now =
+            self.blocks[block].get_or_insert_with(|| Block { rows: Rows::empty(), taken: 0, left: 0 });
         let lane = block_now.taken.trailing_ones() as usize;
         block_now.taken |= 1 << lane;
         let column = block * LANES + lane;
@@ -117,15 +118,21 @@ impl Matrix {
         }
     }
 
-    /// Cleans up after those that were removed. Call about once a second.
+    /// Cleans up after those that were removed, and packs what has not changed since the last time. Call about once a second.
     pub fn sweep(&mut self) {
+        let mut packs = PACKED_AT_ONCE_MAX;
         for block in 0..self.blocks.len() {
             self.sweep_block(block);
-            if self.blocks[block].as_ref().is_some_and(|b| b.taken == 0)
-                && let Some(b) = self.blocks[block].take()
+            let rows = match &mut self.blocks[block] {
+                Some(b) if b.taken == 0 => self.blocks[block].take().and_then(|b| b.rows.into_open()),
+                Some(b) if packs > 0 => b.rows.settle().inspect(|_| packs -= 1),
+                _ => None,
+            };
+            if let Some(mut rows) = rows
                 && self.spare.len() < SPARE_BLOCKS_MAX
             {
-                self.spare.push(b.rows);
+                rows.fill(0);
+                self.spare.push(rows);
             }
         }
         while let Some(None) = self.blocks.last() {
@@ -138,8 +145,9 @@ impl Matrix {
     fn sweep_block(&mut self, block: usize) {
         let Some(b) = &mut self.blocks[block] else { return };
         let left = std::mem::take(&mut b.left);
-        if left != 0 {
-            b.taken &= !left;
+        b.taken &= !left;
+        let mut lanes = self.lanes[block * LANES..][..LANES].iter().enumerate();
+        if lanes.any(|(n, lane)| left >> n & 1 != 0 && lane.ones > 0) {
             self.clear_lanes(block, left);
         }
     }
@@ -172,7 +180,7 @@ impl Matrix {
         }
         let (block, bit) = place(column);
         let row = (slot << (SLOT_BITS - lane.bits)) as usize;
-        self.blocks[block].as_ref().is_some_and(|b| b.rows[row] >> bit & 1 != 0)
+        self.blocks[block].as_ref().is_some_and(|b| b.rows.get(row) >> bit & 1 != 0)
     }
 
     fn set(&mut self, column: Column, slot: u32, present: bool) {
@@ -209,10 +217,10 @@ impl Matrix {
         let (block, lane) = place(column);
         let Some(b) = &mut self.blocks[block] else { return };
         let bit = 1 << lane;
-        if (b.rows[row] & bit != 0) == present {
+        if (b.rows.get(row) & bit != 0) == present {
             return;
         }
-        b.rows[row] ^= bit;
+        b.rows.open(&mut self.spare)[row] ^= bit;
         let ones = &mut self.lanes[column.0 as usize].ones;
         let count = &mut self.counts[row];
         if present {
@@ -246,7 +254,7 @@ impl Matrix {
     /// Clears all slots of some lanes of a block.
     fn clear_lanes(&mut self, block: usize, lanes: u64) {
         let Some(b) = &mut self.blocks[block] else { return };
-        for (row, count) in b.rows.iter_mut().zip(&mut self.counts) {
+        for (row, count) in b.rows.open(&mut self.spare).iter_mut().zip(&mut self.counts) {
             let were = (*row & lanes).count_ones() as u16;
             *row &= !lanes;
             *count -= were;
@@ -267,12 +275,12 @@ impl Matrix {
         }
         for (i, block) in self.blocks.iter().enumerate() {
             let Some(block) = block else { continue };
-            let mut hits = rarest.map_or(0, |slot| block.rows[usize::from(slot)]);
+            let mut hits = rarest.map_or(0, |slot| block.rows.get(usize::from(slot)));
             if hits != 0 {
-                hits = words.clone().fold(hits, |hits, slot| hits & block.rows[usize::from(slot)]);
+                hits = words.clone().fold(hits, |hits, slot| hits & block.rows.get(usize::from(slot)));
             }
             for urn in query.urns() {
-                hits |= block.rows[usize::from(slot_of(*urn))];
+                hits |= block.rows.get(usize::from(slot_of(*urn)));
             }
             self.report(i, hits & !block.left, &mut found);
         }
@@ -302,8 +310,8 @@ impl Matrix {
     /// Memory of the rows and of large tables, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let blocks = self.blocks.iter().flatten().count() + self.spare.len();
-        blocks * SLOTS * 8 + SLOTS * 2 + self.large_bytes
+        let rows: usize = self.blocks.iter().flatten().map(|block| block.rows.bytes()).sum();
+        rows + self.spare.len() * SLOTS * 8 + SLOTS * 2 + self.large_bytes
     }
 }
 
@@ -346,6 +354,7 @@ fn place(column: Column) -> (usize, usize) {
 mod tests {
     use super::*;
     use crate::gnutella::qrp::words;
+    use crate::state::{Reader, Writer};
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -359,7 +368,7 @@ mod tests {
     fn owners(m: &Matrix, slot: u16) -> Vec<u32> {
         let mut found = Vec::new();
         for (i, block) in m.blocks.iter().enumerate() {
-            m.report(i, block.as_ref().map_or(0, |b| b.rows[usize::from(slot)]), &mut |o| found.push(o));
+            m.report(i, block.as_ref().map_or(0, |b| b.rows.get(usize::from(slot))), &mut |o| found.push(o));
         }
         found
     }
@@ -431,6 +440,46 @@ mod tests {
         assert!(!m.union(0));
     }
 
+    /// Two sweeps without a change between them.
+    fn settle(m: &mut Matrix) {
+        (0..2).for_each(|_| m.sweep());
+    }
+
+    #[test]
+    fn tables_that_do_not_change_take_a_part_of_the_memory_and_match_as_before() {
+        let mut m = Matrix::new(0);
+        let columns: Vec<Column> = (0..LANES as u32).map(|owner| m.insert(owner).unwrap()).collect();
+        for (n, c) in columns.iter().enumerate() {
+            m.table(*c).reset(16);
+            (0..100).for_each(|file| share(&mut m, *c, &format!("file{file}of{n} walrus")));
+        }
+        let open = m.bytes();
+        settle(&mut m);
+        // The rows that were open are kept for the next block.
+        assert!(m.bytes() - SLOTS * 8 < open / 3, "{} of {open}", m.bytes());
+        assert_eq!(matching(&m, "walrus").len(), LANES);
+        assert_eq!(matching(&m, "file7of9"), [9]);
+        share(&mut m, columns[3], "platypus");
+        assert_eq!(m.bytes(), open, "one that changes is open again, in the same memory");
+        assert_eq!((matching(&m, "platypus"), matching(&m, "file7of9")), (vec![3], vec![9]));
+    }
+
+    #[test]
+    fn full_tables_stay_as_they_are() {
+        let mut m = Matrix::new(0);
+        let c = m.insert(1).unwrap();
+        m.table(c).reset(6);
+        (0..64).for_each(|slot| m.table(c).change(slot, Change::Present));
+        let open = m.bytes();
+        settle(&mut m);
+        assert_eq!((m.bytes(), matching(&m, "walrus")), (open, vec![1]));
+        let mut to = Writer::default();
+        m.save(&mut to);
+        let (state, mut loaded) = (to.finish(), Matrix::new(0));
+        loaded.load(&mut Reader::new(&state)).unwrap();
+        assert_eq!((loaded.bytes(), matching(&loaded, "walrus")), (open, vec![1]));
+    }
+
     #[test]
     fn places_of_those_who_left_are_taken_before_there_are_more() {
         let mut m = Matrix::new(0);
@@ -474,12 +523,14 @@ mod tests {
     }
 
     proptest! {
-        /// Against plain sets of slots: each table matches exactly where folding or widening its own slots says so, and
-        /// the union is the union.
+        /// Against plain sets of slots, packed now and then: each table matches exactly where folding or widening its own
+        /// slots says so, and the union is the union, also of the same matrix saved and loaded.
         #[test]
         fn agrees_with_plain_sets(
             bits in proptest::collection::vec(10_u8..=20, 1..70),
-            patches in proptest::collection::vec((0_usize..70, 0_u32..(1 << 20), any::<bool>()), 0..400),
+            patches in proptest::collection::vec(
+                (0_usize..70, 0_u32..(1 << 20), any::<bool>(), prop::option::weighted(0.05, 1..3)), 0..400,
+            ),
         ) {
             let mut m = Matrix::new(64 << 20);
             let mut model: Vec<(Column, u8, BTreeSet<u32>)> = Vec::new();
@@ -489,7 +540,8 @@ mod tests {
                 model.push((c, *bits, BTreeSet::new()));
             }
             let mut touched = BTreeSet::from([0_u16, 77]);
-            for (who, slot, present) in patches {
+            for (who, slot, present, sweeps) in patches {
+                (0..sweeps.unwrap_or(0)).for_each(|_| m.sweep());
                 let n = model.len();
                 let (c, bits, set) = &mut model[who % n];
                 let slot = slot % 64 * ((1 << *bits) / 64) + slot % 3;
@@ -504,6 +556,10 @@ mod tests {
                 m.table(*c).change(slot, change);
                 touched.insert(if *bits > 16 { slot >> (*bits - 16) } else { slot << (16 - *bits) } as u16);
             }
+            let mut to = Writer::default();
+            m.save(&mut to);
+            let mut loaded = Matrix::new(64 << 20);
+            loaded.load(&mut Reader::new(&to.finish())).unwrap();
             for row in touched {
                 let expect: Vec<u32> = model.iter().enumerate().filter(|(_, (_, bits, set))| {
                     set.iter().any(|s| if *bits > 16 {
@@ -512,8 +568,10 @@ mod tests {
                         *s == u32::from(row) >> (16 - bits)
                     })
                 }).map(|(owner, _)| owner as u32).collect();
-                prop_assert_eq!(m.union(row), !expect.is_empty());
-                prop_assert_eq!(owners(&m, row), expect);
+                for m in [&m, &loaded] {
+                    prop_assert_eq!(m.union(row), !expect.is_empty());
+                    prop_assert_eq!(&owners(m, row), &expect);
+                }
             }
         }
     }

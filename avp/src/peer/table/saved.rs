@@ -33,6 +33,10 @@ impl Table {
     pub(crate) fn load(&mut self, from: &mut Reader<'_>) -> Result<(), Damaged> {
         let len = from.len_of(5, PLACES_MAX)?;
         self.places.reserve(len);
+        // To grow an index is to make it anew.
+        self.by_conn.reserve(len);
+        self.by_servent.reserve(len);
+        self.by_address.reserve(len);
         let mut neighbours = 0;
         for index in 0..len as u32 {
             let mut place = Place { serial: from.load()?, relation: None };

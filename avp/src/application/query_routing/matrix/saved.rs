@@ -1,14 +1,15 @@
 //! The matrix at rest: the rows of each block, and what each peer's table is.
 //!
-//! How many peers have a slot set is counted again. The rows are by far the most of a state; they are written as runs of
-//! words, and no bit of them is looked at by itself.
+//! How many peers have a slot set is counted again. The rows are by far the most of a state: packed ones are copied as they
+//! are, and no bit of them is looked at by itself.
 
+use super::rows::{Rows, zero};
 use super::{Block, Column, LANES, Lane, Matrix, SLOT_BITS, SLOTS, SPARE_BLOCKS_MAX};
 use crate::gnutella::qrp::SLOTS_LOG2_MAX;
 use crate::state::{Damaged, Reader, Saved, Writer};
 
-/// Bytes of a row, and of the mask of its group, on average.
-const ROWS_BYTES_MAX: usize = SLOTS * 8 + SLOTS / 8;
+/// Bytes of a lane that has no table of its own.
+const LANE_BYTES: usize = 10;
 
 impl Matrix {
     pub(crate) fn save(&self, to: &mut Writer) {
@@ -16,11 +17,13 @@ impl Matrix {
         to.raw(&[self.spare.len() as u8]);
         to.len_of(self.blocks.len());
         for (block, lanes) in self.blocks.iter().zip(self.lanes.chunks(LANES)) {
-            block.is_some().save(to);
-            let Some(block) = block else { continue };
+            let Some(block) = block else {
+                to.raw(&[0]);
+                continue;
+            };
+            to.raw(&[block.rows.manner()]);
             [block.taken, block.left].save(to);
-            to.reserve(ROWS_BYTES_MAX / 8);
-            to.words(&block.rows);
+            block.rows.save(to);
             for (n, lane) in lanes.iter().enumerate() {
                 if block.taken >> n & 1 != 0 {
                     lane.save(to);
@@ -29,26 +32,41 @@ impl Matrix {
         }
     }
 
+    /// Bytes of it in a state, about.
+    pub(crate) fn saved_bytes(&self) -> usize {
+        let rows: usize = self.blocks.iter().flatten().map(|block| block.rows.saved_bytes()).sum();
+        rows + self.lanes.len() * LANE_BYTES + self.large_bytes / 2
+    }
+
     /// Takes over all tables. Large ones beyond the bound are kept in their folded form alone.
     pub(crate) fn load(&mut self, from: &mut Reader<'_>) -> Result<(), Damaged> {
         self.version = from.count()?;
         let [spares] = from.array()?;
         from.ensure(usize::from(spares) <= SPARE_BLOCKS_MAX)?;
-        self.spare = (0..spares).map(|_| empty_rows()).collect();
+        self.spare = (0..spares).map(|_| zero()).collect();
         for _ in 0..from.len_of(1, usize::from(u16::MAX) / LANES)? {
             let mut lanes = vec![Lane::default(); LANES];
-            let block = if from.load()? { Some(self.load_block(from, &mut lanes)?) } else { None };
+            let block = match from.array()? {
+                [0] => None,
+                // Version 1 of the part has 1 here.
+                [manner] => Some(self.load_block(manner, from, &mut lanes)?),
+            };
             self.blocks.push(block);
             self.lanes.append(&mut lanes);
         }
         Ok(())
     }
 
-    fn load_block(&mut self, from: &mut Reader<'_>, lanes: &mut [Lane]) -> Result<Block, Damaged> {
+    fn load_block(
+        &mut self,
+        manner: u8,
+        from: &mut Reader<'_>,
+        lanes: &mut [Lane],
+    ) -> Result<Block, Damaged> {
         let [taken, left]: [u64; 2] = from.load()?;
-        let (mut rows, counts) = (empty_rows(), &mut self.counts);
+        let counts = &mut self.counts;
         let (mut used, mut ones) = (0, 0);
-        from.each_word(&mut rows, |row, word| {
+        let rows = Rows::load(manner, from, |row, word| {
             counts[row] += word.count_ones() as u16;
             used |= word;
             ones += word.count_ones();
@@ -81,10 +99,6 @@ impl Matrix {
         block.is_some_and(|b| (b.taken & !b.left) >> lane & 1 != 0)
             && self.lanes.get(column.0 as usize).is_some_and(|lane| lane.owner == owner)
     }
-}
-
-fn empty_rows() -> Box<[u64]> {
-    vec![0; SLOTS].into_boxed_slice()
 }
 
 impl Saved for Lane {
