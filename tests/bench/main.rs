@@ -9,6 +9,7 @@
 //! | `governed` | the relay path under a policy |
 //! | `record` | what a recording costs |
 //! | `swarm` | many peers in few threads: connections, handshakes, framing |
+//! | `halts` | how long the machine itself stood still |
 //! | `words` | query words that select exactly one leaf |
 //! | `native` | the virtual peer without a node, to compare with |
 //! | `process` | CPU and memory of the process under test |
@@ -17,6 +18,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod governed;
+mod halts;
 mod native;
 mod process;
 mod record;

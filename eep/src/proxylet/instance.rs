@@ -28,6 +28,9 @@ pub(crate) struct Instance {
     warm: Option<Warm>,
     deadline_ticks: u64,
     call_ms: u128,
+    /// How long the state was that it was given, and the last one that it gave, in bytes.
+    given_bytes: usize,
+    gave_bytes: usize,
 }
 
 impl Instance {
@@ -40,7 +43,9 @@ impl Instance {
         store.set_epoch_deadline(deadline_ticks);
         let call_ms = call.as_millis();
         match code.instantiate(&mut store) {
-            Ok((exports, warm)) => Ok(Self { store, exports, warm, deadline_ticks, call_ms }),
+            Ok((exports, warm)) => {
+                Ok(Self { store, exports, warm, deadline_ticks, call_ms, given_bytes: 0, gave_bytes: 0 })
+            }
             Err(error) => Err(report(&store.data().memory, "instantiate", call_ms, &error)),
         }
     }
@@ -94,6 +99,7 @@ impl Instance {
         config: &str,
         state: &Bytes,
     ) -> Result<Result<(), String>, TrapReport> {
+        self.given_bytes = state.len();
         let recorded = Call::Restore { now: now_ns, config: config.into(), state: state.as_ref().into() };
         let restore =
             |guest: &Guest, store: &mut Store<Host>| guest.call_restore(store, now_ns, config, state);
@@ -120,6 +126,11 @@ impl Instance {
         self.store.data().memory.bytes()
     }
 
+    /// How much longer its state has become since it was given one, in bytes.
+    pub(crate) fn state_growth_bytes(&self) -> usize {
+        self.gave_bytes.saturating_sub(self.given_bytes)
+    }
+
     /// Whether it can be given memory ahead of its `restore`.
     pub(crate) fn can_warm(&self) -> bool {
         self.warm.is_some()
@@ -143,7 +154,10 @@ impl Instance {
         fn saved(state: &Bytes) -> (Return<'_>, Option<&Bytes>) {
             (Return::Saved(state.as_ref().into()), Some(state))
         }
-        self.call(&Call::Save, None, |guest, store| guest.call_save(store).map(Bytes::from), saved)
+        let save = |guest: &Guest, store: &mut Store<Host>| guest.call_save(store).map(Bytes::from);
+        let state = self.call(&Call::Save, None, save, saved)?;
+        self.gave_bytes = state.len();
+        Ok(state)
     }
 
     pub(crate) fn stop(&mut self) -> Result<(), TrapReport> {

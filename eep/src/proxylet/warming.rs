@@ -21,10 +21,11 @@ impl<'a> Warming<'a> {
     /// Bytes of one step: some 256 pages, less than a millisecond.
     const STEP_BYTES: usize = 1 << 20;
 
-    /// Makes an instance ready to have as much memory as the one has from which it takes over. None where it cannot be
-    /// made ready, or that would take no time.
+    /// Makes an instance ready to have as much memory as the one has from which it takes over, and what the state has grown
+    /// by since: the new one has it twice for a while, as it is handed over and as it is used. None where it cannot be made ready, or that would take no time.
     pub(crate) fn of(instance: &'a mut Instance, from: &Instance) -> Option<Self> {
-        let left = from.memory_bytes().saturating_sub(instance.memory_bytes()).min(Self::BYTES_MAX);
+        let wanted = from.memory_bytes() + from.state_growth_bytes();
+        let left = wanted.saturating_sub(instance.memory_bytes()).min(Self::BYTES_MAX);
         (instance.can_warm() && left >= Self::BYTES_MIN).then_some(Self { instance, left })
     }
 

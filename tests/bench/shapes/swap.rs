@@ -3,7 +3,8 @@
 //!
 //! Each query is told from all others, so what is lost and what comes twice is counted one by one. The pause is what the
 //! node says, and what the peers see: the longest time in which none of them heard anything. A generator that cannot keep
-//! up lengthens that one too, so the longest silence before the first swap stands beside it.
+//! up lengthens that one too, so the longest silence before the first swap stands beside it; and beside both, how long the
+//! machine itself stood still: before the first swap, from there on, and during the swap with the longest pause.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use serde_json::Value;
 
 use super::relay::{self, Clock, Manner};
 use super::{IDLE_WORDS, Load};
+use crate::halts::Halts;
 use crate::report::Report;
 use crate::suite::{path, start_node};
 use crate::swarm::Target;
@@ -61,6 +63,8 @@ struct Told {
     pause_ms: f64,
     connections: f64,
     closed: f64,
+    /// The machine's longest, from the order to the end of the probation.
+    halt: Duration,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Report, String> {
@@ -82,16 +86,19 @@ pub(crate) fn run(args: &Args) -> Result<Report, String> {
     let words = Words::new(args.leaves, COMMON_WORDS).filled(IDLE_WORDS);
     let begun = Arc::new(AtomicBool::new(false));
     let manner = Manner { at_once: AT_ONCE, watched: Some(Arc::clone(&begun)) };
-    let (seen, told) = relay::under_load(&relay, &words, &manner, |clock| {
+    let halts = Halts::watch();
+    let (seen, ((mut told, halt), halt_before)) = relay::under_load(&relay, &words, &manner, |clock| {
         let first = relay.load.warmup() + BEFORE;
         clock.sleep_until(first);
         begun.store(true, Ordering::Relaxed);
-        swap_each(args, &node, &versions, clock, first, every)
+        let halt_before = halts.longest();
+        Ok((swap_each(args, &node, &versions, clock, first, every, &halts)?, halt_before))
     })?;
+    drop(halts);
     let ledger = seen.meter.ledger.as_ref().ok_or("nothing was noted")?;
 
-    let mut pauses: Vec<f64> = told.iter().map(|t| t.pause_ms).collect();
-    pauses.sort_by(f64::total_cmp);
+    told.sort_by(|a, b| a.pause_ms.total_cmp(&b.pause_ms));
+    let longest = told.last().ok_or("no swap took place")?;
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     let closed: f64 = told.iter().map(|t| t.closed).sum();
     let mut report = Report::new("swap");
@@ -99,14 +106,17 @@ pub(crate) fn run(args: &Args) -> Result<Report, String> {
         .setting("leaves", args.leaves)
         .setting("rate", args.rate)
         .setting("swaps", args.swaps)
-        .figure("connections", told.last().map_or(0.0, |t| t.connections), "taken over")
+        .figure("connections", longest.connections, "taken over")
         .figure("connections_lost", seen.gone as f64 + closed, "connections")
         .figure("sent", seen.sent as f64, "queries")
         .figure("lost", seen.sent as f64 - ledger.distinct as f64, "queries")
         .figure("doubled", ledger.doubled as f64, "queries")
         .figure("misrouted", seen.meter.misrouted as f64, "queries")
-        .figure("pause_p50", pauses.get(pauses.len() / 2).copied().unwrap_or(0.0), "ms (node)")
-        .figure("pause_max", pauses.last().copied().unwrap_or(0.0), "ms (node)")
+        .figure("pause_p50", told[told.len() / 2].pause_ms, "ms (node)")
+        .figure("pause_max", longest.pause_ms, "ms (node)")
+        .figure("halt_then", ms(longest.halt), "ms (machine)")
+        .figure("halt_max", ms(halt), "ms (machine)")
+        .figure("halt_before", ms(halt_before), "ms (machine)")
         .figure("silence_max", ms(ledger.silence), "ms (peers)")
         .figure("silence_before", ms(ledger.silence_before), "ms (peers)");
     seen.meter.report_latency(&mut report);
@@ -124,6 +134,7 @@ fn other(args: &Args, node: &Node) -> Result<PathBuf, String> {
     Ok(file)
 }
 
+/// What the node says of each, and the longest halt of the machine meanwhile.
 fn swap_each(
     args: &Args,
     node: &Node,
@@ -131,14 +142,23 @@ fn swap_each(
     clock: &Clock,
     first: Duration,
     every: Duration,
-) -> Result<Vec<Told>, String> {
+    halts: &Halts,
+) -> Result<(Vec<Told>, Duration), String> {
     let mut told = Vec::new();
+    let mut halt = Duration::ZERO;
     for n in 0..args.swaps {
         clock.sleep_until(first + every * n);
-        told.push(swap(node, &versions[n as usize % 2])?);
+        halt = halt.max(halts.longest());
+        let swapped = swap(node, &versions[n as usize % 2])?;
+        told.push(Told { halt: halts.longest(), ..swapped });
     }
+    let halt = told.iter().map(|t| t.halt).fold(halt, Duration::max);
     let over = clock.elapsed().saturating_sub(first + every * args.swaps);
-    if over.is_zero() { Ok(told) } else { Err(format!("swaps took {over:?} too long: raise --every")) }
+    if over.is_zero() {
+        Ok((told, halt))
+    } else {
+        Err(format!("swaps took {over:?} too long: raise --every"))
+    }
 }
 
 fn swap(node: &Node, version: &Path) -> Result<Told, String> {
@@ -158,5 +178,6 @@ fn swap(node: &Node, version: &Path) -> Result<Told, String> {
         pause_ms: number("pause_s")? * 1e3,
         connections: number("connections")?,
         closed: number("connections_closed")?,
+        halt: Duration::ZERO,
     })
 }
