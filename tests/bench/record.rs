@@ -32,9 +32,11 @@ struct Turn {
 pub(crate) fn run(args: &Args) -> Result<Report, String> {
     let (received, cpu): (Figure, Figure) = (|t| t.received, |t| t.cpu_per_query);
     let (mut plain, mut recorded) = (Vec::new(), Vec::new());
+    // Once: a thread that is kept to some processors takes them for all that there are.
+    let processors = Processors::split();
     for _ in 0..args.turns.max(1) {
-        plain.push(turn(args, "off")?);
-        recorded.push(turn(args, "on")?);
+        plain.push(turn(args, &processors, "off")?);
+        recorded.push(turn(args, &processors, "on")?);
     }
     let median = |turns: &[Turn], of: Figure| {
         let mut all: Vec<f64> = turns.iter().map(of).collect();
@@ -52,8 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<Report, String> {
     Ok(report)
 }
 
-fn turn(args: &Args, record: &str) -> Result<Turn, String> {
-    let processors = Processors::split();
+fn turn(args: &Args, processors: &Processors, record: &str) -> Result<Turn, String> {
     let net = Loopback::claim();
     processors.for_the_tested()?;
     let (node, address) = start_node_with(&args.suite.eep, &args.suite.proxylet, &net, LEAVES, record)?;
