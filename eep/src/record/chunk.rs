@@ -3,33 +3,64 @@
 //!
 //! A file is [`MAGIC`] and chunks; a chunk is three little-endian numbers of four bytes (the length of its content, the
 //! length of what is stored, the CRC-32 of what is stored) and what is stored: the content in LZ4's block format, or
-//! as it is where that is not shorter. The contents in a row are the entries; one may go over several chunks.
+//! as it is where that is not shorter or its writer had no time for it. The contents in a row are the entries; one may go
+//! over several chunks.
 
+use std::borrow::Cow;
 use std::io::{self, Read};
 
-/// The first bytes of a file; the last of them is the version of the format.
-pub(crate) const MAGIC: [u8; 8] = *b"eeprec\0\x01";
+/// The first bytes of a file; the last of them is the version of the format. Version 2 has entries that are relayed.
+pub(crate) const MAGIC: [u8; 8] = *b"eeprec\0\x02";
+/// The oldest version that is read.
+pub(crate) const OLDEST: u8 = 1;
 /// Bytes of content of one chunk.
 pub(crate) const CONTENT_MAX: usize = 1 << 20;
 const PREFIX: usize = 12;
 
+/// One chunk: what lies before it, and what is stored.
+#[derive(Debug)]
+pub(crate) struct Chunk<'a> {
+    prefix: [u8; PREFIX],
+    stored: Cow<'a, [u8]>,
+}
+
+impl Chunk<'_> {
+    /// Its bytes in a file, one part after the other.
+    pub(crate) fn parts(&self) -> [&[u8]; 2] {
+        [&self.prefix, &self.stored]
+    }
+}
+
 /// Turns content into chunks.
 #[derive(Debug, Default)]
 pub(crate) struct Packer {
-    stored: Vec<u8>,
+    packed: Vec<u8>,
 }
 
 impl Packer {
-    /// Appends content to `out` in as many chunks as it takes.
+    /// The chunk of at most [`CONTENT_MAX`] bytes of content, which is compressed or stored as it is.
+    pub(crate) fn chunk<'a>(&mut self, content: &'a [u8], compress: bool) -> Chunk<'a> {
+        let packed = if compress { self.compress(content) } else { None };
+        let stored = packed.map_or(Cow::Borrowed(content), |packed| Cow::Owned(packed.to_vec()));
+        let mut prefix = [0; PREFIX];
+        let numbers = [content.len() as u32, stored.len() as u32, crc32fast::hash(&stored)];
+        for (place, number) in prefix.chunks_exact_mut(4).zip(numbers) {
+            place.copy_from_slice(&number.to_le_bytes());
+        }
+        Chunk { prefix, stored }
+    }
+
+    /// Content in LZ4's format, where that is shorter.
+    fn compress(&mut self, content: &[u8]) -> Option<&[u8]> {
+        self.packed.resize(lz4_flex::block::get_maximum_output_size(content.len()), 0);
+        let len = lz4_flex::block::compress_into(content, &mut self.packed).ok()?;
+        (len < content.len()).then(|| &self.packed[..len])
+    }
+
+    /// Appends content to `out`, compressed, in as many chunks as it takes.
     pub(crate) fn pack(&mut self, content: &[u8], out: &mut Vec<u8>) {
         for piece in content.chunks(CONTENT_MAX) {
-            self.stored.resize(lz4_flex::block::get_maximum_output_size(piece.len()), 0);
-            let packed = lz4_flex::block::compress_into(piece, &mut self.stored).unwrap_or(usize::MAX);
-            let stored = if packed < piece.len() { &self.stored[..packed] } else { piece };
-            for number in [piece.len() as u32, stored.len() as u32, crc32fast::hash(stored)] {
-                out.extend_from_slice(&number.to_le_bytes());
-            }
-            out.extend_from_slice(stored);
+            self.chunk(piece, true).parts().into_iter().for_each(|part| out.extend_from_slice(part));
         }
     }
 }

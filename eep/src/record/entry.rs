@@ -11,6 +11,7 @@
 //! | return | a [`Return`] | |
 //! | base | a [`Base`]: from here a new instance can go on | |
 //! | lost | a [`Lost`]: calls that are missing here | |
+//! | relayed | as in an import, but as a patch of its call's part ([`super::relayed`]) | the answer |
 //!
 //! Where nothing else is said, parts are written by `postcard`.
 
@@ -34,11 +35,20 @@ pub(crate) enum Tag {
     Return = 5,
     Base = 6,
     Lost = 7,
+    Relayed = 8,
 }
 
 impl Tag {
-    const ALL: [Self; 7] =
-        [Self::Head, Self::Code, Self::Call, Self::Import, Self::Return, Self::Base, Self::Lost];
+    const ALL: [Self; 8] = [
+        Self::Head,
+        Self::Code,
+        Self::Call,
+        Self::Import,
+        Self::Return,
+        Self::Base,
+        Self::Lost,
+        Self::Relayed,
+    ];
 
     pub(crate) fn of(byte: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|tag| *tag as u8 == byte)
@@ -71,34 +81,42 @@ pub(crate) fn put_value(out: &mut Vec<u8>, tag: Tag, value: &impl Serialize) {
     close(out, start, first, 0);
 }
 
-/// Appends an entry of one part, a value that ends with a state of `len` bytes: the state itself is left empty in `value`
-/// and belongs at the end of what was appended.
-pub(crate) fn put_before_state(out: &mut Vec<u8>, tag: Tag, value: &impl Serialize, len: usize) {
+/// Appends an entry of one part, a value with a state of `len` bytes in it: what is `before` ends with the state, which is
+/// left empty there, and `after` follows it. Where in `out` the state itself belongs.
+pub(crate) fn put_around_state(
+    out: &mut Vec<u8>,
+    tag: Tag,
+    before: &impl Serialize,
+    len: usize,
+    after: &impl Serialize,
+) -> usize {
     let start = open(out, tag);
-    encode(out, value);
+    encode(out, before);
     // An empty state is its length alone, one byte.
     out.pop();
     encode(out, &len);
+    let at = out.len();
+    encode(out, after);
     let first = out.len() - start - PREFIX + len;
     close(out, start, first, 0);
+    at
 }
 
-/// Appends what a proxylet asked and what it was told.
-pub(crate) fn put_import(out: &mut Vec<u8>, name: &str, args: &impl Serialize, answer: &impl Serialize) {
-    let start = out.len();
-    let middle = open_import(out, name, |out| encode(out, args));
-    close_import(out, start, middle, answer);
-}
-
-/// Appends what a proxylet asked; where its answer will begin.
-pub(crate) fn open_import(out: &mut Vec<u8>, name: &str, args: impl FnOnce(&mut Vec<u8>)) -> usize {
+/// Appends what a proxylet asked; [`close_import`] is given where that begins.
+pub(crate) fn open_import(out: &mut Vec<u8>, name: &str, args: impl FnOnce(&mut Vec<u8>)) {
     open(out, Tag::Import);
     encode(out, name);
     args(out);
-    out.len()
 }
 
-/// Appends what it was told.
+/// Has a patch stand for what a proxylet asked, which was appended last.
+pub(crate) fn relay_import(out: &mut Vec<u8>, start: usize, patch: &[u8]) {
+    out[start] = Tag::Relayed as u8;
+    out.truncate(start + PREFIX);
+    out.extend_from_slice(patch);
+}
+
+/// Appends what it was told, which begins at `middle`.
 pub(crate) fn close_import(out: &mut Vec<u8>, start: usize, middle: usize, answer: &impl Serialize) {
     encode(out, answer);
     let second = out.len() - middle;
@@ -315,7 +333,9 @@ mod tests {
     #[test]
     fn what_is_put_is_read() {
         let mut out = Vec::new();
-        put_import(&mut out, "kv.get", &("key",), &Some(vec![1_u8, 2]));
+        open_import(&mut out, "kv.get", |out| encode(out, &("key",)));
+        let middle = out.len();
+        close_import(&mut out, 0, middle, &Some(vec![1_u8, 2]));
         let (tag, first, second) = prefix(out[..PREFIX].try_into().unwrap()).unwrap();
         assert_eq!((tag, PREFIX + first + second), (Tag::Import, out.len()));
         let (name, args) = ask(&out[PREFIX..PREFIX + first]).unwrap();

@@ -4,7 +4,7 @@
 //! the oldest files go. So what is kept is the latest, and each file can be replayed by itself.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, IoSlice, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -92,6 +92,8 @@ pub(crate) struct Files {
     budget: u64,
     file: File,
     len: u64,
+    /// Bytes of its other files, as they were counted last.
+    others: u64,
     present: Present,
 }
 
@@ -106,6 +108,7 @@ impl Files {
             budget,
             file,
             len: 0,
+            others: list(folder, service, false).iter().map(|(_, len)| len).sum(),
             present: Arc::clone(&present),
         };
         files.is(path);
@@ -117,34 +120,50 @@ impl Files {
     }
 
     /// Removes the oldest of the other files until there is room for so many bytes in the present one; whether there is.
-    fn make_room(&self, bytes: u64) -> io::Result<bool> {
+    /// They are looked for only where there was none by the last count: whoever else removes some makes more.
+    fn make_room(&mut self, bytes: u64) -> io::Result<bool> {
+        if self.len + bytes + self.others <= self.budget {
+            return Ok(true);
+        }
         let present = self.present.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut others: Vec<_> = list(&self.folder, &self.service, false)
             .into_iter()
             .filter(|(path, _)| Some(path) != present.as_ref())
             .collect();
-        let mut held: u64 = others.iter().map(|(_, len)| len).sum();
+        self.others = others.iter().map(|(_, len)| len).sum();
         others.reverse();
-        while self.len + bytes + held > self.budget {
+        while self.len + bytes + self.others > self.budget {
             let Some((oldest, len)) = others.pop() else { return Ok(false) };
             remove(&oldest)?;
-            held -= len;
+            self.others -= len;
         }
         Ok(true)
     }
 }
 
 impl Sink for Files {
-    fn write(&mut self, chunks: &[u8]) -> Result<(), Stopped> {
-        if !self.make_room(chunks.len() as u64 + LAST_WORD_BYTES)? {
+    fn write(&mut self, parts: &[&[u8]]) -> Result<(), Stopped> {
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        if !self.make_room(bytes as u64 + LAST_WORD_BYTES)? {
             return Err(Stopped::Full);
         }
-        self.last(chunks)
+        self.last(parts)
     }
 
-    fn last(&mut self, chunk: &[u8]) -> Result<(), Stopped> {
-        self.file.write_all(chunk)?;
-        self.len += chunk.len() as u64;
+    fn last(&mut self, parts: &[&[u8]]) -> Result<(), Stopped> {
+        let mut slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut left = slices.as_mut_slice();
+        while !left.is_empty() {
+            match self.file.write_vectored(left) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                Ok(written) => {
+                    self.len += written as u64;
+                    IoSlice::advance_slices(&mut left, written);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         Ok(())
     }
 
@@ -154,6 +173,7 @@ impl Sink for Files {
 
     fn renew(&mut self) -> Result<(), Stopped> {
         let (path, file) = create(&self.folder, &self.service, SUFFIX)?;
+        self.others += self.len;
         (self.file, self.len) = (file, 0);
         self.is(path);
         Ok(())

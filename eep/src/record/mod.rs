@@ -12,6 +12,7 @@
 //! | --- | --- |
 //! | [`entry`] | what a recording is made of |
 //! | [`kept`] | the entries of one call, which share a large state |
+//! | [`relayed`] | what it was given and hands on, kept once |
 //! | [`chunk`] | how it lies in a file: compressed, checked, readable up to a cut |
 //! | [`recorder`] | the hook in the service's thread |
 //! | [`ring`] | the latest calls in memory, for the day they end in a trap |
@@ -32,6 +33,7 @@ pub(crate) mod kept;
 pub(crate) mod queue;
 pub mod reader;
 pub(crate) mod recorder;
+pub(crate) mod relayed;
 pub mod replay;
 pub(crate) mod ring;
 pub mod service;

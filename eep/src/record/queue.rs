@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::proxylet::digest::Digest;
+use crate::record::kept::Kept;
 
 /// What waits for the writer. Shared by a service's recorders, one after the other, and one writer.
 #[derive(Debug, Default)]
@@ -18,14 +19,26 @@ pub(crate) struct Queue {
 /// Whole entries, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
-    pub(crate) entries: Vec<u8>,
-    /// Where in them the checkpoint is from which a new file may begin.
-    pub(crate) base_at: Option<usize>,
+    pub(crate) entries: Kept,
+    /// Bytes of them.
+    pub(crate) len: usize,
+    /// Where in them a new file may begin.
+    pub(crate) turn: Option<Turn>,
+    /// Where the call of `save` begins that came last.
+    saved_at: Option<usize>,
     /// The code whose calls the entries are.
     pub(crate) code: Option<Digest>,
     /// The recorder whose instance's calls are written now; 0 where there is none.
     owner: u64,
     ended: bool,
+}
+
+/// Where among entries one file may end and the next begin, with a checkpoint. Between both is the call of `save` that the
+/// checkpoint has its state of: neither file needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Turn {
+    pub(crate) end: usize,
+    pub(crate) begin: usize,
 }
 
 /// What became of entries.
@@ -72,7 +85,7 @@ impl Queue {
     /// Waits for entries; false where there are none and none will come.
     pub(crate) fn take(&self, taken: &mut Waiting) -> bool {
         let mut waiting = self.lock();
-        if waiting.entries.len() < Self::WAKE_BYTES && !waiting.ended {
+        if waiting.len < Self::WAKE_BYTES && !waiting.ended {
             waiting = self
                 .changed
                 .wait_timeout(waiting, Self::LOOK_EVERY)
@@ -81,7 +94,8 @@ impl Queue {
         }
         taken.entries.clear();
         std::mem::swap(&mut taken.entries, &mut waiting.entries);
-        taken.base_at = waiting.base_at.take();
+        taken.len = std::mem::take(&mut waiting.len);
+        (taken.turn, waiting.saved_at) = (waiting.turn.take(), None);
         taken.code = waiting.code;
         !(waiting.ended && taken.entries.is_empty())
     }
@@ -94,18 +108,23 @@ impl Queue {
     /// Says that nothing is written any more.
     pub(crate) fn close(&self) {
         self.closed.store(true, Relaxed);
-        self.lock().entries = Vec::new();
+        let mut waiting = self.lock();
+        (waiting.entries, waiting.len) = (Kept::default(), 0);
+        (waiting.turn, waiting.saved_at) = (None, None);
     }
 }
 
 impl Inlet {
-    /// Adds the entries of a recorder's call, one run of bytes after the other.
-    pub(crate) fn push(&self, owner: u64, entries: &[&[u8]]) -> Pushed {
+    /// Adds the entries of a recorder's call, which may be one of `save`.
+    pub(crate) fn push(&self, owner: u64, entries: &Kept, is_save: bool) -> Pushed {
         let mut waiting = self.0.lock();
         if waiting.owner != owner {
             return Pushed::NotMine;
         }
-        self.put(&mut waiting, entries)
+        let at = waiting.len;
+        let pushed = self.put(&mut waiting, entries);
+        waiting.saved_at = (is_save && pushed == Pushed::Taken).then_some(at);
+        pushed
     }
 
     /// Whether no instance's calls are written now.
@@ -122,28 +141,30 @@ impl Inlet {
     }
 
     /// Adds entries after which a recorder's calls follow, of this code. Those of a checkpoint may begin a new file.
-    pub(crate) fn begin(&self, owner: u64, code: Digest, entries: &[&[u8]], is_base: bool) -> Pushed {
+    pub(crate) fn begin(&self, owner: u64, code: Digest, entries: &Kept, is_base: bool) -> Pushed {
         let mut waiting = self.0.lock();
-        let at = waiting.entries.len();
+        let begin = waiting.len;
+        let end = waiting.saved_at.take().unwrap_or(begin);
         let pushed = self.put(&mut waiting, entries);
         if pushed == Pushed::Taken {
             (waiting.owner, waiting.code) = (owner, Some(code));
             if is_base {
-                waiting.base_at.get_or_insert(at);
+                waiting.turn.get_or_insert(Turn { end, begin });
                 self.0.wants_base.store(false, Relaxed);
             }
         }
         pushed
     }
 
-    fn put(&self, waiting: &mut Waiting, entries: &[&[u8]]) -> Pushed {
-        let before = waiting.entries.len();
-        if before + entries.iter().map(|run| run.len()).sum::<usize>() > Queue::BYTES_MAX {
+    fn put(&self, waiting: &mut Waiting, entries: &Kept) -> Pushed {
+        let before = waiting.len;
+        if before + entries.len() > Queue::BYTES_MAX {
             return Pushed::Full;
         }
-        entries.iter().for_each(|run| waiting.entries.extend_from_slice(run));
+        waiting.entries.append(entries);
+        waiting.len += entries.len();
         // Once for each crossing of the mark: the writer takes all that there is.
-        if before < Queue::WAKE_BYTES && waiting.entries.len() >= Queue::WAKE_BYTES {
+        if before < Queue::WAKE_BYTES && waiting.len >= Queue::WAKE_BYTES {
             self.0.changed.notify_one();
         }
         Pushed::Taken
@@ -157,5 +178,37 @@ impl Inlet {
     /// Whether nobody writes any more.
     pub(crate) fn is_closed(&self) -> bool {
         self.0.closed.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_ends_before_the_save_that_the_next_one_begins_with() {
+        let (queue, inlet) = Queue::open();
+        let code = Digest::of(b"code");
+        let entries = |bytes: &[u8]| Kept::plain(bytes);
+        let mut taken = Waiting::default();
+        inlet.begin(1, code, &entries(b"head"), false);
+        inlet.push(1, &entries(b"call"), false);
+        inlet.push(1, &entries(b"save"), true);
+        inlet.begin(1, code, &entries(b"base"), true);
+        inlet.push(1, &entries(b"next"), false);
+        assert!(queue.take(&mut taken));
+        assert_eq!(taken.turn, Some(Turn { end: 8, begin: 12 }));
+        assert_eq!(taken.entries.runs_of(12..taken.len).collect::<Vec<_>>().concat(), b"basenext");
+        // Where other calls lie between both, or the save has been written, nothing is left out.
+        inlet.push(1, &entries(b"save"), true);
+        inlet.push(1, &entries(b"call"), false);
+        inlet.begin(1, code, &entries(b"base"), true);
+        assert!(queue.take(&mut taken));
+        assert_eq!(taken.turn, Some(Turn { end: 8, begin: 8 }));
+        inlet.push(1, &entries(b"save"), true);
+        assert!(queue.take(&mut taken));
+        inlet.begin(1, code, &entries(b"base"), true);
+        assert!(queue.take(&mut taken));
+        assert_eq!(taken.turn, Some(Turn { end: 0, begin: 0 }));
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::record::CALL_BYTES_MAX;
-use crate::record::chunk::{self, MAGIC};
+use crate::record::chunk::{self, MAGIC, OLDEST};
 use crate::record::entry::{PREFIX, Tag, prefix};
 
 /// Bytes of one entry, and so about what a reader holds.
@@ -23,7 +23,10 @@ pub enum ReadError {
     #[error("this is not a recording")]
     NotARecording,
     /// It is one, of another version of the format.
-    #[error("the recording is in version {0} of the format; this version of eep reads version {ours}", ours = MAGIC[7])]
+    #[error(
+        "the recording is in version {0} of the format; this version of eep reads versions {OLDEST} to {ours}",
+        ours = MAGIC[7]
+    )]
     Version(u8),
 }
 
@@ -80,7 +83,7 @@ impl<R: Read> Reader<R> {
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Err(ReadError::NotARecording),
             other => other?,
         }
-        match (magic[..7] == MAGIC[..7], magic[7] == MAGIC[7]) {
+        match (magic[..7] == MAGIC[..7], (OLDEST..=MAGIC[7]).contains(&magic[7])) {
             (false, _) => Err(ReadError::NotARecording),
             (true, false) => Err(ReadError::Version(magic[7])),
             (true, true) => Ok(Self { from, stored: Vec::new(), content: Vec::new(), at: 0, ending: None }),
@@ -188,6 +191,14 @@ mod tests {
         assert!(matches!(read(b"\0asm\x01\0\0\0"), Err(ReadError::NotARecording)));
         assert!(matches!(read(b"eeprec\0\x09"), Err(ReadError::Version(9))));
         assert_eq!(read(&MAGIC).unwrap(), (vec![], Ending::Whole));
+    }
+
+    #[test]
+    fn older_versions_are_read() {
+        let mut bytes = file(&[(30, 3_000), (1, 5)]);
+        let now = read(&bytes).unwrap();
+        bytes[7] = OLDEST;
+        assert_eq!((now.0.len(), read(&bytes).unwrap()), (2, now));
     }
 
     #[test]

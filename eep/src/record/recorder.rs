@@ -14,9 +14,10 @@ use crate::host::bindings::eep::proxylet::types::Event;
 use crate::proxylet::code::Code;
 use crate::proxylet::trap::TrapReport;
 use crate::record::CALL_BYTES_MAX;
-use crate::record::entry::{self, Base, Call, Head, Lost, Return, Tag, Trapped, put_value};
+use crate::record::entry::{self, Base, Call, Head, Lost, PREFIX, Return, Tag, Trapped, put_value};
 use crate::record::kept::Kept;
 use crate::record::queue::{Inlet, Pushed};
+use crate::record::relayed;
 use crate::record::ring::Ring;
 use crate::record::service::Recordings;
 
@@ -28,6 +29,9 @@ const STANDING_BYTES_MAX: usize = 1 << 20;
 const BASE_EVERY_NS: u64 = 500_000_000;
 /// The same for the ring alone, which nobody has asked for.
 const RING_BASE_EVERY_NS: u64 = 15_000_000_000;
+
+/// What is given and what is asked has at least so many bytes where the one is written by means of the other.
+const RELAYED_FROM: usize = 64;
 
 /// Records one instance. Lives in its store; nothing here is locked but the queues to the writers.
 #[derive(Debug)]
@@ -45,7 +49,12 @@ struct Inner {
     call: Kept,
     /// Whether that has become more than is kept.
     over: bool,
-    /// Where in them the import under way begins, and where its answer will.
+    /// What the call was given, where it may be handed on: where its part ends, and where in it the bytes of peers begin.
+    given: Option<(usize, usize)>,
+    /// Bytes of imports that are not among the entries, because they are in the call.
+    relayed: usize,
+    patch: Vec<u8>,
+    /// Where in the entries the import under way begins, and where its answer will.
     asking: Option<(usize, usize)>,
     ring: Ring,
     taps: Vec<Tap>,
@@ -83,11 +92,11 @@ impl Recorder {
         head: Head,
         inlets: Vec<Arc<Inlet>>,
     ) -> Rc<Self> {
-        let mut begin = Vec::new();
-        put_head(&mut begin, &head);
+        let mut begin = Kept::default();
+        put_head(&mut begin.entries, &head);
         let taps = inlets.into_iter().map(|inlet| {
             let after = !inlet.is_free();
-            let on = !after && inlet.begin(id, head.sha256, &[&begin], false) == Pushed::Taken;
+            let on = !after && inlet.begin(id, head.sha256, &begin, false) == Pushed::Taken;
             Tap { inlet, on, after, lost: 0, why: SLOW }
         });
         let taps = taps.collect();
@@ -100,6 +109,9 @@ impl Recorder {
             first: Kept::default(),
             call: Kept::default(),
             over: false,
+            given: None,
+            relayed: 0,
+            patch: Vec::new(),
             asking: None,
             ring,
             taps,
@@ -123,6 +135,14 @@ impl Recorder {
             inner.call.clear();
             (inner.over, inner.asking) = (false, None);
             inner.call.put_call(call, state);
+            inner.relayed = 0;
+            inner.given = match call {
+                Call::Handle { bytes, .. } if bytes.0.len() >= RELAYED_FROM => {
+                    let part = inner.call.entries.len() - PREFIX;
+                    Some((part, part - bytes.0.len()))
+                }
+                _ => None,
+            };
             inner.now = call.now().unwrap_or(inner.now);
             match call {
                 Call::Start { config, .. } | Call::Restore { config, .. } => {
@@ -145,14 +165,8 @@ impl Recorder {
 
     /// The proxylet asked for something, and was answered.
     pub(crate) fn import(&self, name: &str, args: &impl Serialize, answer: &impl Serialize) {
-        self.with(|inner| {
-            if inner.over {
-                return;
-            }
-            let start = inner.call.entries.len();
-            entry::put_import(&mut inner.call.entries, name, args, answer);
-            inner.keep_import(start);
-        });
+        self.import_begins(name, |out| entry::encode(out, args));
+        self.import_ends(answer);
     }
 
     /// The proxylet asks for something: the first half of [`Self::import`].
@@ -160,7 +174,9 @@ impl Recorder {
         self.with(|inner| {
             if !inner.over {
                 let start = inner.call.entries.len();
-                inner.asking = Some((start, entry::open_import(&mut inner.call.entries, name, args)));
+                entry::open_import(&mut inner.call.entries, name, args);
+                inner.relay(start, name);
+                inner.asking = Some((start, inner.call.entries.len()));
             }
         });
     }
@@ -179,12 +195,12 @@ impl Recorder {
     pub(crate) fn returned(&self, back: &Return<'_>, state: Option<&Bytes>) {
         self.with(|inner| {
             inner.call.put_return(back, state);
-            inner.keep_call();
+            inner.keep_call(matches!(back, Return::Saved(_)));
         });
     }
 
     /// This is what the instance has just saved, and the connections that it had then: another can go on from here.
-    pub(crate) fn rebase(&self, state: &[u8], conns: &[u64]) {
+    pub(crate) fn rebase(&self, state: &Bytes, conns: &[u64]) {
         self.with(|inner| inner.rebase(state, conns));
     }
 
@@ -236,15 +252,32 @@ fn put_head(out: &mut Vec<u8>, head: &Head) {
 }
 
 impl Inner {
+    /// Has what the proxylet asked stand as a patch of its call, where that is shorter. What stands until the instance ends
+    /// is looked at again, and stays as it is.
+    fn relay(&mut self, start: usize, name: &str) {
+        let asked = self.call.entries.len() - start - PREFIX;
+        let Some((given, from)) = self.given.filter(|_| asked >= RELAYED_FROM && !STANDING.contains(&name))
+        else {
+            return;
+        };
+        let source = &self.call.entries[PREFIX..PREFIX + given];
+        self.patch.clear();
+        relayed::diff(source, from, &self.call.entries[start + PREFIX..], &mut self.patch);
+        if self.patch.len() < asked - asked / 4 {
+            self.relayed += asked - self.patch.len();
+            entry::relay_import(&mut self.call.entries, start, &self.patch);
+        }
+    }
+
     /// Keeps the import whose entry begins here.
     fn keep_import(&mut self, start: usize) {
-        if self.call.len() > CALL_BYTES_MAX {
+        if self.call.len() + self.relayed > CALL_BYTES_MAX {
             self.over = true;
             self.call = Kept::default();
             return;
         }
         let Some((prefix, parts)) = self.call.entries[start..].split_first_chunk() else { return };
-        let Some((_, first, _)) = entry::prefix(prefix) else { return };
+        let Some((Tag::Import, first, _)) = entry::prefix(prefix) else { return };
         let (ask, answer) = parts.split_at(first);
         if !entry::ask(ask).is_some_and(|(name, _)| STANDING.contains(&name)) {
             return;
@@ -259,8 +292,8 @@ impl Inner {
         self.standing_bytes += bytes;
     }
 
-    /// Keeps the call that has ended.
-    fn keep_call(&mut self) {
+    /// Keeps the call that has ended, which may be one of `save`.
+    fn keep_call(&mut self, is_save: bool) {
         if self.over {
             self.ring.lose();
         } else {
@@ -276,7 +309,7 @@ impl Inner {
         }
         for tap in &mut self.taps {
             if tap.on && !self.over {
-                match tap.inlet.push(self.id, &self.call.runs()) {
+                match tap.inlet.push(self.id, &self.call, is_save) {
                     Pushed::Taken => continue,
                     Pushed::Full => tap.why = SLOW,
                     Pushed::NotMine => tap.why = "another instance was tried meanwhile",
@@ -291,31 +324,29 @@ impl Inner {
 
     /// Has this instance's calls written where another's were: its head and its first call.
     fn take_over(&mut self) {
-        let mut head = Vec::new();
-        put_head(&mut head, &self.head);
-        let first = std::mem::take(&mut self.first);
-        let [before, state, after] = first.runs();
+        let mut begin = Kept::default();
+        put_head(&mut begin.entries, &self.head);
+        begin.append(&std::mem::take(&mut self.first));
         for tap in self.taps.iter_mut().filter(|tap| tap.after) {
             tap.after = false;
-            let begin = [&head, before, state, after];
             tap.on = tap.inlet.begin(self.id, self.head.sha256, &begin, false) == Pushed::Taken;
         }
     }
 
     /// Offers a checkpoint to whoever wants to begin at one.
-    fn rebase(&mut self, state: &[u8], conns: &[u64]) {
+    fn rebase(&mut self, state: &Bytes, conns: &[u64]) {
         let wants = |tap: &Tap| !tap.after && (!tap.on || tap.inlet.wants_base());
         if !self.ring.takes_base() && !self.taps.iter().any(wants) {
             return;
         }
-        let mut base = Vec::new();
+        let mut base = Kept::default();
         let (mut ask, mut told) = (Vec::new(), Vec::new());
         entry::encode_ask(&mut ask, "net.connections", &());
         entry::encode(&mut told, &Ok::<_, String>((conns,)));
         let standing = self.standing.iter().chain([(&ask, &told)]);
         let standing = standing.map(|(ask, told)| (ask.as_slice().into(), told.as_slice().into())).collect();
         let (now, config) = (self.now, Cow::Borrowed(self.config.as_str()));
-        put_value(&mut base, Tag::Base, &Base { now, config, state: state.into(), standing });
+        base.put_base(Base { now, config, state: [].as_slice().into(), standing }, state);
         if base.len() > CALL_BYTES_MAX {
             return;
         }
@@ -323,11 +354,11 @@ impl Inner {
             self.ring.rebase(&base);
         }
         for tap in self.taps.iter_mut().filter(|tap| wants(tap)) {
-            let mut begin = Vec::new();
-            put_lost(&mut begin, tap);
-            put_head(&mut begin, &self.head);
-            begin.extend_from_slice(&base);
-            if tap.inlet.begin(self.id, self.head.sha256, &[&begin], true) == Pushed::Taken {
+            let mut begin = Kept::default();
+            put_lost(&mut begin.entries, tap);
+            put_head(&mut begin.entries, &self.head);
+            begin.append(&base);
+            if tap.inlet.begin(self.id, self.head.sha256, &begin, true) == Pushed::Taken {
                 (tap.on, tap.lost) = (true, 0);
             }
         }
@@ -344,9 +375,9 @@ impl Drop for Inner {
     fn drop(&mut self) {
         // What is missing at the end is said as well.
         for tap in &self.taps {
-            let mut lost = Vec::new();
-            put_lost(&mut lost, tap);
-            tap.inlet.push(self.id, &[&lost]);
+            let mut lost = Kept::default();
+            put_lost(&mut lost.entries, tap);
+            tap.inlet.push(self.id, &lost, false);
             tap.inlet.release(self.id);
         }
     }

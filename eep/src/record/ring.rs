@@ -21,7 +21,7 @@ impl Held {
 pub(crate) struct Ring {
     held: Arc<Held>,
     /// The entry of the last checkpoint; empty while all calls since the first are here.
-    base: Vec<u8>,
+    base: Kept,
     pieces: VecDeque<Piece>,
     bytes: usize,
     /// Calls since the base that are no longer here.
@@ -46,7 +46,7 @@ impl Ring {
     const PIECE_BYTES: usize = 16 << 10;
 
     pub(crate) fn new(held: Arc<Held>) -> Self {
-        Self { held, base: Vec::new(), pieces: VecDeque::new(), bytes: 0, lost: 0, hopeless: false }
+        Self { held, base: Kept::default(), pieces: VecDeque::new(), bytes: 0, lost: 0, hopeless: false }
     }
 
     fn max(&self) -> usize {
@@ -89,29 +89,29 @@ impl Ring {
     }
 
     /// Begins again at a checkpoint, whose entry this is. One that is too large is not taken.
-    pub(crate) fn rebase(&mut self, base: &[u8]) {
+    pub(crate) fn rebase(&mut self, base: &Kept) {
         self.hopeless = base.len() > self.max();
         if self.hopeless {
             return;
         }
         self.clear();
-        self.base.extend_from_slice(base);
+        self.base = base.clone();
         self.grow(base.len());
     }
 
     /// How many calls are missing after the base, the base (empty where it begins with the first call), and the calls;
     /// nothing where they cannot be replayed: the first ones have gone, and there was no checkpoint.
-    pub(crate) fn contents(&self) -> Option<(u64, &[u8], impl Iterator<Item = &[u8]>)> {
+    pub(crate) fn contents(&self) -> Option<(u64, &Kept, impl Iterator<Item = &[u8]>)> {
         if self.pieces.is_empty() || (self.lost > 0 && self.base.is_empty()) {
             return None;
         }
-        Some((self.lost, self.base.as_slice(), self.pieces.iter().flat_map(|piece| piece.kept.runs())))
+        Some((self.lost, &self.base, self.pieces.iter().flat_map(|piece| piece.kept.runs())))
     }
 
     fn clear(&mut self) {
         self.shrink(self.bytes);
         self.pieces.clear();
-        self.base = Vec::new();
+        self.base = Kept::default();
         self.lost = 0;
     }
 
@@ -162,16 +162,16 @@ mod tests {
     #[test]
     fn is_bounded_and_says_what_it_lost() {
         let mut ring = Ring::new(Arc::default());
-        let call = call(&[1; 1 << 20]);
-        (0..40).for_each(|_| ring.push(&call));
+        let large = call(&[1; 1 << 20]);
+        (0..40).for_each(|_| ring.push(&large));
         assert!(ring.bytes <= Ring::BYTES_MAX && ring.wants_base());
         assert_eq!(all(&ring), None, "its first calls are gone and it has no checkpoint");
-        ring.rebase(b"base");
+        ring.rebase(&call(b"base"));
         assert!(!ring.wants_base());
-        (0..20).for_each(|_| ring.push(&call));
+        (0..20).for_each(|_| ring.push(&large));
         let (lost, base, calls) = all(&ring).unwrap();
-        assert_eq!((base, lost as usize + calls.len() / call.len()), (4, 20));
-        ring.rebase(&vec![0; Ring::BYTES_MAX + 1]);
+        assert_eq!((base, lost as usize + calls.len() / large.len()), (4, 20));
+        ring.rebase(&call(&vec![0; Ring::BYTES_MAX + 1]));
         assert_eq!(all(&ring).unwrap().1, 4);
     }
 

@@ -268,7 +268,7 @@ impl Recordings {
             put(&mut entries, Tag::Code, digest.bytes(), code_bytes);
         }
         entries.extend_from_slice(head);
-        entries.extend_from_slice(base);
+        base.runs().for_each(|run| entries.extend_from_slice(run));
         if lost > 0 {
             let why = "the memory for the latest calls was used up".into();
             put_value(&mut entries, Tag::Lost, &Lost { calls: lost, why });
@@ -319,8 +319,12 @@ impl Client {
 }
 
 impl Sink for Client {
-    fn write(&mut self, chunks: &[u8]) -> Result<(), Stopped> {
-        self.pieces.blocking_send(chunks.to_vec()).map_err(|_| Stopped::Gone)
+    fn write(&mut self, parts: &[&[u8]]) -> Result<(), Stopped> {
+        self.pieces.blocking_send(parts.concat()).map_err(|_| Stopped::Gone)
+    }
+
+    fn waits(&self) -> bool {
+        self.pieces.capacity() == 0
     }
 
     fn is_gone(&self) -> bool {

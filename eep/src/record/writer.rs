@@ -1,23 +1,31 @@
 //! The thread that compresses and writes, so that the service's does neither.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 use crate::proxylet::digest::Digest;
 use crate::proxylet::state_store::StateStore;
-use crate::record::chunk::{MAGIC, Packer};
+use crate::record::chunk::{CONTENT_MAX, Chunk, MAGIC, Packer};
 use crate::record::entry::{Lost, Tag, put, put_value};
+use crate::record::kept::Kept;
 use crate::record::queue::{Queue, Waiting};
 
 /// Where chunks go.
 pub(crate) trait Sink: Send {
-    /// Takes chunks over.
-    fn write(&mut self, chunks: &[u8]) -> Result<(), Stopped>;
+    /// Takes over all of these, one after the other; where there is no room, none of them.
+    fn write(&mut self, parts: &[&[u8]]) -> Result<(), Stopped>;
 
-    /// Takes over the last chunk, whatever the budget says.
-    fn last(&mut self, chunk: &[u8]) -> Result<(), Stopped> {
-        self.write(chunk)
+    /// Takes over the last of all, whatever the budget says.
+    fn last(&mut self, parts: &[&[u8]]) -> Result<(), Stopped> {
+        self.write(parts)
+    }
+
+    /// Whether the next has to wait until somebody takes what is there.
+    fn waits(&self) -> bool {
+        false
     }
 
     /// Whether it would rather go on in a new file.
@@ -60,7 +68,7 @@ pub(crate) struct Writer<S> {
     pub(crate) store: Arc<dyn StateStore>,
     pub(crate) written: Written,
     packer: Packer,
-    chunks: Vec<u8>,
+    allowance: Allowance,
     /// The code that is in the present file.
     code: Option<Digest>,
     /// Whether there is no room for more in it.
@@ -69,8 +77,8 @@ pub(crate) struct Writer<S> {
 
 impl<S: Sink> Writer<S> {
     pub(crate) fn new(queue: Arc<Queue>, sink: S, store: Arc<dyn StateStore>) -> Self {
-        let (packer, chunks) = (Packer::default(), Vec::new());
-        Self { queue, sink, store, written: Written::default(), packer, chunks, code: None, full: false }
+        let (packer, allowance) = (Packer::default(), Allowance::new(Instant::now()));
+        Self { queue, sink, store, written: Written::default(), packer, allowance, code: None, full: false }
     }
 
     /// Writes until the service ends or nothing can be written any more.
@@ -81,7 +89,7 @@ impl<S: Sink> Writer<S> {
     }
 
     fn write_all(&mut self) -> Result<(), Stopped> {
-        self.sink.write(&MAGIC)?;
+        self.sink.write(&[&MAGIC])?;
         let mut taken = Waiting::default();
         while self.queue.take(&mut taken) {
             if self.sink.is_gone() {
@@ -89,16 +97,15 @@ impl<S: Sink> Writer<S> {
             }
             let entries = std::mem::take(&mut taken.entries);
             let is_large = self.full || self.sink.is_large();
-            match taken.base_at.filter(|at| *at <= entries.len() && is_large) {
-                Some(at) => {
-                    let (before, after) = entries.split_at(at);
-                    self.write(before, None)?;
+            match taken.turn.filter(|_| is_large) {
+                Some(turn) => {
+                    self.write(&entries, 0..turn.end, None)?;
                     self.sink.renew()?;
                     (self.code, self.full) = (None, false);
-                    self.sink.write(&MAGIC)?;
-                    self.write(after, taken.code)?;
+                    self.sink.write(&[&MAGIC])?;
+                    self.write(&entries, turn.begin..taken.len, taken.code)?;
                 }
-                None => self.write(&entries, taken.code)?,
+                None => self.write(&entries, 0..taken.len, taken.code)?,
             }
             if self.full || self.sink.is_large() {
                 self.queue.want_base();
@@ -110,26 +117,33 @@ impl<S: Sink> Writer<S> {
 
     /// Writes entries, and before them the code, where it is not there yet and can be had by now. Where the file is full
     /// they are left out, until a checkpoint lets the next one begin.
-    fn write(&mut self, entries: &[u8], code: Option<Digest>) -> Result<(), Stopped> {
+    fn write(&mut self, entries: &Kept, range: Range<usize>, code: Option<Digest>) -> Result<(), Stopped> {
         if self.full {
             return Ok(());
         }
+        let mut before = Vec::new();
         if let Some(digest) = code.filter(|code| self.code != Some(*code))
             && let Some(bytes) = self.store.code(&digest)
         {
-            let mut entry = Vec::new();
-            put(&mut entry, Tag::Code, digest.bytes(), &bytes);
-            self.packer.pack(&entry, &mut self.chunks);
+            put(&mut before, Tag::Code, digest.bytes(), &bytes);
             self.code = Some(digest);
         }
-        self.packer.pack(entries, &mut self.chunks);
-        self.written.fetch_add(entries.len() as u64, Relaxed);
-        let done = if self.chunks.is_empty() { Ok(()) } else { self.sink.write(&self.chunks) };
-        self.chunks.clear();
-        if let Err(Stopped::Full) = &done {
-            return self.say_full();
+        let (now, waits) = (Instant::now(), self.sink.waits());
+        let mut chunks = Vec::new();
+        for run in [before.as_slice()].into_iter().chain(entries.runs_of(range)) {
+            for piece in run.chunks(CONTENT_MAX) {
+                let compress = waits || self.allowance.take(piece.len(), now);
+                chunks.push(self.packer.chunk(piece, compress));
+                self.written.fetch_add(piece.len() as u64, Relaxed);
+            }
         }
-        done
+        if chunks.is_empty() {
+            return Ok(());
+        }
+        match self.sink.write(&chunks.iter().flat_map(Chunk::parts).collect::<Vec<_>>()) {
+            Err(Stopped::Full) => self.say_full(),
+            done => done,
+        }
     }
 
     /// Ends a full file with a word about it.
@@ -138,9 +152,54 @@ impl<S: Sink> Writer<S> {
         let mut entry = Vec::new();
         let why = "the budget was used up before a checkpoint let the next file begin".into();
         put_value(&mut entry, Tag::Lost, &Lost { calls: 0, why });
-        self.packer.pack(&entry, &mut self.chunks);
-        let done = self.sink.last(&self.chunks);
-        self.chunks.clear();
-        done
+        self.sink.last(&self.packer.chunk(&entry, true).parts())
+    }
+}
+
+/// How much may be compressed. It takes more of a processor's time than all else that a recording does: what a service does
+/// beyond this is stored as it is.
+#[derive(Debug)]
+struct Allowance {
+    left: usize,
+    at: Instant,
+}
+
+impl Allowance {
+    /// Bytes that may be compressed in a second, and that may be saved up: half a hundredth of a processor's time.
+    const BYTES_PER_S: usize = 4 << 20;
+
+    fn new(now: Instant) -> Self {
+        Self { left: Self::BYTES_PER_S, at: now }
+    }
+
+    /// Whether so many bytes may be compressed now.
+    fn take(&mut self, bytes: usize, now: Instant) -> bool {
+        let earned = now.saturating_duration_since(self.at).as_secs_f64() * Self::BYTES_PER_S as f64;
+        self.left = Self::BYTES_PER_S.min(self.left.saturating_add(earned as usize));
+        self.at = now;
+        let may = bytes <= self.left;
+        self.left -= if may { bytes } else { 0 };
+        may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_is_compressed_is_held_to_its_allowance() {
+        let start = Instant::now();
+        let mut allowance = Allowance::new(start);
+        let piece = Allowance::BYTES_PER_S / 4;
+        let taken = |allowance: &mut Allowance, after_ms| {
+            let now = start + Duration::from_millis(after_ms);
+            (0..100).filter(|_| allowance.take(piece, now)).count()
+        };
+        assert_eq!(taken(&mut allowance, 0), 4);
+        assert_eq!(taken(&mut allowance, 500), 2);
+        assert_eq!(taken(&mut allowance, 600_000), 4);
     }
 }

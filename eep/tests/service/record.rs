@@ -92,6 +92,27 @@ async fn all_that_a_proxylet_can_ask_is_replayed() {
     assert!(outcome.imports > 20 && outcome.received_bytes > 40, "{outcome:?}");
 }
 
+#[tokio::test]
+async fn what_is_handed_on_is_kept_once() {
+    let node = Node::new();
+    let service = recorded(&node).await;
+    let mut peer = Peer::join(&service).await;
+    let mut noise = 1_u64;
+    for _ in 0..20 {
+        let said: Vec<u8> = std::iter::repeat_with(|| {
+            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (noise >> 56) as u8 | 0x80
+        })
+        .take(4_000)
+        .collect();
+        peer.ask([b"E", said.as_slice()].concat(), said.len()).await;
+    }
+    let outcome = again(&end(&service).await);
+    assert!(outcome.equal && outcome.exact, "{outcome:?}");
+    let received = outcome.received_bytes;
+    assert!(received >= 20 * 4_000 && outcome.entry_bytes < received * 3 / 2, "{outcome:?}");
+}
+
 #[test]
 fn whatever_peers_do_is_replayed() {
     #[derive(Clone, Debug)]

@@ -10,6 +10,7 @@ use crate::proxylet::error::LoadError;
 use crate::record::CALL_BYTES_MAX;
 use crate::record::entry::{Base, Call, Head, Lost, Return, Tag, decode};
 use crate::record::reader::{Entry, ReadError, Reader};
+use crate::record::relayed;
 use crate::record::replay::instance::{Life, Machine};
 use crate::record::replay::outcome::{Outcome, TrapOutcome};
 use crate::record::replay::script::Script;
@@ -179,6 +180,14 @@ impl Run<'_> {
                 self.is_huge |= self.script().len() + bytes > CALL_BYTES_MAX;
                 if !self.is_huge {
                     self.script().push(entry.first, entry.second);
+                }
+            }
+            Tag::Relayed => {
+                let mut asked = Vec::new();
+                let room = CALL_BYTES_MAX.saturating_sub(self.script().len() + entry.second.len());
+                self.is_huge |= !relayed::apply(&self.call, entry.first, room, &mut asked);
+                if !self.is_huge {
+                    self.script().push(&asked, entry.second);
                 }
             }
             Tag::Return => {
