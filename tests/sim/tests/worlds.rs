@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use eep_sim::engine::Dice;
+use eep_sim::engine::{Dice, START};
 use eep_sim::internet::{Graph, Places};
 use eep_sim::measure::ledger::Class;
 use eep_sim::swarm::{self, Scenario};
@@ -149,6 +149,31 @@ fn every_fault_is_survived() {
         let served = world.light().filter(|(_, l)| l.degree() > 0).count();
         assert!(served * 10 > world.light().count() * 8, "{kind:?}: {served} of {}", world.light().count());
     }
+}
+
+/// Peers act by their own clocks, ordinary ones too: those that gain do sooner what they wait for.
+#[test]
+fn who_has_a_fast_clock_waits_less() {
+    // Nobody has a relation: only who searches when is looked at.
+    let alone = Preset { neighbours: 0, neighbours_spare: 0, ..Preset::flood_2000() };
+    let preset = Preset { life: Life::Forever, searches: Searches::Every(4.0), ..alone };
+    let faults = vec![Fault { at_s: 0, until_s: 1, kind: FaultKind::Skew(100) }];
+    let world = run(Setup { faults, ..Setup::new(preset, 60, 8) }, 1_200);
+    // What a clock shows for each second that passes.
+    let pace = |node: u32| {
+        let shown = world.clock(node).shows(world.now()).0 - START.0;
+        shown as f64 / (world.now().0 - START.0) as f64
+    };
+    let (mut fast, mut slow) = ([0.0; 2], [0.0; 2]);
+    for (node, _) in world.light() {
+        let searches = world.records.searches.iter().filter(|s| s.node == node).count() as f64;
+        let side = if pace(node) > 1.0 { &mut fast } else { &mut slow };
+        *side = [side[0] + searches, side[1] + pace(node)];
+    }
+    // Some 9,000 searches on each side, at moments without memory: a deviation of 1.5 %.
+    let [fast, slow] = [fast, slow].map(|[searches, pace]| searches / pace);
+    assert!((fast / slow - 1.0).abs() < 0.07, "{fast} {slow}");
+    assert!(world.light().map(|(node, _)| pace(node)).fold(1.0, f64::max) > 1.05);
 }
 
 /// The end of a relation comes behind what waits at the uplink of who has left: seconds late, and no relation is lost by

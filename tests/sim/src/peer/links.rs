@@ -179,8 +179,8 @@ impl Light {
     }
 
     pub(super) fn look_after_links(&mut self, world: &mut Shard) {
-        let now = world.now();
-        let age = |since: Instant| now.0 - since.0;
+        let (clock, now) = (world.clock(self.node), world.now());
+        let age = |since: Instant| clock.since(since, now);
         for n in (0..self.links.len()).rev() {
             let link = &self.links[n];
             let dead = match link.stage {

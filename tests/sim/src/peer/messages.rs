@@ -23,9 +23,15 @@ const PACKED_MAX: usize = 10;
 /// Longest payload that is read.
 const PAYLOAD_MAX: u32 = 64 * 1024;
 
-/// A message as it is sent.
+/// A message as it is sent. Most are short: they are put together where no memory is to be asked for.
 pub(super) fn message(header: Header, payload: &[u8]) -> Bytes {
-    header.frame(payload).into()
+    let len = HEADER_LEN + payload.len();
+    let mut short = [0; 256];
+    let Some(short) = short.get_mut(..len) else { return header.frame(payload).into() };
+    let (head, rest) = short.split_at_mut(HEADER_LEN);
+    head.copy_from_slice(&Header { len: payload.len() as u32, ..header }.encode());
+    rest.copy_from_slice(payload);
+    Bytes::from(&*short)
 }
 
 impl Light {
@@ -122,16 +128,16 @@ impl Light {
 
     /// Pings who was silent, and asks neighbours for pongs where it is time.
     pub(super) fn ping_silent(&mut self, world: &mut Shard, silent: u64) {
-        let now = world.now();
+        let (clock, now) = (world.clock(self.node), world.now());
         let every = u64::from(world.setup.preset.ping_s) * SECOND;
         for n in 0..self.links.len() {
             let link = &self.links[n];
             if !link.is_up() {
                 continue;
             }
-            if link.what == Other::Neighbour && now.0 - link.pinged.0 > every {
+            if link.what == Other::Neighbour && clock.since(link.pinged, now) > every {
                 self.ask_for_pongs(world, if self.role == Role::Flat { None } else { Some(n) });
-            } else if now.0 - link.heard(world).0 > silent {
+            } else if clock.since(link.heard(world), now) > silent {
                 let bytes = self.own_message(world, Kind::PING, 1, &[]);
                 world.send(self.links[n].end, &bytes);
             }
@@ -160,7 +166,7 @@ impl Light {
     fn ping(&mut self, world: &mut Shard, n: usize, header: Header, payload: &[u8]) {
         let preset_caching = world.setup.preset.pong_caching;
         let id = self.link_id(n);
-        let now = world.now();
+        let now = self.time(world);
         if let Some(router) = &mut self.router
             && !preset_caching
             && header.ttl > 1
@@ -196,6 +202,7 @@ impl Light {
 
     fn pong(&mut self, world: &mut Shard, n: usize, header: Header, payload: &[u8]) {
         let Some(pong) = Pong::parse(payload) else { return };
+        let now = self.time(world);
         let places = world.len();
         for host in pong.packed_hosts() {
             if let Some(node) = node_at(host.into(), places) {
@@ -208,7 +215,7 @@ impl Light {
         }
         let Some(router) = &mut self.router else { return };
         if world.setup.preset.pong_caching {
-            router.pongs.learn(world.now(), header.hops, pong.addr, payload);
+            router.pongs.learn(now, header.hops, pong.addr, payload);
             return;
         }
         let back = router.pings.get(header.guid).map(|r| r.link);

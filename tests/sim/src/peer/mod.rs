@@ -221,6 +221,11 @@ impl Light {
         self.tick(world);
     }
 
+    /// What its clock shows.
+    fn time(&self, world: &Shard) -> Instant {
+        world.clock(self.node).shows(world.now())
+    }
+
     /// Time until its next search, in seconds.
     fn pause_s(&self, world: &mut Shard) -> f64 {
         match world.setup.preset.searches {
@@ -253,8 +258,9 @@ impl Light {
                 world.withdraw(self.node)
             }
         }
+        let now = self.time(world);
         if let Some(router) = &mut self.router {
-            router.tick(world.now());
+            router.tick(now);
         }
         let factor = (1 << (self.tries / TRIES_PATIENT).min(16)).min(WAIT_FACTOR_MAX);
         let after = if busy { TICK_BUSY * factor } else { TICK_CALM };

@@ -100,8 +100,8 @@ impl Light {
 
     /// The oldest searches are over.
     pub(super) fn search_over(&mut self, world: &mut Shard) {
-        let now = world.now();
-        while let Some(oldest) = self.searches.first().filter(|s| now.0 - s.at.0 >= SEARCH_LIFE) {
+        let (clock, now) = (world.clock(self.node), world.now());
+        while let Some(oldest) = self.searches.first().filter(|s| clock.since(s.at, now) >= SEARCH_LIFE) {
             world.records.search(oldest.record(self.node));
             self.searches.remove(0);
         }
@@ -282,7 +282,7 @@ impl Light {
         if !self.router.as_ref().is_some_and(|r| r.has_room_for_dynamic()) {
             return;
         }
-        let now = world.now();
+        let now = self.time(world);
         let candidates = self.candidates(world, asked);
         let mut query = DynamicQuery::new(header.guid, from, payload, false, RESULTS_WANTED, now);
         let mut asks = Vec::new();
@@ -329,16 +329,17 @@ impl Light {
     }
 
     fn wake_for_dynamic(&mut self, world: &mut Shard, due: Instant) {
+        let now = self.time(world);
         let Some(router) = &mut self.router else { return };
         if router.dynamic_timer.is_none_or(|at| at > due) {
             router.dynamic_timer = Some(due);
-            world.timer(self.node, due.0.saturating_sub(world.now().0), Timer::Dynamic);
+            world.timer(self.node, due.0.saturating_sub(now.0), Timer::Dynamic);
         }
     }
 
     /// Takes the steps that are due.
     pub(super) fn dynamic_due(&mut self, world: &mut Shard) {
-        let now = world.now();
+        let now = self.time(world);
         let Some(router) = &mut self.router else { return };
         router.dynamic_timer = None;
         let mut queries = std::mem::take(&mut router.dynamic);

@@ -29,7 +29,7 @@ impl Shard {
         let (epoch, config) = (slot.epoch, slot.config.clone());
         self.records.lives += 1;
         if let Some(config) = config {
-            let avp = Avp::new(*config, node, now, self.dice.seed(), self.weather.skew_ppm(node));
+            let avp = Avp::new(*config, node, now, self.dice.seed(), self.clock(node));
             self.slot(node).peer = Some(Peer::Virtual(Box::new(avp)));
             self.announce(node);
             self.timer(node, 0, Timer::Wake);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::shard::Peer;
-use super::{Plant, Shard};
+use super::{Clock, Plant, Shard};
 use crate::engine::{Dice, MS};
 use crate::internet::place::NodeId;
 use crate::workload::content::mix;
@@ -36,7 +36,7 @@ pub enum FaultKind {
     Disorder(u8),
     /// This share of all peers is slow: a hundredth of their rate, and their timers take twice as long.
     Slow(u8),
-    /// Clocks gain or lose: each virtual peer's by up to so many thousandths. From the beginning to the end of a run,
+    /// Clocks gain or lose: each peer's by up to so many thousandths. From the beginning to the end of a run,
     /// whatever the times say.
     Skew(u8),
     /// This share of all peers does what it should not.
@@ -120,10 +120,13 @@ impl Weather {
         if self.is_slow(node) { after.saturating_mul(2) } else { after }
     }
 
-    /// What a peer's clock gains, in millionths.
-    pub(super) fn skew_ppm(&self, node: NodeId) -> i64 {
+    /// A peer's clock.
+    pub(super) fn clock(&self, node: NodeId) -> Clock {
         let most = i64::from(self.skew_permille) * 1_000;
-        if most == 0 { 0 } else { (mix(u64::from(node)) % (2 * most as u64 + 1)) as i64 - most }
+        if most == 0 {
+            return Clock::default();
+        }
+        Clock::gaining((mix(u64::from(node)) % (2 * most as u64 + 1)) as i64 - most)
     }
 
     fn renew(&mut self) {

@@ -9,6 +9,7 @@
 //! | `ahead` | reading what is needed next |
 //! | `mail` | what one part has for another |
 //! | `event` | what happens |
+//! | `clock` | clocks that may be wrong |
 //! | `conns` | connections between peers |
 //! | `floods` | which routers have seen which search |
 //! | `hosts` | whom newcomers are told of |
@@ -23,6 +24,7 @@
 
 mod ahead;
 pub mod checks;
+pub mod clock;
 pub mod conns;
 pub mod crowd;
 pub mod event;
@@ -44,6 +46,7 @@ use std::sync::Arc;
 use avp::Instant;
 
 pub use self::checks::{Checks, Violation};
+pub use self::clock::Clock;
 pub use self::conns::{Conns, End, Keep};
 pub use self::event::{Bytes, Event};
 pub use self::faults::{Fault, FaultKind};
@@ -141,6 +144,13 @@ impl World {
     #[must_use]
     pub fn violations(&self) -> &[Violation] {
         &self.violations
+    }
+
+    /// A peer's clock.
+    #[must_use]
+    pub fn clock(&self, node: NodeId) -> Clock {
+        // All shards have the same weather.
+        self.shards[0].clock(node)
     }
 
     /// Whether a peer is one that keeps to no rule.

@@ -10,7 +10,7 @@ use super::faults::Weather;
 use super::hosts::Hosts;
 use super::mail::Parcel;
 use super::virtual_peer::Avp;
-use super::{Checks, Conns, Event, Floods, Records, Setup};
+use super::{Checks, Clock, Conns, Event, Floods, Records, Setup};
 use crate::engine::{Dice, Queue};
 use crate::internet::Places;
 use crate::internet::place::NodeId;
@@ -187,8 +187,19 @@ impl Shard {
         self.queue.rest_until(until);
     }
 
-    /// Asks for a timer in so many nanoseconds.
+    /// A peer's clock.
+    #[must_use]
+    pub fn clock(&self, node: NodeId) -> Clock {
+        self.weather.clock(node)
+    }
+
+    /// Asks for a timer in so many nanoseconds: of the peer's clock, but for [`Timer::Wake`], which a virtual peer has
+    /// worked out from its own.
     pub fn timer(&mut self, node: NodeId, after: u64, timer: Timer) {
+        let after = match timer {
+            Timer::Wake => after,
+            _ => self.clock(node).takes(after, self.now()),
+        };
         let after = self.weather.stretch(node, after);
         let epoch = self.slot(node).epoch;
         self.queue.push(Instant(self.now().0.saturating_add(after)), Event::Timer { node, epoch, timer });

@@ -9,7 +9,7 @@ use avp::host::{CloseReason, Level};
 use avp::{Config, ConnId, Event, Host, Instant, SendBatch, VirtualPeer};
 
 use super::transport::{CONGESTED_AFTER, UPLINK_WAIT_MAX};
-use super::{Bytes, End, Shard};
+use super::{Bytes, Clock, End, Shard};
 use crate::engine::START;
 use crate::internet::place::{NodeId, address, node_at};
 use crate::peer::Timer;
@@ -24,8 +24,7 @@ const DIAL_PORT: u16 = 50_000;
 pub struct Avp {
     peer: VirtualPeer,
     node: NodeId,
-    /// Its clock gains so many nanoseconds each millisecond.
-    skew_ppm: i64,
+    clock: Clock,
     wake: Option<Instant>,
     ends: BTreeSet<End>,
     limits: Config,
@@ -34,10 +33,10 @@ pub struct Avp {
 impl Avp {
     /// A new one at this place.
     #[must_use]
-    pub fn new(config: Config, node: NodeId, now: Instant, seed: [u8; 32], skew_ppm: i64) -> Self {
+    pub fn new(config: Config, node: NodeId, now: Instant, seed: [u8; 32], clock: Clock) -> Self {
         let limits = config.clone();
-        let peer = VirtualPeer::new(config, seed, skewed(now, skew_ppm));
-        Self { peer, node, skew_ppm, wake: None, ends: BTreeSet::new(), limits }
+        let peer = VirtualPeer::new(config, seed, clock.shows(now));
+        Self { peer, node, clock, wake: None, ends: BTreeSet::new(), limits }
     }
 
     /// The peer itself.
@@ -84,18 +83,18 @@ impl Avp {
     }
 
     fn handle<'a>(&mut self, world: &mut Shard, event: Event<'a>) {
-        let now = skewed(world.now(), self.skew_ppm);
+        let now = self.clock.shows(world.now());
         let mut shell = Shell { world, node: self.node, ends: &mut self.ends, now, wake: None };
         self.peer.handle(now, [event], &mut shell);
         if let Some(wake) = shell.wake {
             self.wake = Some(wake);
-            let after = unskewed(wake, self.skew_ppm).0.saturating_sub(world.now().0);
+            let after = self.clock.reaches(wake).0.saturating_sub(world.now().0);
             world.timer(self.node, after, Timer::Wake);
         }
     }
 
     pub(super) fn timer(&mut self, world: &mut Shard, timer: Timer) {
-        let now = skewed(world.now(), self.skew_ppm);
+        let now = self.clock.shows(world.now());
         if timer == Timer::Wake && self.wake.is_none_or(|at| at <= now) {
             self.handle(world, Event::Timer);
         }
@@ -135,27 +134,13 @@ impl Avp {
     }
 
     pub(super) fn leave(mut self, world: &mut Shard) {
-        let now = skewed(world.now(), self.skew_ppm);
+        let now = self.clock.shows(world.now());
         let mut shell = Shell { world, node: self.node, ends: &mut self.ends, now, wake: None };
         self.peer.stop(now, &mut shell);
         for end in std::mem::take(&mut self.ends) {
             world.close(end);
         }
     }
-}
-
-/// What a clock that is wrong shows.
-fn skewed(now: Instant, ppm: i64) -> Instant {
-    let passed = i128::from(now.0 - START.0);
-    Instant((i128::from(now.0) + passed * i128::from(ppm) / 1_000_000) as u64)
-}
-
-/// When a clock that is wrong will show this; never too early.
-fn unskewed(shown: Instant, ppm: i64) -> Instant {
-    let passed = i128::from(shown.0.saturating_sub(START.0));
-    let true_passed = passed * 1_000_000 / (1_000_000 + i128::from(ppm));
-    let late = u64::from(ppm != 0) * 1_000;
-    Instant(START.0 + true_passed as u64 + late)
 }
 
 /// What the virtual peer sees of the world.
@@ -224,22 +209,4 @@ impl Host for Shell<'_> {
     }
 
     fn log(&mut self, _: Level, _: &str) {}
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::SECOND;
-
-    #[test]
-    fn a_wrong_clock_is_asked_after_the_time_that_it_was_asked_for() {
-        for ppm in [-100_000, -50, 0, 50, 100_000] {
-            for seconds in [0, 1, 59, 3_600] {
-                let shown = Instant(START.0 + seconds * SECOND + 7);
-                let at = unskewed(shown, ppm);
-                assert!(skewed(at, ppm) >= shown, "{ppm} {seconds}");
-                assert!(skewed(at, ppm).0 - shown.0 < 2_000);
-            }
-        }
-    }
 }
