@@ -23,13 +23,13 @@ pub(super) const NDJSON: &str = "application/x-ndjson";
 const LINES_WAITING_MAX: usize = 64;
 
 /// Which lines.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[derive(Clone, Copy, Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
     /// How many of the last ones to begin with; 100 where it is missing.
     #[serde(default = "last")]
-    tail: usize,
+    pub(super) tail: usize,
     /// Whether to go on with each new one.
     #[serde(default)]
     follow: bool,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::Response;
 
 use crate::api::feed::{self, Asked, Which};
@@ -10,7 +10,7 @@ use crate::node::Node;
 use crate::observe::log_ring::{LogLevel, LogLine, LogSource};
 use crate::problem::Problem;
 
-/// The lines of a service's log, one JSON object a line.
+/// The lines of a service's log, also of one that this node has placed elsewhere, one JSON object a line.
 #[utoipa::path(get, path = "/v1/services/{name}/logs", tag = "services",
     params(("name" = String, Path, description = "The service's name"), Which),
     responses(
@@ -21,6 +21,11 @@ pub(super) async fn logs(
     Path(name): Path<String>,
     which: Asked,
 ) -> Result<Response, Box<Problem>> {
+    if let Ok(Query(which)) = &which
+        && let Some(placed) = node.placed_log(&name, which.tail).await?
+    {
+        return feed::answer(&node, Ok(Query(*which)), |_| placed, |lost| Some(missed(lost)));
+    }
     let log = node.log(&name)?;
     feed::answer(&node, which, |max| log.tail_and_follow(max), |lost| Some(missed(lost)))
 }

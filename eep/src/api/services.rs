@@ -10,6 +10,7 @@ use axum::body::Body as HttpBody;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::api::body::Body;
@@ -55,7 +56,7 @@ pub(super) async fn load(
     answer(&headers, StatusCode::CREATED, work).await
 }
 
-/// Modify: another configuration, other code, other grants or limits. Where that fails it goes on as it was.
+/// Modify: another configuration, other code, other grants or limits; one that this node has placed, where it runs. Where that fails it goes on as it was.
 #[utoipa::path(patch, path = "/v1/services/{name}", tag = "services", request_body = Change,
     params(("name" = String, Path, description = "The service's name")),
     responses(
@@ -68,24 +69,24 @@ pub(super) async fn modify(
     headers: HeaderMap,
     Body(change): Body<Change>,
 ) -> Response {
-    let work = async move |on: OnStep| node.modify(&name, &change, &on).await;
+    let work = async move |on: OnStep| node.modify_anywhere(&name, &change, &on).await;
     answer(&headers, StatusCode::OK, work).await
 }
 
-/// Start a service that does not run.
+/// Start a service that does not run; one that this node has placed, where it is.
 #[utoipa::path(post, path = "/v1/services/{name}/start", tag = "services",
     params(("name" = String, Path, description = "The service's name")),
     responses((status = 200, body = ServiceView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn start(State(node): State<Arc<Node>>, Path(name): Path<String>) -> Answer<ServiceView> {
-    whole(async move { node.start(&name).await }).await.map(Json)
+pub(super) async fn start(State(node): State<Arc<Node>>, Path(name): Path<String>) -> Answer<Value> {
+    whole(async move { node.start_anywhere(&name).await }).await.map(Json)
 }
 
-/// Stop a service. It stays stopped, also after the node starts again.
+/// Stop a service; one that this node has placed, where it runs. It stays stopped, also after the node starts again.
 #[utoipa::path(post, path = "/v1/services/{name}/stop", tag = "services",
     params(("name" = String, Path, description = "The service's name")),
     responses((status = 200, body = ServiceView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn stop(State(node): State<Arc<Node>>, Path(name): Path<String>) -> Answer<ServiceView> {
-    whole(async move { node.stop(&name).await }).await.map(Json)
+pub(super) async fn stop(State(node): State<Arc<Node>>, Path(name): Path<String>) -> Answer<Value> {
+    whole(async move { node.stop_anywhere(&name).await }).await.map(Json)
 }
 
 /// Unload: stop a service and forget it, with all that it stored; one that this node has placed, where it runs.

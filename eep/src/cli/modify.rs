@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::cli::client::Client;
 use crate::cli::load::one_line;
-use crate::cli::output::{Outcome, json, print};
+use crate::cli::output::{Failure, Outcome, json, print};
 use crate::cli::progress::follow;
 use crate::cli::service::{Service, read};
 use crate::cli::target::{Target, block_on, path_of};
@@ -15,7 +16,8 @@ use crate::proxylet::digest::Digest;
 use crate::proxylet::service::OnTrap;
 use crate::record::service::Record;
 
-/// Give a service another configuration, other code or other grants. Where that fails, it goes on as it was.
+/// Give a service another configuration, other code or other grants, also one that was placed elsewhere from here. Where
+/// that fails, it goes on as it was.
 ///
 /// Other code takes over all that the service holds: no connection ends. It is on probation for a while, and is taken back
 /// where it traps, or where the service's health probe fails.
@@ -89,7 +91,10 @@ pub(super) fn run(args: &Args) -> Outcome {
     let answer = block_on(async {
         let client = args.target.client()?;
         if !args.limits.is_empty() {
-            let mut limits = client.get(&path).await?["limits"].take();
+            let mut limits = match client.get(&path).await {
+                Err(no) if no.is("no-such-service") => limits_of_placed(&client, &args.name, no).await?,
+                answer => answer?["limits"].take(),
+            };
             if let Some(limits) = limits.as_object_mut() {
                 limits.extend(args.limits.iter().cloned());
             }
@@ -105,6 +110,22 @@ pub(super) fn run(args: &Args) -> Outcome {
         print(&read::<Service>(&answer)?.introduce());
     }
     Ok(())
+}
+
+/// How much a service may use now that was placed elsewhere.
+async fn limits_of_placed(client: &Client, name: &str, no: Failure) -> Result<Value, Failure> {
+    let Ok(mut placed) = client.get(&format!("/v1/placements/{name}")).await else { return Err(no) };
+    let placed = placed["services"][0].take();
+    match placed["service"]["limits"].clone() {
+        Value::Null => {
+            let why = placed["unknown"].as_str().unwrap_or("its node does not say");
+            let title = format!("what {name} may use now is not known: {why}");
+            Err(Problem::new("node-unreachable", 502, title)
+                .fix("try again when `eep status` shows it")
+                .into())
+        }
+        limits => Ok(limits),
+    }
 }
 
 fn on_trap(text: &str) -> Result<OnTrap, String> {

@@ -4,7 +4,7 @@ use crate::cli::output::{Outcome, json, print};
 use crate::cli::service::{Service, read};
 use crate::cli::target::{Target, block_on, path_of};
 
-/// Start a stopped service.
+/// Start a stopped service, also one that was placed elsewhere from here.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  eep start edge")]
 pub(super) struct Args {

@@ -4,7 +4,7 @@ use crate::cli::output::{Outcome, json, print};
 use crate::cli::service::{Service, read};
 use crate::cli::target::{Target, block_on, path_of};
 
-/// Stop a service. It stays stopped until it is started, also when the node starts again.
+/// Stop a service, also one that was placed elsewhere from here. It stays stopped until it is started, also when the node starts again.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  eep stop edge")]
 pub(super) struct Args {

@@ -73,6 +73,8 @@ pub enum Question {
     Message(Vec<u8>),
     /// Run this service no longer; a lease as JSON.
     Withdraw(Vec<u8>),
+    /// Do this to the service that I have placed with you; an operation as JSON.
+    Operate(Vec<u8>),
     /// How is the service that I have placed with you? A lease as JSON.
     Status(Vec<u8>),
 }
@@ -87,6 +89,7 @@ impl Question {
             Self::WhereIs(_) => "where",
             Self::Message(_) => "message",
             Self::Withdraw(_) => "withdraw",
+            Self::Operate(_) => "operate",
             Self::Status(_) => "status",
         }
     }
@@ -100,6 +103,7 @@ impl Question {
             "where" => Self::WhereIs(body),
             "message" => Self::Message(body),
             "withdraw" => Self::Withdraw(body),
+            "operate" => Self::Operate(body),
             "status" => Self::Status(body),
             _ => return None,
         })
@@ -114,6 +118,7 @@ impl Question {
             | Self::WhereIs(body)
             | Self::Message(body)
             | Self::Withdraw(body)
+            | Self::Operate(body)
             | Self::Status(body) => body,
         }
     }
@@ -128,7 +133,7 @@ impl Question {
         match self {
             // Whoever asks for a lease was given the service by this node; how a service is, only who has placed it is told.
             Self::Facts | Self::Lease(_) | Self::WhereIs(_) | Self::Status(_) => None,
-            Self::Place(_) | Self::Withdraw(_) => Some(May::Place),
+            Self::Place(_) | Self::Withdraw(_) | Self::Operate(_) => Some(May::Place),
             Self::Code(_) => Some(May::Fetch),
             Self::Message(_) => Some(May::Stream),
         }
@@ -148,7 +153,11 @@ impl Question {
         match self {
             Self::Facts => String::new(),
             Self::Code(digest) => data_encoding::HEXLOWER.encode(digest),
-            Self::Place(body) | Self::Lease(body) | Self::Withdraw(body) | Self::Status(body) => {
+            Self::Place(body)
+            | Self::Lease(body)
+            | Self::Withdraw(body)
+            | Self::Operate(body)
+            | Self::Status(body) => {
                 serde_json::from_slice::<Named>(body).map(|named| named.name).unwrap_or_default()
             }
             Self::Message(body) | Self::WhereIs(body) => {

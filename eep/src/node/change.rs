@@ -168,6 +168,10 @@ impl Node {
         let held = self.held(name.as_str())?;
         let brought = self.bring_changed(&held.desired, change, on).await?;
         let next = changed(&held, change, &brought.code)?;
+        if next.desired.placed.is_some() {
+            self.may_be_granted_here(&next.grants)?;
+            self.may_be_placed_so(&next.desired)?;
+        }
         let health = next.desired.health.clone();
         let view = self.exchange(held, next, brought, &health, on).await?;
         self.unload_exceeding(&name).await;

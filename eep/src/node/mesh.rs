@@ -203,6 +203,7 @@ impl Local for Node {
                 Question::Message(body) => self.take_message(peer, &body).await,
                 Question::WhereIs(body) => self.where_is(peer.id, &read(&body)?),
                 Question::Status(body) => self.status_for(peer.id, &read(&body)?),
+                Question::Operate(body) => self.operate_for(peer.id, read(&body)?).await,
                 Question::Withdraw(body) => {
                     self.give_up_placed(peer.id, &read(&body)?).await.map(|()| Vec::new())
                 }

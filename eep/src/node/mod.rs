@@ -31,6 +31,7 @@ mod distrust;
 mod launch;
 mod load;
 mod mesh;
+mod operate;
 mod place;
 pub mod placed;
 pub mod placement;

@@ -143,6 +143,7 @@ impl Node {
             epoch: first_epoch(),
             lease_ms: lease_ms(&mesh),
             moves: 0,
+            stopped: false,
         };
         Ok(Prepared { placement, candidates, bytes, signatures })
     }
@@ -213,7 +214,7 @@ fn first_epoch() -> u64 {
 
 /// The service as another node gets it: its code by digest, from whoever holds it, and with no more rights than it would
 /// have here.
-fn ordered(
+pub(super) fn ordered(
     service: &ServiceEntry,
     code: &Code,
     links: &[Link],

@@ -20,7 +20,7 @@ use crate::problem::Problem;
 use crate::proxylet::limits::ByteSize;
 use crate::proxylet::permit::{Moment, Permit};
 use crate::proxylet::status::State as Life;
-use crate::state::desired::Desired;
+use crate::state::desired::{Desired, Wanted};
 
 /// Services that others may be placing here at one time.
 pub(super) const PLACING_MAX: usize = 4;
@@ -244,7 +244,8 @@ impl Node {
         match answer {
             Ok(()) => {
                 self.permit_of(name, by).give(asked);
-                if !self.runs(name)
+                if self.is_wanted(name)
+                    && !self.runs(name)
                     && let Err(problem) = self.start(name).await
                 {
                     tracing::warn!(service = name, %problem, "a placed service does not start");
@@ -262,6 +263,10 @@ impl Node {
             held.busy = false;
             held.next = Instant::now() + by.lease() / 8;
         });
+    }
+
+    fn is_wanted(&self, name: &str) -> bool {
+        self.held(name).is_ok_and(|held| held.desired.wanted == Wanted::Running)
     }
 
     fn runs(&self, name: &str) -> bool {
@@ -286,16 +291,18 @@ impl Node {
         }
     }
 
+    /// Whether this peer has placed a service here, under this epoch.
+    pub(super) fn is_placed_by(&self, owner: NodeId, name: &str, epoch: u64) -> bool {
+        let owner = owner.to_string();
+        self.placed().iter().any(|(n, by)| n == name && by.owner == owner && by.epoch == epoch)
+    }
+
     /// How a service is that this peer has placed here, under this epoch.
     ///
     /// # Errors
     /// It has placed none such here.
     pub(super) fn status_for(&self, owner: NodeId, lease: &Lease) -> Result<Vec<u8>, Box<Problem>> {
-        let owner = owner.to_string();
-        let is_its = |(name, by): &(String, PlacedBy)| {
-            *name == lease.name && by.owner == owner && by.epoch == lease.epoch
-        };
-        if !self.placed().iter().any(is_its) {
+        if !self.is_placed_by(owner, &lease.name, lease.epoch) {
             return Err(refusals::no_such(&lease.name));
         }
         let view = self.view(&lease.name)?;

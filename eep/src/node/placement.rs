@@ -68,6 +68,8 @@ pub struct PlacementView {
     pub alive: bool,
     /// How often it was started again since its node was not heard of.
     pub moves: u64,
+    /// Whether it was stopped from here.
+    pub stopped: bool,
 }
 
 /// A placed service, or the services of a web, as they are.
@@ -225,7 +227,7 @@ impl Node {
     }
 
     /// Writes down what has become of a placed service, unless it was withdrawn.
-    async fn write_down(&self, placement: &Placement) -> Result<(), Box<Problem>> {
+    pub(super) async fn write_down(&self, placement: &Placement) -> Result<(), Box<Problem>> {
         let (state, kept) = (Arc::clone(&self.state), placement.clone());
         match blocking(move || state.change_placement(&kept)).await?? {
             true => Ok(()),
@@ -291,7 +293,8 @@ impl Node {
                         next: void_at,
                         placing: false,
                     });
-                    let missed = !watched.placing && watched.void_at.max(watched.next) <= now;
+                    let missed =
+                        !placement.stopped && !watched.placing && watched.void_at.max(watched.next) <= now;
                     if missed {
                         watched.placing = true;
                         watched.next = now + AGAIN;
@@ -417,7 +420,7 @@ impl Node {
     }
 
     /// How a placed service is where it runs.
-    async fn ask_status(&self, placement: &Placement) -> Result<serde_json::Value, Box<Problem>> {
+    pub(super) async fn ask_status(&self, placement: &Placement) -> Result<serde_json::Value, Box<Problem>> {
         let node = placement.node.as_deref().and_then(parse_id);
         let node = node.ok_or_else(|| Problem::new("runs-nowhere", 503, "it runs nowhere now"))?;
         let mesh = self.mesh()?;
@@ -452,6 +455,7 @@ impl Node {
             node: node.and_then(|id| Some(self.mesh().ok()?.node_ref(id))),
             alive: self.is_alive(placement),
             moves: placement.moves,
+            stopped: placement.stopped,
         }
     }
 }

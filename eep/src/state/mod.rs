@@ -202,6 +202,23 @@ impl State {
         self.write_placement(placement, |known| known.is_some_and(|epoch| epoch <= placement.epoch))
     }
 
+    /// The same, with other code for it.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    pub fn change_placed_code(
+        &self,
+        placement: &Placement,
+        code: &[u8],
+        signatures: &[u8],
+    ) -> Result<bool, StateError> {
+        let _changes = self.lock();
+        self.in_room_of_spare(|| {
+            self.code.put(&placement.sha256, code, signatures)?;
+            self.write_placement(placement, |known| known.is_some_and(|epoch| epoch <= placement.epoch))
+        })
+    }
+
     /// Writes a placement where its epoch on disk, if any, is right.
     fn write_placement(
         &self,

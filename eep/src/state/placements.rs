@@ -65,6 +65,9 @@ pub struct Placement {
     /// How often it was started again on another node.
     #[serde(default)]
     pub moves: u64,
+    /// Whether it was stopped, so that it is not started elsewhere.
+    #[serde(default)]
+    pub stopped: bool,
 }
 
 /// What is assumed of entries that do not say it.

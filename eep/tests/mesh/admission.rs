@@ -79,7 +79,8 @@ fn a_policy_decides_what_another_domain_may_ask_for_and_says_why() {
     let order =
         json!({ "name": "placed", "service": {"proxylet": {"url": "eep:00"}}, "epoch": 1, "lease_ms": 9000 });
     let message = json!({ "from": "x", "to": "elsewhere", "bytes": [] });
-    let (order, message) = (order.to_string(), message.to_string());
+    let stop = json!({ "name": "probe", "epoch": 1, "what": "stop" });
+    let [order, message, stop] = [order, message, stop].map(|question| question.to_string());
     runtime.block_on(async {
         let no = opens(&raw, "other").await;
         assert_eq!(no.code, Refusal::NotAllowed.number());
@@ -87,6 +88,7 @@ fn a_policy_decides_what_another_domain_may_ask_for_and_says_why() {
         assert!(why.contains("isp-b may not ask this node to stream: `default` says not agreed"), "{why}");
         for (question, body, word) in [
             ("place", order.as_bytes(), "place"),
+            ("operate", stop.as_bytes(), "place"),
             ("message", message.as_bytes(), "stream"),
             ("code", digest.bytes(), "fetch"),
         ] {
@@ -96,11 +98,15 @@ fn a_policy_decides_what_another_domain_may_ask_for_and_says_why() {
         // The own domain is not asked about.
         let friend = Raw::honest(node.mesh(), &pair(&own, "friend")).await;
         assert!(friend.ask("code", digest.bytes()).await.0);
+        // What it has not placed here it does not stop either.
+        assert!(
+            refused(&friend, "operate", stop.as_bytes()).await.contains("there is no service called probe")
+        );
     });
 
     // Counted, on record, explained.
     let denied = "eep_policy_decisions_total{service=\"@mesh\",chain=\"access\",rule=\"default\",verdict=\"deny\",shadow=\"false\"}";
-    assert_eq!(node.figure(denied), 4.0);
+    assert_eq!(node.figure(denied), 5.0);
     assert_eq!(node.refused("stream-not-allowed"), 1.0);
     let records = done(&node.eep(&["policy", "tap", "@mesh", "--json"]));
     let records: Vec<Value> = records.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::guest::probe;
+use crate::guest::{probe, teller};
 use crate::node::{Domain, Node, done, until};
 
 /// The state of a service on a node; none where there is none of this name.
@@ -83,6 +83,66 @@ fn a_service_runs_where_it_is_placed_with_code_by_its_digest() {
 
     done(&a.eep(&["unload", "probe"]));
     until("it is gone", || state(&b, "probe").is_none().then_some(()));
+}
+
+#[test]
+fn a_placed_service_is_stopped_started_read_and_modified_from_where_it_was_placed() {
+    let (a, b, c) = three();
+    done(&load(&a, &["--name", "probe", "--near", "10.1.0.0/16"]));
+    let (first, second) = if runs(&b, "probe") { (b, c) } else { (c, b) };
+    assert_eq!(a.json(&["stop", "probe"])["state"], "stopped");
+    assert_eq!(state(&first, "probe").as_deref(), Some("stopped"));
+    // Its lease is renewed again and again meanwhile, and does not start it.
+    let renewed = || first.json(&["status", "probe"])["state"].as_str().map(str::to_owned);
+    assert_eq!(a.json_of("/v1/placements")["placements"][0]["stopped"], true);
+    assert_eq!(a.json(&["start", "probe"])["state"], "running");
+    assert_eq!(renewed().as_deref(), Some("running"));
+
+    until("the same log", || {
+        let [here, there] = [&a, &first].map(|node| done(&node.eep(&["logs", "probe", "--json"])));
+        (here == there && here.lines().count() > 0).then_some(())
+    });
+    let refused = a.eep(&["modify", "probe", "--set", "port=no"]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let more = a.json(&["modify", "probe", "--limit", "memory=48MiB", "--health-window-ms", "50"]);
+    assert_eq!(more["state"], "running", "{more}");
+    assert_eq!(first.json(&["status", "probe"])["limits"]["memory"], more["limits"]["memory"]);
+
+    let versions = [1, 2].map(|version| {
+        let (file, code) = (format!("{version}.wasm"), teller(version, ""));
+        std::fs::write(a.dir.path().join(&file), &code).unwrap();
+        (file, eep::proxylet::digest::Digest::of(&code).to_string())
+    });
+    let [(file, sha256), (other, other_sha256)] = &versions;
+    done(&a.eep(&["load", file, "--sha256", sha256, "--name", "teller", "--near", "10.1.0.0/16"]));
+    let change = ["modify", "teller", "--url", other, "--sha256", other_sha256, "--health-window-ms", "50"];
+    let runs_it = |service: &Value| service["url"].as_str().unwrap().contains(other_sha256);
+    assert!(runs_it(&a.json(&change)));
+    let status = a.json(&["status", "teller"]);
+    assert!(runs_it(&status["services"][0]["service"]) && status["services"][0]["sha256"] == **other_sha256);
+    done(&a.eep(&["unload", "teller"]));
+
+    // Who has not placed it cannot: it knows no such service.
+    for verb in ["stop", "start", "logs", "modify"] {
+        let more: &[&str] = if verb == "modify" { &["--limit", "memory=32MiB"] } else { &[] };
+        let out = second.eep(&[&[verb, "probe"], more].concat());
+        assert_eq!(out.status.code(), Some(1), "{verb}: {out:?}");
+    }
+    assert!(runs(&first, "probe"));
+
+    // Stopped, it is not started elsewhere when its node dies; started, it is, as it was modified.
+    done(&a.eep(&["stop", "probe"]));
+    drop(first.kill());
+    let gone = a.eep(&["modify", "probe", "--limit", "memory=32MiB"]);
+    assert_eq!(gone.status.code(), Some(1), "{gone:?}");
+    until("it is missed", || {
+        let placed = a.json_of("/v1/placements");
+        (placed["placements"][0]["alive"] == false).then_some(())
+    });
+    assert_eq!(state(&second, "probe"), None);
+    until("it is started elsewhere", || a.eep(&["start", "probe"]).status.success().then_some(()));
+    assert!(runs(&second, "probe"));
+    assert_eq!(second.json(&["status", "probe"])["limits"]["memory"], more["limits"]["memory"]);
 }
 
 #[test]
