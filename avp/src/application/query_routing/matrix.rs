@@ -459,6 +459,9 @@ mod tests {
         assert!(m.bytes() - SLOTS * 8 < open / 3, "{} of {open}", m.bytes());
         assert_eq!(matching(&m, "walrus").len(), LANES);
         assert_eq!(matching(&m, "file7of9"), [9]);
+        let mut to = Writer::default();
+        m.save(&mut to);
+        assert_eq!(to.finish()[13], 1, "a packed block is as version 1 of the part has every block");
         share(&mut m, columns[3], "platypus");
         assert_eq!(m.bytes(), open, "one that changes is open again, in the same memory");
         assert_eq!((matching(&m, "platypus"), matching(&m, "file7of9")), (vec![3], vec![9]));
