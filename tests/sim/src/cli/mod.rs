@@ -7,7 +7,7 @@ mod swarm;
 
 const EXAMPLES: &str = "Examples:
   eep-sim run --peers 1000 --virtual-peers 4        a thousand peers below four virtual peers, ten minutes
-  eep-sim run --peers 100000 --seconds 3600         a hundred thousand, an hour, on all cores: some 3.5 GiB
+  eep-sim run --peers 100000 --seconds 3600         a hundred thousand, an hour, on all cores: some 4 GiB
   eep-sim swarm --seconds 600                       random scenarios for ten minutes
   eep-sim scoreboard --only locality                one experiment";
 
