@@ -36,6 +36,28 @@ fn a_thousand_nodes_find_their_regions_and_gateways_within_five_probe_periods() 
 }
 
 #[test]
+fn regions_of_regions_are_found_and_lead_everywhere() {
+    let near = vec![Duration::from_millis(10), Duration::from_millis(45)];
+    let config = Config { near, ..Config::default() };
+    let mut mesh = Mesh::new(10, 12, 8, &config);
+    mesh.run_for(config.probe_interval * 10);
+    for (node, soar) in mesh.nodes.iter().enumerate() {
+        let fellows = (0..mesh.nodes.len()).filter(|other| mesh.cluster[*other] == mesh.cluster[node]);
+        let fellows: BTreeSet<_> = fellows.map(|other| mesh.ids[other]).collect();
+        assert_eq!(soar.region(0), fellows);
+        assert_eq!(soar.locator().len(), 2);
+    }
+    let above: BTreeSet<_> = mesh.nodes.iter().map(|soar| soar.locator()[1]).collect();
+    let below: BTreeSet<_> = mesh.nodes.iter().map(|soar| soar.locator()[0]).collect();
+    assert!(above.len() < below.len() && above.len() > 1, "{} regions of {}", above.len(), below.len());
+    for _ in 0..60 {
+        let (from, to) = (mesh.below(96), mesh.below(96));
+        let way = mesh.walk(from, to).expect("a way without a loop");
+        assert!(mesh.passable(&way));
+    }
+}
+
+#[test]
 fn a_dead_link_is_routed_around_within_three_seconds() {
     let mut mesh = settled(2, 6, 12);
     let mut cuts = 0;

@@ -237,7 +237,9 @@ impl Soar {
         map.node(self.me);
         for (number, level) in self.levels.iter().enumerate() {
             for report in level.values() {
-                let own_region = |id: &NodeId| self.members.first().is_some_and(|m| m.contains(id));
+                // The region that the level's inner paths cross, where it is ours.
+                let crossed = self.members.get(number.saturating_sub(1));
+                let own_region = |id: &NodeId| crossed.is_some_and(|m| m.contains(id));
                 for (to, edge) in edges_of(level, report.origin).filter(|(to, _)| report.origin < *to) {
                     let concerns_us = report.origin == self.me || to == self.me;
                     let inside = own_region(&report.origin) && own_region(&to);

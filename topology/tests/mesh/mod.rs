@@ -222,8 +222,13 @@ impl Mesh {
             let soar = &mut self.nodes[at];
             let route = soar.routes(Metric::RoundTrip, target, &locator, 1).into_iter().next()?;
             let mut next = *route.nodes.get(1)?;
-            if !soar.links().contains_key(&next) {
-                next = *soar.routes(Metric::RoundTrip, next, &[], 1).first()?.nodes.get(1)?;
+            // Through each level of regions.
+            while !soar.links().contains_key(&next) {
+                let nearer = *soar.routes(Metric::RoundTrip, next, &[], 1).first()?.nodes.get(1)?;
+                if nearer == next {
+                    return None;
+                }
+                next = nearer;
             }
             at = self.index[&next];
             if way.contains(&at) {
