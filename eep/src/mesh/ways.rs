@@ -17,6 +17,8 @@ use crate::mesh::core::Core;
 
 /// Ways to a node that are tried.
 const WAYS_MAX: usize = 4;
+/// Levels of regions (`topology::soar::Config::near`), and one.
+const LEVELS_MAX: usize = 8;
 /// A stream goes round a link that answers where it gains at least so much of the round trip, in microseconds.
 const DETOUR_GAIN_US: u64 = 2_000;
 /// A way that was left since it had come to cost more is not gone back to for this time...
@@ -135,10 +137,7 @@ impl Core {
             if self.soar.links().contains_key(&hop) {
                 next.push((hop, route.cost));
             } else {
-                // A gateway of our region, or a node behind one: the way there is known hop by hop.
-                let inner = self.routes(hop, &[]).into_iter().next();
-                let hop = inner.and_then(|inner| inner.nodes.get(1).copied());
-                next.extend(hop.map(|hop| (hop, route.cost)));
+                next.extend(self.neighbour_towards(hop).map(|hop| (hop, route.cost)));
             }
         }
         // A detour has to be worth the node that it burdens.
@@ -152,6 +151,19 @@ impl Core {
         let mut seen = BTreeSet::new();
         next.retain(|(hop, _)| seen.insert(*hop));
         next
+    }
+
+    /// The neighbour that leads to a gateway of our region, or to a node behind one: the way there is known hop by hop,
+    /// through one level of regions after the other.
+    fn neighbour_towards(&mut self, to: NodeId) -> Option<NodeId> {
+        let mut hop = to;
+        for _ in 0..LEVELS_MAX {
+            if self.soar.links().contains_key(&hop) {
+                return Some(hop);
+            }
+            hop = self.routes(hop, &[]).first()?.nodes.get(1).copied()?;
+        }
+        None
     }
 
     fn routes(&mut self, to: NodeId, locator: &[NodeId]) -> Vec<Route> {
