@@ -14,6 +14,7 @@ use crate::mesh::find::parse_id;
 use crate::mesh::requests::{ANSWER_BYTES_MAX, Question};
 use crate::node::load::Brought;
 use crate::node::place::ordered;
+use crate::node::placement::withdrawn;
 use crate::node::progress::OnProgress;
 use crate::node::{Change, Node, blocking, lock, refusals};
 use crate::observe::log_ring::LogLine;
@@ -157,7 +158,9 @@ impl Node {
             }
             // The code has to be here before it is asked for.
             let (state, kept) = (Arc::clone(&self.state), next.clone());
-            blocking(move || state.change_placed_code(&kept, &bytes, &signatures)).await??;
+            if !blocking(move || state.change_placed_code(&kept, &bytes, &signatures)).await?? {
+                return Err(withdrawn(name));
+            }
             let modified = self.operate(&next, What::Modify(Box::new(change)), MODIFY).await;
             if modified.is_err() {
                 self.write_down(&placement).await?;

@@ -144,7 +144,7 @@ pub(super) struct Watched {
 #[derive(Debug, Default)]
 pub(super) struct Leases(pub(super) BTreeMap<String, Watched>);
 
-fn withdrawn(name: &str) -> Box<Problem> {
+pub(super) fn withdrawn(name: &str) -> Box<Problem> {
     Problem::new("withdrawn", 409, format!("{name} was unloaded meanwhile"))
 }
 

@@ -2,14 +2,16 @@
 //!
 //! Of what a peer in a network sends, most is what it has just received, with a few bytes changed. So what a proxylet asks
 //! is written as a patch of its call: over and over, a number of bytes of its own, these bytes, how far to go in the call
-//! from where the last copy ended, and how many bytes to copy from there. The numbers are varints (LEB128), the distance
-//! with its sign in the lowest bit.
+//! from where the last copy ended, and how many bytes to copy from there. The numbers are written by `postcard`.
 //!
 //! Relayed messages stand in the same order on both sides: what follows a copy is looked for where the copy ended, after a
 //! few bytes that were changed in place, and then a little ahead, since some messages are not relayed. Nothing is hashed and
 //! nothing is searched for byte by byte; so this costs less than the copies of the bytes that it saves.
 
 use memchr::memmem;
+use serde::Deserialize;
+
+use crate::record::entry::encode;
 
 /// The shortest run of bytes that is copied.
 const COPY_MIN: usize = 8;
@@ -29,10 +31,10 @@ pub(crate) fn diff(source: &[u8], from: usize, target: &[u8], out: &mut Vec<u8>)
     while target.len() - next >= COPY_MIN {
         let same = common(&source[at..], &target[next..]);
         if same >= COPY_MIN {
-            put(out, (next - done) as u64);
+            encode(out, &((next - done) as u64));
             out.extend_from_slice(&target[done..next]);
-            put(out, zigzag(at as i64 - copied_to as i64));
-            put(out, same as u64);
+            encode(out, &(at as i64 - copied_to as i64));
+            encode(out, &(same as u64));
             (at, next, misses) = (at + same, next + same, 0);
             (done, copied_to) = (next, at);
             continue;
@@ -52,7 +54,7 @@ pub(crate) fn diff(source: &[u8], from: usize, target: &[u8], out: &mut Vec<u8>)
         }
     }
     if done < target.len() {
-        put(out, (target.len() - done) as u64);
+        encode(out, &((target.len() - done) as u64));
         out.extend_from_slice(&target[done..]);
     }
 }
@@ -65,7 +67,7 @@ pub(crate) fn apply(source: &[u8], mut patch: &[u8], max: usize, out: &mut Vec<u
         if patch.is_empty() {
             return Some(false);
         }
-        let own = usize::try_from(take(&mut patch)?).ok()?;
+        let own = usize::try_from(take::<u64>(&mut patch)?).ok()?;
         let bytes = patch.split_off(..own)?;
         if bytes.len() > end - out.len() {
             return None;
@@ -74,9 +76,10 @@ pub(crate) fn apply(source: &[u8], mut patch: &[u8], max: usize, out: &mut Vec<u
         if patch.is_empty() {
             return Some(false);
         }
-        at = at.checked_add_signed(unzigzag(take(&mut patch)?))?;
-        let copied =
-            source.get(usize::try_from(at).ok()?..)?.get(..usize::try_from(take(&mut patch)?).ok()?)?;
+        at = at.checked_add_signed(take(&mut patch)?)?;
+        let copied = source
+            .get(usize::try_from(at).ok()?..)?
+            .get(..usize::try_from(take::<u64>(&mut patch)?).ok()?)?;
         if copied.len() > end - out.len() {
             return None;
         }
@@ -117,33 +120,10 @@ fn word(bytes: &[u8]) -> u64 {
     bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
 }
 
-fn zigzag(number: i64) -> u64 {
-    ((number << 1) ^ (number >> 63)) as u64
-}
-
-fn unzigzag(number: u64) -> i64 {
-    (number >> 1) as i64 ^ -((number & 1) as i64)
-}
-
-fn put(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-fn take(from: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for i in 0..10 {
-        let (byte, rest) = from.split_first()?;
-        *from = rest;
-        number |= u64::from(byte & 0x7f) << (7 * i);
-        if byte & 0x80 == 0 {
-            return Some(number);
-        }
-    }
-    None
+fn take<'a, T: Deserialize<'a>>(from: &mut &'a [u8]) -> Option<T> {
+    let (number, rest) = postcard::take_from_bytes(from).ok()?;
+    *from = rest;
+    Some(number)
 }
 
 #[cfg(test)]

@@ -180,16 +180,7 @@ impl State {
         code: &[u8],
         signatures: &[u8],
     ) -> Result<bool, StateError> {
-        let _changes = self.lock();
-        let put = || {
-            self.code.put(&placement.sha256, code, signatures)?;
-            self.write_placement(placement, |known| known.is_none())
-        };
-        let added = self.in_room_of_spare(put)?;
-        if !added {
-            self.tidy_code();
-        }
-        Ok(added)
+        self.put_placement(placement, code, signatures, |known| known.is_none())
     }
 
     /// Writes down who may run a placed service, in place of what was said of it; false where it was withdrawn, or changed
@@ -199,7 +190,7 @@ impl State {
     /// Nothing was changed.
     pub fn change_placement(&self, placement: &Placement) -> Result<bool, StateError> {
         let _changes = self.lock();
-        self.write_placement(placement, |known| known.is_some_and(|epoch| epoch <= placement.epoch))
+        self.write_placement(placement, placement.replaces())
     }
 
     /// The same, with other code for it.
@@ -212,11 +203,26 @@ impl State {
         code: &[u8],
         signatures: &[u8],
     ) -> Result<bool, StateError> {
+        self.put_placement(placement, code, signatures, placement.replaces())
+    }
+
+    fn put_placement(
+        &self,
+        placement: &Placement,
+        code: &[u8],
+        signatures: &[u8],
+        is_right: impl Fn(Option<u64>) -> bool,
+    ) -> Result<bool, StateError> {
         let _changes = self.lock();
-        self.in_room_of_spare(|| {
+        let put = || {
             self.code.put(&placement.sha256, code, signatures)?;
-            self.write_placement(placement, |known| known.is_some_and(|epoch| epoch <= placement.epoch))
-        })
+            self.write_placement(placement, &is_right)
+        };
+        let done = self.in_room_of_spare(put)?;
+        if !done {
+            self.tidy_code();
+        }
+        Ok(done)
     }
 
     /// Writes a placement where its epoch on disk, if any, is right.

@@ -81,6 +81,12 @@ impl Placement {
     pub fn lease(&self) -> Duration {
         Duration::from_millis(self.lease_ms)
     }
+
+    /// Whether it may stand in place of one of this epoch.
+    pub(crate) fn replaces(&self) -> impl Fn(Option<u64>) -> bool {
+        let epoch = self.epoch;
+        move |known| known.is_some_and(|known| known <= epoch)
+    }
 }
 
 /// The epoch of an entry; beyond all others where it cannot be read, so that it is left alone.
