@@ -371,16 +371,22 @@ fn a_relation_over_the_mesh_outlives_its_way_and_shows_nothing_on_the_wire() {
     };
     finds("merlin symphony", names[0]);
     let relation = || machines.on(0, || connections_to(link_address));
-    let (before, resumed) = (relation(), sum(0, &a, "eep_mesh_streams_resumed_total", &[]));
+    let before = relation();
     assert_eq!(before.len(), 1, "{before:?}");
+    let resumed = || sum(0, &a, "eep_mesh_streams_resumed_total", &[]);
+    let resumed_before = resumed();
     machines.cut(0, 1);
     let cut = Instant::now();
     finds("walrus concerto", names[1]);
-    println!(
-        "a search over the relation whose way was cut is answered after {:.2} s",
-        cut.elapsed().as_secs_f64()
-    );
-    assert!(sum(0, &a, "eep_mesh_streams_resumed_total", &[]) > resumed, "over another way");
+    println!("a search is answered {:.2} s after the direct way was cut", cut.elapsed().as_secs_f64());
+    if resumed() == resumed_before {
+        // The direct link was slow when it was measured first, on a busy machine, and the relation took the other way.
+        machines.heal(0, 1);
+        until_true("the link again", || sum(0, &a, "eep_mesh_links", &[]) >= 2.0);
+        machines.cut(0, 2);
+        finds("merlin symphony", names[0]);
+    }
+    assert!(resumed() > resumed_before, "over another way");
     assert_eq!(relation(), before, "it is the same relation");
     assert!(sum(2, &c, "eep_mesh_streams_relayed_total", &[]) >= 1.0);
 

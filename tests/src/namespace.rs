@@ -108,6 +108,14 @@ impl Machines {
             ip(&["-n", name, "route", "add", "blackhole", &format!("{}/32", Self::address(to))]);
         }
     }
+
+    /// Lets everything pass again between two machines that were cut.
+    pub fn heal(&self, a: u8, b: u8) {
+        for (from, to) in [(a, b), (b, a)] {
+            let name = &self.names[usize::from(from)];
+            ip(&["-n", name, "route", "del", "blackhole", &format!("{}/32", Self::address(to))]);
+        }
+    }
 }
 
 impl Drop for Machines {
