@@ -5,6 +5,7 @@
 
 mod saved;
 
+use std::collections::BinaryHeap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -149,12 +150,11 @@ impl HostCache {
         rng: &mut ChaCha12Rng,
         into: &mut Vec<SocketAddr>,
     ) {
-        let mut ready: Vec<(u64, usize)> = (0..self.hosts.len())
+        let mut ready: BinaryHeap<(u64, usize)> = (0..self.hosts.len())
             .filter(|i| self.hosts[*i].rests_until <= now && !skip(self.hosts[*i].address))
             .map(|i| (self.hosts[i].promise(now) << 32 | u64::from(rng.next_u32()), i))
             .collect();
-        ready.sort_unstable_by(|a, b| b.cmp(a));
-        for (_, i) in ready.into_iter().take(n) {
+        for (_, i) in std::iter::from_fn(|| ready.pop()).take(n) {
             self.hosts[i].rests_until = now + REST;
             into.push(self.hosts[i].address);
         }

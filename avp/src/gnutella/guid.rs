@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use data_encoding::{BASE32_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::Rng;
+
+use super::base32;
 
 /// A message id (MUID) or servent id.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,30 +28,27 @@ impl Guid {
     #[must_use]
     pub fn from_hex(text: &[u8]) -> Option<Self> {
         let mut bytes = [0; 16];
-        let fits = HEXLOWER_PERMISSIVE.decode_len(text.len()).ok()? == bytes.len();
-        (fits && HEXLOWER_PERMISSIVE.decode_mut(text, &mut bytes).is_ok()).then_some(Self(bytes))
+        let read = base16ct::mixed::decode(text, &mut bytes).ok()?.len();
+        (read == bytes.len()).then_some(Self(bytes))
     }
 
     /// 26 base32 digits, of either case.
     #[must_use]
     pub fn from_base32(text: &[u8]) -> Option<Self> {
-        let upper: [u8; 26] = <[u8; 26]>::try_from(text).ok()?.map(|b| b.to_ascii_uppercase());
-        let mut bytes = [0; 16];
-        BASE32_NOPAD.decode_mut(&upper, &mut bytes).is_ok().then_some(Self(bytes))
+        base32::decode::<26, 16>(text).map(Self)
     }
 
     /// 26 base32 digits, as push proxies are asked.
     #[must_use]
     pub fn base32(&self) -> String {
-        BASE32_NOPAD.encode(&self.0)
+        base32::encode(&self.0)
     }
 }
 
 impl fmt::Display for Guid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = [0; 32];
-        HEXLOWER.encode_mut(&self.0, &mut text);
-        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+        f.write_str(base16ct::lower::encode_str(&self.0, &mut text).map_err(|_| fmt::Error)?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use data_encoding::BASE32_NOPAD;
+use super::base32;
 
 /// The SHA-1 of a file.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,26 +15,17 @@ pub struct Tiger(pub [u8; 24]);
 const SHA1_DIGITS: usize = 32;
 const TIGER_DIGITS: usize = 39;
 
-/// Fixed-length base32, of either case. The last digit may carry bits that the bytes do not have room for.
-fn base32<const DIGITS: usize, const BYTES: usize>(text: &[u8]) -> Option<[u8; BYTES]> {
-    let mut digits = <[u8; DIGITS]>::try_from(text).ok()?;
-    digits.make_ascii_uppercase();
-    let mut bytes = [0; BYTES];
-    let fits = BASE32_NOPAD.decode_len(DIGITS).is_ok_and(|n| n == BYTES);
-    (fits && BASE32_NOPAD.decode_mut(&digits, &mut bytes).is_ok()).then_some(bytes)
-}
-
 impl Sha1 {
     /// 32 base32 digits.
     #[must_use]
     pub fn from_base32(text: &[u8]) -> Option<Self> {
-        base32::<SHA1_DIGITS, 20>(text).map(Self)
+        base32::decode::<SHA1_DIGITS, 20>(text).map(Self)
     }
 
     /// 32 base32 digits.
     #[must_use]
     pub fn base32(&self) -> String {
-        BASE32_NOPAD.encode(&self.0)
+        base32::encode(&self.0)
     }
 
     /// `urn:sha1:` and the digits, as hits and HTTP headers carry it.
@@ -60,13 +51,13 @@ impl Tiger {
     /// 39 base32 digits.
     #[must_use]
     pub fn from_base32(text: &[u8]) -> Option<Self> {
-        base32::<TIGER_DIGITS, 24>(text).map(Self)
+        base32::decode::<TIGER_DIGITS, 24>(text).map(Self)
     }
 
     /// 39 base32 digits.
     #[must_use]
     pub fn base32(&self) -> String {
-        BASE32_NOPAD.encode(&self.0)
+        base32::encode(&self.0)
     }
 }
 

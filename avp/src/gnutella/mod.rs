@@ -14,6 +14,7 @@
 //! | [`handshake`], [`headers`] | the text before the descriptors: start lines and header blocks, read and written |
 //! | [`http`], [`gwc`] | request targets and answers: push proxy, files by urn; web caches |
 
+mod base32;
 pub mod bye;
 pub mod extension;
 pub mod ggep;

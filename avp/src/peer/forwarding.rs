@@ -168,8 +168,13 @@ impl VirtualPeer {
             is_ultrapeer.then_some((!kept, cost.or_else(round_trip).unwrap_or(f64::INFINITY), *index))
         };
         let mut ranked: Vec<_> = self.table.neighbours().iter().filter_map(rank).collect();
-        ranked.sort_unstable_by(|a, b| (a.0.cmp(&b.0)).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
-        for (_, _, index) in ranked.into_iter().rev().take(too_many.min(SHED_MAX)) {
+        for _ in 0..too_many.min(SHED_MAX) {
+            let last = (0..ranked.len()).max_by(|&a, &b| {
+                let (a, b): (&(bool, f64, u32), &(bool, f64, u32)) = (&ranked[a], &ranked[b]);
+                (a.0.cmp(&b.0)).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2))
+            });
+            let Some(last) = last else { break };
+            let (_, _, index) = ranked.swap_remove(last);
             self.end(index, Ending::Replaced);
         }
     }

@@ -3,6 +3,8 @@
 //! Each relation has bounds of its own, but ten thousand of them at their bounds would take gigabytes. So there is a bound
 //! for all together; where it is exceeded those that hold most are ended, so that nobody can take the room of others.
 
+use std::collections::BinaryHeap;
+
 use super::VirtualPeer;
 use super::journal::Topic;
 use super::table::Relation;
@@ -38,14 +40,12 @@ impl VirtualPeer {
     #[cold]
     fn end_greatest_holders(&mut self) {
         let held = |r: &Relation| (r.counted_bytes + r.link.flow.held_bytes(), r.id.index);
-        let mut holders: Vec<(usize, u32)> = self.table.iter().map(held).collect();
-        holders.sort_unstable_by(|a, b| b.cmp(a));
+        let mut holders: BinaryHeap<(usize, u32)> = self.table.iter().map(held).collect();
         // Some more than must be, so that not everybody is looked at for each message.
         let enough = self.config.held_bytes as usize / 8 * 7;
-        for (_, index) in holders {
-            if self.all_held_bytes() <= enough {
-                break;
-            }
+        while self.all_held_bytes() > enough
+            && let Some((_, index)) = holders.pop()
+        {
             self.end(index, Ending::OutOfMemory);
         }
         let max = self.config.held_bytes;

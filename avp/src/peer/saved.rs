@@ -7,8 +7,6 @@
 //! those that it has not kept (the node was started again) nothing is left but what was learnt from them: hosts, routes,
 //! figures.
 
-use std::collections::BTreeSet;
-
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -141,13 +139,15 @@ impl VirtualPeer {
 
     /// Keeps the connections that live.
     fn keep(&mut self, live: &[ConnId], fresh: ChaCha12Rng, host: &mut impl Host) {
-        let lives: BTreeSet<ConnId> = live.iter().copied().collect();
-        let is_gone = |conn: &ConnId| !lives.contains(conn);
+        let mut lives = live.to_vec();
+        lives.sort_unstable();
+        lives.dedup();
+        let is_gone = |conn: &ConnId| lives.binary_search(conn).is_err();
         let relations: Vec<u32> =
             self.table.iter().filter(|r| is_gone(&r.link.conn)).map(|r| r.id.index).collect();
         let mut openings = self.openings.conns();
         openings.retain(is_gone);
-        for conn in lives {
+        for &conn in &lives {
             if self.table.find(conn).is_none() && !self.openings.has(conn) {
                 host.abort(conn);
             }

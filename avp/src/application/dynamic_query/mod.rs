@@ -223,10 +223,10 @@ impl DynamicQuery {
     /// Leaves so many neighbours, with those that were asked already.
     pub fn limit(&self, neighbours: u8, candidates: &mut Vec<Candidate>) {
         let was_asked = |candidate: &Candidate| self.asked.iter().any(|ask| ask.link == candidate.link);
-        let mut asked: Vec<LinkId> = self.asked.iter().map(|ask| ask.link).collect();
-        asked.sort_unstable();
-        asked.dedup();
-        let mut left = usize::from(neighbours).saturating_sub(asked.len());
+        // Some were asked twice, the second time to carry the query further.
+        let is_new = |(i, ask): &(usize, &Ask)| !self.asked[..*i].iter().any(|before| before.link == ask.link);
+        let asked = self.asked.iter().enumerate().filter(is_new).count();
+        let mut left = usize::from(neighbours).saturating_sub(asked);
         candidates.retain(|candidate| {
             let fits = was_asked(candidate) || left > 0;
             left -= usize::from(fits && !was_asked(candidate));

@@ -1,7 +1,5 @@
 //! The table of relations at rest: all places, those who are in them, and the orders in which places are used.
 
-use std::collections::BTreeSet;
-
 use super::{BLIND_LEAVES_MAX, Place, Relation, Table};
 use crate::application::routes::LinkId;
 use crate::config::{LEAVES_MAX, ULTRAPEERS_MAX};
@@ -79,7 +77,9 @@ impl Table {
 }
 
 fn is_each_once(places: &[u32]) -> bool {
-    places.iter().collect::<BTreeSet<_>>().len() == places.len()
+    let mut places = places.to_vec();
+    places.sort_unstable();
+    places.windows(2).all(|two| two[0] != two[1])
 }
 
 impl Relation {
