@@ -30,11 +30,12 @@ const RELAY: &str = include_str!("../tests/guests/relay.wat");
 /// Connections from which the events of a batch come.
 const CONNECTIONS: usize = 50;
 
-fn component(wat: &str) -> Vec<u8> {
+/// `world` is the one of the contract that it is built for, and says with that what it exports.
+fn component(wat: &str, world: &str) -> Vec<u8> {
     let mut module = wat::parse_str(wat).unwrap();
     let mut wit = wit_parser::Resolve::default();
     let (package, _) = wit.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../proxylets/wit")).unwrap();
-    let world = wit.select_world(&[package], Some("service")).unwrap();
+    let world = wit.select_world(&[package], Some(world)).unwrap();
     embed_component_metadata(&mut module, &wit, world, StringEncoding::UTF8, false).unwrap();
     ComponentEncoder::default().module(&module).unwrap().encode().unwrap()
 }
@@ -68,12 +69,18 @@ fn spec(runtime: &Runtime, code: &[u8]) -> ServiceSpec {
 
 fn batches(c: &mut Criterion) {
     let (_dir, runtime) = runtime();
-    let mut measured = Measured::start(&runtime, spec(&runtime, &component(RELAY)), CONNECTIONS).unwrap();
-    c.bench_function("batch/empty", |b| {
-        measured.batch(0, &[]);
-        b.iter(|| measured.run().unwrap());
-    });
     let mut group = c.benchmark_group("batch");
+    // As built with the SDK, and without `timers`.
+    for (world, suffix) in [("service-full", ""), ("service", "-as-lists")] {
+        let code = component(RELAY, world);
+        let mut measured = Measured::start(&runtime, spec(&runtime, &code), CONNECTIONS).unwrap();
+        measured.batch(0, &[]);
+        group.bench_function(format!("empty{suffix}"), |b| b.iter(|| measured.run().unwrap()));
+        measured.timer();
+        group.bench_function(format!("timer{suffix}"), |b| b.iter(|| measured.run().unwrap()));
+    }
+    let code = component(RELAY, "service-full");
+    let mut measured = Measured::start(&runtime, spec(&runtime, &code), CONNECTIONS).unwrap();
     for (messages, len) in [(1, 100), (64, 100), (64, 500), (512, 100), (4_096, 100)] {
         group.throughput(Throughput::Elements(messages as u64));
         measured.batch(messages, &vec![7; len]);
@@ -86,7 +93,8 @@ fn batches(c: &mut Criterion) {
 fn events(c: &mut Criterion) {
     let (_dir, runtime) = runtime();
     let deaf = RELAY.replace("(if (local.get $count)", "(if (i32.const 0)");
-    let mut measured = Measured::start(&runtime, spec(&runtime, &component(&deaf)), CONNECTIONS).unwrap();
+    let mut measured =
+        Measured::start(&runtime, spec(&runtime, &component(&deaf, "service-full")), CONNECTIONS).unwrap();
     let mut group = c.benchmark_group("events");
     group.throughput(Throughput::Elements(512));
     measured.batch(512, &[7; 100]);
@@ -95,7 +103,8 @@ fn events(c: &mut Criterion) {
 
 fn instances(c: &mut Criterion) {
     let (_dir, runtime) = runtime();
-    let mut measured = Measured::start(&runtime, spec(&runtime, &component(RELAY)), 1).unwrap();
+    let mut measured =
+        Measured::start(&runtime, spec(&runtime, &component(RELAY, "service-full")), 1).unwrap();
     c.bench_function("instance", |b| b.iter(|| measured.renew().unwrap()));
 }
 
@@ -103,7 +112,7 @@ fn instances(c: &mut Criterion) {
 fn loads(c: &mut Criterion) {
     let code = match std::env::var_os("EEP_BENCH_PROXYLET") {
         Some(file) => std::fs::read(file).unwrap(),
-        None => component(RELAY),
+        None => component(RELAY, "service-full"),
     };
     let (dir, runtime) = runtime();
     runtime.prepare(&code, None).unwrap();

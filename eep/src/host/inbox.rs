@@ -48,6 +48,11 @@ impl Batch {
         }
     }
 
+    /// A batch in which a timer is due.
+    pub(crate) fn of_timer(token: u64) -> Self {
+        Self { events: vec![Event::Timer(token)], ..Self::default() }
+    }
+
     /// What it takes up, in bytes.
     pub(crate) fn size(&self) -> usize {
         self.filled + self.events.len() * size_of::<Event>() + self.conns.len() * 12

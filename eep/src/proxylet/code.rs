@@ -4,14 +4,14 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use wasmtime::Store;
-use wasmtime::component::{ComponentExportIndex, TypedFunc};
 
 use crate::host::Host;
-use crate::host::bindings::{Service, ServicePre};
+use crate::host::bindings::ServicePre;
 use crate::host::grant::Grants;
 use crate::proxylet::digest::{Digest, Digested};
 use crate::proxylet::error::LoadError;
-use crate::proxylet::inspect::{Inspection, PACKAGE, VERSION};
+use crate::proxylet::exports::{Exports, ExportsPre};
+use crate::proxylet::inspect::Inspection;
 use crate::proxylet::manifest::Manifest;
 
 /// A proxylet's code, made by `Runtime::prepare`. Cheap to clone.
@@ -29,13 +29,8 @@ pub(crate) struct WeakCode(Weak<Compiled>);
 struct Compiled {
     digest: Digest,
     inspection: Inspection,
-    pre: ServicePre<Host>,
-    /// `takeover.warm`, where it is exported.
-    warm: Option<ComponentExportIndex>,
+    pre: ExportsPre<Host>,
 }
-
-/// Has an instance ask for so many bytes of memory and write to them, or give all that it has so back (0).
-pub(crate) type Warm = TypedFunc<(u32,), ()>;
 
 /// How code was compiled.
 #[derive(Clone, Debug)]
@@ -50,11 +45,8 @@ pub(crate) enum Origin {
 
 impl Code {
     pub(crate) fn new(digest: Digest, inspection: Inspection, pre: ServicePre<Host>, origin: Origin) -> Self {
-        let component = pre.instance_pre().component();
-        let takeover = format!("{PACKAGE}/takeover@{VERSION}");
-        let exported = component.get_export_index(None, &takeover);
-        let warm = exported.and_then(|takeover| component.get_export_index(Some(&takeover), "warm"));
-        Self { compiled: Arc::new(Compiled { digest, inspection, pre, warm }), origin, bytes: Weak::new() }
+        let pre = ExportsPre::new(pre);
+        Self { compiled: Arc::new(Compiled { digest, inspection, pre }), origin, bytes: Weak::new() }
     }
 
     /// The same code with who keeps the bytes that it was made from.
@@ -78,8 +70,7 @@ impl Code {
 
     /// Memory that the compiled form takes up, in bytes.
     pub(crate) fn compiled_bytes(&self) -> u64 {
-        let image = self.compiled.pre.instance_pre().component().image_range();
-        (image.end as u64).saturating_sub(image.start as u64)
+        self.compiled.pre.compiled_bytes()
     }
 
     /// The digest of the bytes that it was made from.
@@ -128,13 +119,9 @@ impl Code {
         self.compiled.inspection.check_grants(grants)
     }
 
-    /// Makes an instance, and finds what warms it, where it can be warmed.
-    pub(crate) fn instantiate(&self, store: &mut Store<Host>) -> wasmtime::Result<(Service, Option<Warm>)> {
-        let instance = self.compiled.pre.instance_pre().instantiate(&mut *store)?;
-        let exports = Service::new(&mut *store, &instance)?;
-        let warm =
-            self.compiled.warm.as_ref().map(|warm| instance.get_typed_func(&mut *store, warm)).transpose()?;
-        Ok((exports, warm))
+    /// Makes an instance.
+    pub(crate) fn instantiate(&self, store: &mut Store<Host>) -> wasmtime::Result<Exports> {
+        self.compiled.pre.instantiate(store)
     }
 }
 

@@ -7,11 +7,10 @@ use bytes::Bytes;
 use wasmtime::{Engine, Error, Store, Trap, WasmBacktrace};
 
 use crate::host::Host;
-use crate::host::bindings::Service;
-use crate::host::bindings::exports::eep::proxylet::lifecycle::Guest;
 use crate::host::inbox::Batch;
-use crate::proxylet::code::{Code, Warm};
+use crate::proxylet::code::Code;
 use crate::proxylet::epoch::TICK;
+use crate::proxylet::exports::Exports;
 use crate::proxylet::memory::MemoryLimit;
 use crate::proxylet::trap::{TrapKind, TrapReport};
 use crate::record::entry::{Call, Return};
@@ -24,8 +23,7 @@ pub(crate) const HOST_CALL_BYTES_MAX: usize = 64 << 20;
 /// An instance with its memory. After a [`TrapReport`] it is of no more use.
 pub(crate) struct Instance {
     store: Store<Host>,
-    exports: Service,
-    warm: Option<Warm>,
+    exports: Exports,
     deadline_ticks: u64,
     call_ms: u128,
     /// How long the state was that it was given, and the last one that it gave, in bytes.
@@ -43,8 +41,8 @@ impl Instance {
         store.set_epoch_deadline(deadline_ticks);
         let call_ms = call.as_millis();
         match code.instantiate(&mut store) {
-            Ok((exports, warm)) => {
-                Ok(Self { store, exports, warm, deadline_ticks, call_ms, given_bytes: 0, gave_bytes: 0 })
+            Ok(exports) => {
+                Ok(Self { store, exports, deadline_ticks, call_ms, given_bytes: 0, gave_bytes: 0 })
             }
             Err(error) => Err(report(&store.data().memory, "instantiate", call_ms, &error)),
         }
@@ -65,7 +63,7 @@ impl Instance {
         &mut self,
         recorded: &Call<'_>,
         given: Option<&Bytes>,
-        call: impl FnOnce(&Guest, &mut Store<Host>) -> wasmtime::Result<T>,
+        call: impl FnOnce(&Exports, &mut Store<Host>) -> wasmtime::Result<T>,
         told: impl FnOnce(&T) -> (Return<'_>, Option<&Bytes>),
     ) -> Result<T, TrapReport> {
         self.store.set_epoch_deadline(self.deadline_ticks);
@@ -73,8 +71,7 @@ impl Instance {
         host.memory.forget_refusal();
         host.wasi.batch_ns = recorded.now().unwrap_or(host.wasi.batch_ns);
         host.recorder.call(recorded, given);
-        let guest = self.exports.eep_proxylet_lifecycle();
-        match call(guest, &mut self.store) {
+        match call(&self.exports, &mut self.store) {
             Ok(back) => {
                 let (told, state) = told(&back);
                 self.recorder().returned(&told, state);
@@ -90,7 +87,10 @@ impl Instance {
 
     pub(crate) fn start(&mut self, now_ns: u64, config: &str) -> Result<Result<(), String>, TrapReport> {
         let recorded = Call::Start { now: now_ns, config: config.into() };
-        self.call(&recorded, None, |guest, store| guest.call_start(store, now_ns, config), begun)
+        let start = |exports: &Exports, store: &mut Store<Host>| {
+            exports.lifecycle().call_start(store, now_ns, config)
+        };
+        self.call(&recorded, None, start, begun)
     }
 
     pub(crate) fn restore(
@@ -101,8 +101,9 @@ impl Instance {
     ) -> Result<Result<(), String>, TrapReport> {
         self.given_bytes = state.len();
         let recorded = Call::Restore { now: now_ns, config: config.into(), state: state.as_ref().into() };
-        let restore =
-            |guest: &Guest, store: &mut Store<Host>| guest.call_restore(store, now_ns, config, state);
+        let restore = |exports: &Exports, store: &mut Store<Host>| {
+            exports.lifecycle().call_restore(store, now_ns, config, state)
+        };
         self.call(&recorded, Some(state), restore, begun)
     }
 
@@ -115,8 +116,8 @@ impl Instance {
             lens: lens.into(),
             bytes: batch.bytes().into(),
         };
-        let handle = |guest: &Guest, store: &mut Store<Host>| {
-            guest.call_handle(store, now_ns, events, conns, lens, batch.bytes())
+        let handle = |exports: &Exports, store: &mut Store<Host>| {
+            exports.handle(store, now_ns, events, conns, lens, batch.bytes())
         };
         self.call(&recorded, None, handle, |()| (Return::Done, None))
     }
@@ -133,12 +134,12 @@ impl Instance {
 
     /// Whether it can be given memory ahead of its `restore`.
     pub(crate) fn can_warm(&self) -> bool {
-        self.warm.is_some()
+        self.exports.warm().is_some()
     }
 
     /// Gives it so many bytes of memory more, or takes back all that it was given so (0).
     pub(crate) fn warm(&mut self, bytes: u32) -> Result<(), TrapReport> {
-        let Some(warm) = self.warm else { return Ok(()) };
+        let Some(warm) = self.exports.warm() else { return Ok(()) };
         self.store.set_epoch_deadline(self.deadline_ticks);
         self.store.data_mut().memory.forget_refusal();
         let warmed = warm.call(&mut self.store, (bytes,));
@@ -154,14 +155,17 @@ impl Instance {
         fn saved(state: &Bytes) -> (Return<'_>, Option<&Bytes>) {
             (Return::Saved(state.as_ref().into()), Some(state))
         }
-        let save = |guest: &Guest, store: &mut Store<Host>| guest.call_save(store).map(Bytes::from);
+        let save = |exports: &Exports, store: &mut Store<Host>| {
+            exports.lifecycle().call_save(store).map(Bytes::from)
+        };
         let state = self.call(&Call::Save, None, save, saved)?;
         self.gave_bytes = state.len();
         Ok(state)
     }
 
     pub(crate) fn stop(&mut self) -> Result<(), TrapReport> {
-        self.call(&Call::Stop, None, |guest, store| guest.call_stop(store), |()| (Return::Done, None))
+        let stop = |exports: &Exports, store: &mut Store<Host>| exports.lifecycle().call_stop(store);
+        self.call(&Call::Stop, None, stop, |()| (Return::Done, None))
     }
 }
 

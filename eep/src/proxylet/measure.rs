@@ -57,6 +57,12 @@ impl Measured {
         self.now_ns = self.env.clock.now_ns();
     }
 
+    /// Sets the batch that [`Self::run`] hands over: a timer is due.
+    pub fn timer(&mut self) {
+        self.batch = Batch::of_timer(1);
+        self.now_ns = self.env.clock.now_ns();
+    }
+
     /// Hands the batch over once; how many bytes were sent, once a target.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ mod driver;
 pub(crate) mod epoch;
 pub mod error;
 mod exchange;
+pub(crate) mod exports;
 pub mod fetch;
 pub mod harness;
 pub mod inspect;

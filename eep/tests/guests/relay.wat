@@ -16,6 +16,8 @@
   (func (export "eep:proxylet/lifecycle@0.1.0#restore") (param i64 i32 i32 i32 i32) (result i32) (i32.const 16))
   (func (export "eep:proxylet/lifecycle@0.1.0#save") (result i32) (i32.const 16))
   (func (export "eep:proxylet/lifecycle@0.1.0#stop"))
+  (func (export "eep:proxylet/takeover@0.1.0#warm") (param i32))
+  (func (export "eep:proxylet/timers@0.1.0#due") (param $now i64) (param i32 i64))
   (func (export "eep:proxylet/lifecycle@0.1.0#handle") (param $now i64) (param i32 i32)
     (param $conns i32) (param $count i32) (param $lens i32) (param i32) (param $bytes i32) (param $len i32)
     (local $i i32)

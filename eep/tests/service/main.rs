@@ -20,5 +20,6 @@ mod state;
 mod streams;
 mod swap;
 mod teller;
+mod timers;
 mod versions;
 mod warming;

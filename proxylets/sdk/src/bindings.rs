@@ -3,7 +3,7 @@
 
 wit_bindgen::generate!({
     path: "../wit",
-    world: "service-ahead",
+    world: "service-full",
     pub_export_macro: true,
     export_macro_name: "export_service",
     default_bindings_module: "eep_sdk::bindings",

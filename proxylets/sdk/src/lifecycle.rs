@@ -163,7 +163,7 @@ macro_rules! proxylet {
         mod eep_exports {
             #![allow(unsafe_code)]
             use super::*;
-            use $crate::bindings::exports::eep::proxylet::{lifecycle, takeover};
+            use $crate::bindings::exports::eep::proxylet::{lifecycle, takeover, timers};
 
             const MANIFEST: &str = include_str!($manifest);
             #[cfg_attr(target_arch = "wasm32", unsafe(link_section = "eep:proxylet"))]
@@ -202,6 +202,13 @@ macro_rules! proxylet {
                 }
                 fn stop() {
                     SLOT.with($crate::Slot::stop);
+                }
+            }
+
+            impl timers::Guest for Exports {
+                fn due(now: u64, timer: Option<u64>) {
+                    let events = timer.map(lifecycle::Event::Timer).into_iter().collect();
+                    <Self as lifecycle::Guest>::handle(now, events, Vec::new(), Vec::new(), Vec::new());
                 }
             }
 

@@ -224,7 +224,8 @@ impl DynamicQuery {
     pub fn limit(&self, neighbours: u8, candidates: &mut Vec<Candidate>) {
         let was_asked = |candidate: &Candidate| self.asked.iter().any(|ask| ask.link == candidate.link);
         // Some were asked twice, the second time to carry the query further.
-        let is_new = |(i, ask): &(usize, &Ask)| !self.asked[..*i].iter().any(|before| before.link == ask.link);
+        let is_new =
+            |(i, ask): &(usize, &Ask)| !self.asked[..*i].iter().any(|before| before.link == ask.link);
         let asked = self.asked.iter().enumerate().filter(is_new).count();
         let mut left = usize::from(neighbours).saturating_sub(asked);
         candidates.retain(|candidate| {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use wasmtime::{Error, Store};
 
-use crate::host::bindings::Service;
 use crate::proxylet::epoch::{Running, TICK};
+use crate::proxylet::exports::Exports;
 use crate::proxylet::harness::capabilities::TestHost;
 use crate::proxylet::harness::network::Batch;
 use crate::proxylet::harness::{Harness, admitted};
@@ -17,7 +17,7 @@ const HOST_CALL_BYTES_MAX: usize = 64 << 20;
 
 pub(super) struct TestInstance {
     store: Store<TestHost>,
-    exports: Service,
+    exports: Exports,
     call: Duration,
     _running: Option<Running>,
 }
@@ -45,7 +45,7 @@ impl TestInstance {
 
     pub(super) fn start(&mut self, config: &str) -> Result<(), String> {
         self.prepare();
-        let (now, guest) = (self.store.data().now_ns, self.exports.eep_proxylet_lifecycle());
+        let (now, guest) = (self.store.data().now_ns, self.exports.lifecycle());
         match guest.call_start(&mut self.store, now, config) {
             Ok(done) => done.map_err(|why| format!("it does not start: {why}")),
             Err(error) => Err(words(&self.store, "start", self.call, &error)),
@@ -54,7 +54,7 @@ impl TestInstance {
 
     pub(super) fn restore(&mut self, config: &str, state: &[u8]) -> Result<(), String> {
         self.prepare();
-        let (now, guest) = (self.store.data().now_ns, self.exports.eep_proxylet_lifecycle());
+        let (now, guest) = (self.store.data().now_ns, self.exports.lifecycle());
         match guest.call_restore(&mut self.store, now, config, state) {
             Ok(done) => done.map_err(|why| format!("it does not take up its state: {why}")),
             Err(error) => Err(words(&self.store, "restore", self.call, &error)),
@@ -63,21 +63,21 @@ impl TestInstance {
 
     pub(super) fn handle(&mut self, batch: &Batch) -> Result<(), String> {
         self.prepare();
-        let (now, guest) = (self.store.data().now_ns, self.exports.eep_proxylet_lifecycle());
+        let now = self.store.data().now_ns;
         let Batch { events, conns, lens, bytes } = batch;
-        let done = guest.call_handle(&mut self.store, now, events, conns, lens, bytes);
+        let done = self.exports.handle(&mut self.store, now, events, conns, lens, bytes);
         done.map_err(|error| words(&self.store, "handle", self.call, &error))
     }
 
     pub(super) fn save(&mut self) -> Result<Vec<u8>, String> {
         self.prepare();
-        let saved = self.exports.eep_proxylet_lifecycle().call_save(&mut self.store);
+        let saved = self.exports.lifecycle().call_save(&mut self.store);
         saved.map_err(|error| words(&self.store, "save", self.call, &error))
     }
 
     pub(super) fn stop(&mut self) -> Result<(), String> {
         self.prepare();
-        let done = self.exports.eep_proxylet_lifecycle().call_stop(&mut self.store);
+        let done = self.exports.lifecycle().call_stop(&mut self.store);
         done.map_err(|error| words(&self.store, "stop", self.call, &error))
     }
 

@@ -39,6 +39,7 @@ use crate::proxylet::contract;
 use crate::proxylet::digest::Digest;
 use crate::proxylet::epoch::Ticker;
 use crate::proxylet::error::LoadError;
+use crate::proxylet::exports::ExportsPre;
 use crate::proxylet::harness::capabilities::TestHost;
 use crate::proxylet::harness::scenario::Scenario;
 use crate::proxylet::inspect::{Inspection, inspect};
@@ -48,7 +49,7 @@ use crate::proxylet::runtime::engine_config;
 pub struct Harness {
     engine: Engine,
     ticker: Ticker,
-    pre: ServicePre<TestHost>,
+    pre: ExportsPre<TestHost>,
     inspection: Inspection,
     digest: Digest,
 }
@@ -85,7 +86,7 @@ impl Harness {
         link(&mut linker).map_err(fail)?;
         wasi::absent::link(&mut linker, &component, &engine).map_err(fail)?;
         let pre = linker.instantiate_pre(&component).and_then(ServicePre::new).map_err(fail)?;
-        Ok(Self { engine, ticker, pre, inspection, digest: Digest::of(bytes) })
+        Ok(Self { engine, ticker, pre: ExportsPre::new(pre), inspection, digest: Digest::of(bytes) })
     }
 
     /// What the proxylet says of itself.

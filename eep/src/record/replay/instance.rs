@@ -8,10 +8,11 @@ use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};
 
 use crate::host::WasiState;
-use crate::host::bindings::{Service, ServicePre};
+use crate::host::bindings::ServicePre;
 use crate::host::wasi::linked;
 use crate::proxylet::digest::Digest;
 use crate::proxylet::epoch::{Running, TICK, Ticker};
+use crate::proxylet::exports::{Exports, ExportsPre};
 use crate::proxylet::inspect::inspect;
 use crate::proxylet::instance::{HOST_CALL_BYTES_MAX, report};
 use crate::proxylet::memory::MemoryLimit;
@@ -29,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Machine {
     engine: Engine,
     linker: Linker<ReplayHost>,
-    code: HashMap<Digest, ServicePre<ReplayHost>>,
+    code: HashMap<Digest, ExportsPre<ReplayHost>>,
     _running: Option<Running>,
     _ticker: Ticker,
 }
@@ -51,6 +52,7 @@ impl Machine {
         let pre = Component::from_binary(&self.engine, bytes)
             .and_then(|component| linked(&self.linker, &component, &self.engine))
             .and_then(ServicePre::new)
+            .map(ExportsPre::new)
             .map_err(|e| ReplayError::Compile(format!("{e:#}")))?;
         self.code.insert(digest, pre);
         Ok(digest)
@@ -76,7 +78,7 @@ fn ticks(within: Duration) -> u64 {
 /// One instance.
 pub(super) struct Life {
     store: Store<ReplayHost>,
-    exports: Service,
+    exports: Exports,
     call_ms: u32,
 }
 
@@ -97,7 +99,7 @@ impl Life {
         let host = self.store.data_mut();
         host.memory.forget_refusal();
         host.wasi.batch_ns = call.now().unwrap_or(host.wasi.batch_ns);
-        let guest = self.exports.eep_proxylet_lifecycle();
+        let guest = self.exports.lifecycle();
         let store = &mut self.store;
         let begun = |answer: Result<(), String>| match answer {
             Ok(()) => Return::Done,
@@ -109,7 +111,7 @@ impl Life {
                 guest.call_restore(store, *now, config, &state.0).map(begun)
             }
             Call::Handle { now, events, conns, lens, bytes } => {
-                guest.call_handle(store, *now, events, conns, lens, &bytes.0).map(|()| Return::Done)
+                self.exports.handle(store, *now, events, conns, lens, &bytes.0).map(|()| Return::Done)
             }
             Call::Save => guest.call_save(store).map(|state| Return::Saved(state.into())),
             Call::Stop => guest.call_stop(store).map(|()| Return::Done),
