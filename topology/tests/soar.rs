@@ -161,11 +161,93 @@ fn one_late_answer_moves_nothing() {
 }
 
 #[test]
+fn what_comes_back_late_to_the_transport_is_probed_at_once() {
+    for told in [false, true] {
+        let (mut mesh, (a, b)) = even(11);
+        let peer = mesh.ids[b];
+        // Just after a probe was answered.
+        let due = mesh.nodes[a].links()[&peer].due;
+        mesh.run_for(due.since(mesh.now) + Duration::from_millis(10));
+        mesh.links.insert((a, b), 100_000);
+        mesh.run_for(Duration::from_millis(150));
+        if told {
+            mesh.with(a, |soar, now| soar.transport(now, peer, 50, 0, Some(Duration::from_millis(40))));
+        }
+        mesh.run_for(Duration::from_millis(250));
+        let cost = mesh.nodes[a].links()[&peer].rtt_us.expect("measured");
+        assert_eq!(cost > 90_000, told, "{cost} us");
+        // Whatever the transport says, it is probed no more often for it than twice.
+        let sent = mesh.nodes[a].stats().sent_frames;
+        for _ in 0..40 {
+            mesh.with(a, |soar, now| soar.transport(now, peer, 50, 0, Some(Duration::from_secs(9))));
+            mesh.run_for(Duration::from_millis(250));
+        }
+        let links = mesh.nodes[a].links().len() as u64;
+        assert!(mesh.nodes[a].stats().sent_frames - sent < links * 10 * 3);
+    }
+}
+
+#[test]
+fn a_node_that_is_busy_for_a_while_finds_no_way_better_for_it() {
+    let (mut mesh, _) = even(12);
+    let node = 0;
+    let peers: Vec<usize> = mesh.nodes[node].links().keys().map(|id| mesh.index[id]).collect();
+    let of_it: Vec<(usize, usize)> =
+        mesh.links.keys().copied().filter(|l| l.0 == node || l.1 == node).collect();
+    // Each link has its own time.
+    for peer in &peers {
+        let peer = mesh.ids[*peer];
+        mesh.with(node, |soar, now| soar.transport(now, peer, 0, 0, Some(Duration::from_secs(9))));
+        mesh.run_for(Duration::from_millis(130));
+    }
+    mesh.run_for(Duration::from_secs(20));
+    for busy_ms in [20, 60, 300, 700] {
+        of_it.iter().for_each(|link| _ = mesh.links.insert(*link, (2 + busy_ms) * 1000));
+        // A stream takes another way where that costs less by half and by 2 ms, twice in turn, 100 ms apart.
+        let mut better = vec![0; peers.len()];
+        for look in 0..60 {
+            mesh.run_for(Duration::from_millis(100));
+            if look == 30 {
+                of_it.iter().for_each(|link| _ = mesh.links.insert(*link, 2000));
+            }
+            for (peer, better) in peers.iter().zip(&mut better) {
+                let target = mesh.ids[*peer];
+                let routes = mesh.nodes[node].routes(Metric::RoundTrip, target, &[], 4);
+                let direct = routes.iter().find(|route| route.nodes.len() == 2).map(|route| route.cost);
+                let leaves = direct.is_none_or(|direct| direct > routes[0].cost * 3 / 2 + 2000);
+                *better = if leaves { *better + 1 } else { 0 };
+                assert!(
+                    *better < 2,
+                    "round {peer} after {look} looks at a node that is late by {busy_ms} ms"
+                );
+            }
+        }
+        mesh.run_for(Duration::from_secs(60));
+    }
+}
+
+#[test]
+fn of_the_first_round_trips_the_shortest_counts() {
+    let (config, zero) = (Config::default(), topology::Instant(0));
+    let mut link = topology::soar::link::Link::new(zero, zero, &config);
+    let mut now = zero;
+    for (number, late_ms) in [120, 3, 90, 2].into_iter().enumerate() {
+        link.tick(now, number as u64, &config);
+        now = now + Duration::from_millis(late_ms);
+        link.echo(now, number as u64, &config);
+        assert!(link.due.since(now) <= config.doubt_interval || number == 3, "the first ones are quick");
+        now = link.due;
+    }
+    assert_eq!(link.rtt_us, Some(2_000));
+    assert!(now.since(zero) < config.probe_interval * 3);
+}
+
+#[test]
 fn what_the_transport_loses_costs_at_once_and_both_ends_believe_the_worse() {
     let (mut mesh, (a, b)) = even(7);
     let peer = mesh.ids[b];
     for _ in 0..2 {
-        mesh.with(a, |soar, now| soar.transport(now, peer, 50, 5));
+        mesh.with(a, |soar, now| soar.transport(now, peer, 50, 5, None));
         mesh.run_for(Duration::from_millis(500));
     }
     // Only one end sees it, and both go round.

@@ -15,7 +15,7 @@ use crate::mesh::link::{self, Close, Failed, Greeted, Greeting, Heard};
 use crate::mesh::memory::{self, Memory};
 use crate::mesh::streams::Streams;
 use crate::mesh::tend::{EVERY, load_milli};
-use crate::mesh::throughput::{LOSS_EVERY, Trials, try_out};
+use crate::mesh::throughput::{LATE_EVERY, Trials, try_out};
 use crate::mesh::{MeshSettings, key_of_name};
 
 /// Handshakes under way that others began; from half of it on, addresses are validated first (RFC 9000, section 8.1).
@@ -85,7 +85,7 @@ impl Driver {
         drop(seeds_tell);
         let mut tick = interval(EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut look = interval(LOSS_EVERY);
+        let mut look = interval(LATE_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut seeds_left = true;
         let mut trials = Trials::default();
@@ -112,7 +112,7 @@ impl Driver {
                     self.measure(&mut trials);
                     memory.keep(&self.core);
                 }
-                _ = look.tick() => self.core.observe_loss(since(self.origin)),
+                _ = look.tick() => self.core.observe_delivery(since(self.origin)),
                 _ = ending.wait_for(|ending| *ending) => break,
             }
             self.core.drain(since(self.origin));

@@ -19,7 +19,7 @@
 //! | `core` | what is known, and what is done when something is heard |
 //! | `driver` | the task that owns it |
 //! | `throughput` | how much links carry, and how much is lost on them |
-//! | `ways` | which neighbour leads to a node best |
+//! | `ways`, `rests` | which neighbour leads to a node best, and which ways were left of late |
 //! | `tend` | what is done without being asked |
 //! | `memory` | nodes that are remembered for the next start |
 //! | [`streams`] | streams to other nodes, and through this one |
@@ -49,6 +49,7 @@ mod memory;
 mod relay;
 mod renewal;
 pub mod requests;
+mod rests;
 mod revocable;
 mod seal;
 pub mod session;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use topology::NodeId;
 
-use crate::mesh::streams::{Refused, Streams, refused};
+use crate::mesh::streams::{Carried, Refused, Streams, refused};
 use crate::mesh::trust::{May, Peer};
 use crate::mesh::wire::{self, HOPS_MAX, Opening, Purpose, Refusal, Reply};
 
@@ -55,15 +55,17 @@ impl Streams {
         let died = self.has_died(&both);
         // A session is taken up again by its ends; what does not know how to has to stay.
         let moves = matches!(Purpose::of(opening.purpose), Some(Purpose::Session | Purpose::Resume));
+        let carried = Carried::default();
         let better = async {
             match moves {
-                true => self.better(target, next, &avoid).await,
+                true => self.better(target, next, &avoid, &carried).await,
                 false => std::future::pending().await,
             }
         };
         let about = target.to_string();
+        let mut counted = carried.by(&mut out);
         let whole = tokio::select! {
-            copied = tokio::io::copy_bidirectional(io, &mut out) => copied.is_ok(),
+            copied = tokio::io::copy_bidirectional(io, &mut counted) => copied.is_ok(),
             () = died => false,
             () = better => false,
             why = self.admission.forbids(policies, from, May::Relay, &about) => {

@@ -32,8 +32,8 @@ const MEASURE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_secs(2);
 /// Until the same link is tried again, where it was not seen full meanwhile.
 const AGAIN: Duration = Duration::from_secs(300);
-/// How often it is looked at what was lost.
-pub(super) const LOSS_EVERY: Duration = Duration::from_millis(500);
+/// How often it is looked at what was lost, and how late what was sent came back.
+pub(super) const LATE_EVERY: Duration = Duration::from_millis(250);
 /// Fewer bytes say nothing about how much a link carries.
 const BUSY_BYTES: u64 = 64 << 10;
 
@@ -136,11 +136,12 @@ impl Core {
         Some(chosen)
     }
 
-    /// Looks at what was lost on all links.
-    pub(super) fn observe_loss(&mut self, now: topology::Instant) {
+    /// Looks at what was lost on all links, and how late what was sent came back.
+    pub(super) fn observe_delivery(&mut self, now: topology::Instant) {
         for (id, link) in &mut self.links {
-            let (sent, lost) = link.meter.packets(&link.connection.stats());
-            self.soar.transport(now, *id, sent, lost);
+            let stats = link.connection.stats();
+            let (sent, lost) = link.meter.packets(&stats);
+            self.soar.transport(now, *id, sent, lost, Some(stats.path.rtt));
         }
     }
 

@@ -2,18 +2,19 @@
 //!
 //! A stream leaves its way for one that costs less by half and by [`DETOUR_GAIN_US`], or for the link to its target where a
 //! detour gains nothing any more. What keeps it from going to and fro: links are quick to cost more and slow to cost less
-//! again (`topology::soar::link`), and a way that was left since it had come to cost more is not gone back to for [`REST`], and for twice as long each time
-//! that it is left again soon.
+//! again (`topology::soar::link`); a way that was left since it had come to cost more rests ([`Rests`]); and a stream that
+//! carries much does not go where it would not be carried faster, since the queue that it fills would come with it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use quinn::Connection;
 use tokio::time::Instant as Clock;
 use topology::NodeId;
-use topology::soar::{Metric, Route};
+use topology::soar::view::believed;
+use topology::soar::{Metric, Route, Soar};
 
 use crate::mesh::core::Core;
+use crate::mesh::rests::Rests;
 
 /// Ways to a node that are tried.
 const WAYS_MAX: usize = 4;
@@ -21,20 +22,20 @@ const WAYS_MAX: usize = 4;
 const LEVELS_MAX: usize = 8;
 /// A stream goes round a link that answers where it gains at least so much of the round trip, in microseconds.
 const DETOUR_GAIN_US: u64 = 2_000;
-/// A way that was left since it had come to cost more is not gone back to for this time...
-const REST: Duration = Duration::from_secs(10);
-/// ...and at most for this one, where it was left several times.
-const REST_MAX: Duration = Duration::from_secs(160);
-/// Ways that were left and are remembered.
-const RESTING_MAX: usize = 4096;
+/// A stream that carries more than this, in kbit/s, may fill the queue of its way by itself.
+const BULK_KBPS: u32 = 256;
 /// Targets whose routes are remembered until the map changes.
 const ROUTES_MAX: usize = 4096;
 
-/// A way that was left.
+/// The way of an open stream, and how it has done on it.
 #[derive(Clone, Copy, Debug)]
-struct Resting {
-    until: Clock,
-    pause: Duration,
+pub(super) struct InUse {
+    /// The neighbour that it leaves by.
+    pub(super) via: NodeId,
+    /// The least that it has cost since it was taken, in microseconds; `u64::MAX` where that is not known.
+    pub(super) least_us: u64,
+    /// How much the stream carries, in kbit/s.
+    pub(super) carries_kbps: u32,
 }
 
 /// How a way in use compares with the others.
@@ -42,15 +43,10 @@ struct Resting {
 pub(super) struct Compared {
     /// What it costs now, in microseconds; none where it is not among the best ones any more.
     pub(super) cost_us: Option<u64>,
-    /// Whether another one is to be taken.
-    pub(super) leave: bool,
-}
-
-impl Compared {
     /// Whether it costs more than it did, by more than measurements waver.
-    pub(super) fn has_risen(&self, from_us: u64) -> bool {
-        self.cost_us.is_none_or(|now| costs_more(now, from_us))
-    }
+    has_risen: bool,
+    /// The neighbour of the way that is to be taken instead, if any.
+    pub(super) next: Option<NodeId>,
 }
 
 fn costs_more(now_us: u64, than_us: u64) -> bool {
@@ -62,8 +58,7 @@ fn costs_more(now_us: u64, than_us: u64) -> bool {
 pub(super) struct Ways {
     /// Routes as the map has them now.
     routes: BTreeMap<NodeId, Vec<Route>>,
-    /// Ways that were left, by target and neighbour.
-    resting: BTreeMap<(NodeId, NodeId), Resting>,
+    rests: Rests,
 }
 
 impl Ways {
@@ -72,76 +67,76 @@ impl Ways {
         self.routes.clear();
     }
 
-    fn is_resting(&self, now: Clock, to: NodeId, via: NodeId) -> bool {
-        self.resting.get(&(to, via)).is_some_and(|resting| now < resting.until)
-    }
-
-    /// A stream has left this way. Others that leave it meanwhile do not make its rest longer.
-    fn rest(&mut self, now: Clock, to: NodeId, via: NodeId) {
-        if self.is_resting(now, to, via) {
-            return;
-        }
-        let again = |old: &Resting| now < old.until + old.pause * 2;
-        let pause = match self.resting.get(&(to, via)).filter(|old| again(old)) {
-            Some(old) => (old.pause * 2).min(REST_MAX),
-            None => REST,
-        };
-        if self.resting.len() >= RESTING_MAX {
-            self.resting.retain(|_, old| again(old));
-        }
-        if self.resting.len() < RESTING_MAX {
-            self.resting.insert((to, via), Resting { until: now + pause, pause });
-        }
-    }
-}
-
-impl Core {
-    /// Ways to a node, the best first: the neighbour to go to, and its connection. Nodes to avoid are not gone to.
-    pub(super) fn ways(
+    /// How the way in use compares with others, which lead over none of those to avoid.
+    fn compare(
         &mut self,
+        now: Clock,
+        soar: &mut Soar,
         to: NodeId,
-        locator: &[NodeId],
+        in_use: InUse,
         avoid: &[NodeId],
-    ) -> Vec<(NodeId, Connection)> {
-        let mut ways = self.ways_by_cost(to, locator);
-        ways.retain(|(hop, _)| !avoid.contains(hop));
-        let connected = |(hop, _)| Some((hop, self.links.get(&hop)?.connection.clone()));
-        ways.into_iter().filter_map(connected).collect()
-    }
-
-    /// Whether a way to a node is better than the one over this neighbour, by more than measurements waver, and was not
-    /// left of late.
-    pub(super) fn compare_way(&mut self, now: Clock, to: NodeId, via: NodeId, avoid: &[NodeId]) -> Compared {
-        let mut ways = self.ways_by_cost(to, &[]);
-        ways.retain(|(hop, _)| *hop == via || !(avoid.contains(hop) || self.ways.is_resting(now, to, *hop)));
+    ) -> Compared {
+        let InUse { via, least_us, carries_kbps } = in_use;
+        let mut ways = self.by_cost(soar, to, &[]);
         let cost_us = ways.iter().find(|(hop, _)| *hop == via).map(|(_, cost)| *cost);
+        let has_risen = cost_us.is_none_or(|now| costs_more(now, least_us));
+        let rests = |hop: NodeId| match has_risen {
+            // Of two bad ways the one that has become better again.
+            true => self.rests.is_resting_again(now, to, hop),
+            false => self.rests.is_resting(now, to, hop),
+        };
+        ways.retain(|(hop, _)| *hop == via || !(avoid.contains(hop) || rests(*hop)));
         let best = ways.first().filter(|(first, cost)| *first != via && *cost < u64::MAX);
         // A detour that is not worth it any more is left.
-        let leave = best
-            .is_some_and(|&(first, best)| first == to || cost_us.is_none_or(|cost| costs_more(cost, best)));
-        Compared { cost_us, leave }
+        let better =
+            best.filter(|(first, best)| *first == to || cost_us.is_none_or(|cost| costs_more(cost, *best)));
+        let next = better.map(|(first, _)| *first);
+        let next = next.filter(|&next| {
+            // What does not answer carries nothing.
+            let bulk = cost_us.is_some_and(|cost| cost < u64::MAX) && carries_kbps >= BULK_KBPS;
+            // To leave a detour it is enough not to lose by it.
+            let times = if next == to && !has_risen { 1 } else { 2 };
+            let wanted_kbps = carries_kbps.saturating_mul(times);
+            !bulk || self.carries_kbps(soar, to, next).is_none_or(|kbps| kbps >= wanted_kbps)
+        });
+        Compared { cost_us, has_risen, next }
     }
 
-    /// A stream leaves this way since it has come to cost more.
-    pub(super) fn rest_way(&mut self, now: Clock, to: NodeId, via: NodeId) {
-        self.ways.rest(now, to, via);
+    /// A stream leaves its way for another one.
+    fn leave(&mut self, now: Clock, to: NodeId, in_use: InUse, compared: Compared, next: NodeId) {
+        if in_use.least_us < u64::MAX && compared.has_risen {
+            self.rests.rest(now, to, in_use.via);
+        }
+        self.rests.take_back(now, to, next);
+    }
+
+    /// What the way over a neighbour carries, in kbit/s, as far as it was measured.
+    fn carries_kbps(&mut self, soar: &mut Soar, to: NodeId, via: NodeId) -> Option<u32> {
+        if via == to {
+            return soar.links().get(&to)?.throughput_kbps;
+        }
+        let routes = self.routes(soar, to, &[]);
+        let way = routes.into_iter().find(|route| route.nodes.get(1) == Some(&via))?;
+        let level = soar.graph(0)?;
+        let hops = way.nodes.windows(2);
+        hops.filter_map(|hop| believed(level, hop[0], hop[1])?.throughput_kbps).min()
     }
 
     /// The neighbours that lead to a node, the best first, each once, with what the way costs in microseconds.
-    fn ways_by_cost(&mut self, to: NodeId, locator: &[NodeId]) -> Vec<(NodeId, u64)> {
+    fn by_cost(&mut self, soar: &mut Soar, to: NodeId, locator: &[NodeId]) -> Vec<(NodeId, u64)> {
         let mut next: Vec<(NodeId, u64)> = Vec::new();
-        let routes = self.routes(to, locator);
+        let routes = self.routes(soar, to, locator);
         let best = routes.first().map(|route| route.cost);
         for route in routes {
             let Some(&hop) = route.nodes.get(1) else { continue };
-            if self.soar.links().contains_key(&hop) {
+            if soar.links().contains_key(&hop) {
                 next.push((hop, route.cost));
             } else {
-                next.extend(self.neighbour_towards(hop).map(|hop| (hop, route.cost)));
+                next.extend(self.neighbour_towards(soar, hop).map(|hop| (hop, route.cost)));
             }
         }
         // A detour has to be worth the node that it burdens.
-        if let (Some(direct), Some(best)) = (self.direct_us(to), best)
+        if let (Some(direct), Some(best)) = (direct_us(soar, to), best)
             && best + DETOUR_GAIN_US > direct
         {
             next.insert(0, (to, direct));
@@ -155,63 +150,77 @@ impl Core {
 
     /// The neighbour that leads to a gateway of our region, or to a node behind one: the way there is known hop by hop,
     /// through one level of regions after the other.
-    fn neighbour_towards(&mut self, to: NodeId) -> Option<NodeId> {
+    fn neighbour_towards(&mut self, soar: &mut Soar, to: NodeId) -> Option<NodeId> {
         let mut hop = to;
         for _ in 0..LEVELS_MAX {
-            if self.soar.links().contains_key(&hop) {
+            if soar.links().contains_key(&hop) {
                 return Some(hop);
             }
-            hop = self.routes(hop, &[]).first()?.nodes.get(1).copied()?;
+            hop = self.routes(soar, hop, &[]).first()?.nodes.get(1).copied()?;
         }
         None
     }
 
-    fn routes(&mut self, to: NodeId, locator: &[NodeId]) -> Vec<Route> {
+    fn routes(&mut self, soar: &mut Soar, to: NodeId, locator: &[NodeId]) -> Vec<Route> {
         if !locator.is_empty() {
-            return self.soar.routes(Metric::RoundTrip, to, locator, WAYS_MAX);
+            return soar.routes(Metric::RoundTrip, to, locator, WAYS_MAX);
         }
-        if let Some(known) = self.ways.routes.get(&to) {
+        if let Some(known) = self.routes.get(&to) {
             return known.clone();
         }
-        let found = self.soar.routes(Metric::RoundTrip, to, &[], WAYS_MAX);
-        if self.ways.routes.len() < ROUTES_MAX {
-            self.ways.routes.insert(to, found.clone());
+        let found = soar.routes(Metric::RoundTrip, to, &[], WAYS_MAX);
+        if self.routes.len() < ROUTES_MAX {
+            self.routes.insert(to, found.clone());
         }
         found
     }
+}
 
-    /// What the link to a neighbour costs: the worse of what its two ends measure, since each sees what is lost on the way
-    /// out.
-    fn direct_us(&self, to: NodeId) -> Option<u64> {
-        let ours = self.soar.links().get(&to).and_then(|link| link.cost_us())?;
-        let theirs = self.soar.graph(0).and_then(|level| level.get(&to)?.edge(self.me()));
-        Some(u64::from(ours.max(theirs.map_or(0, |edge| edge.rtt_us))))
+/// What the link to a neighbour costs: the worse of what its two ends measure, since each sees what is lost on the way
+/// out.
+fn direct_us(soar: &Soar, to: NodeId) -> Option<u64> {
+    let ours = soar.links().get(&to).and_then(|link| link.cost_us())?;
+    let theirs = soar.graph(0).and_then(|level| level.get(&to)?.edge(soar.me()));
+    Some(u64::from(ours.max(theirs.map_or(0, |edge| edge.rtt_us))))
+}
+
+impl Core {
+    /// Ways to a node, the best first: the neighbour to go to, and its connection. Nodes to avoid are not gone to.
+    pub(super) fn ways(
+        &mut self,
+        to: NodeId,
+        locator: &[NodeId],
+        avoid: &[NodeId],
+    ) -> Vec<(NodeId, Connection)> {
+        let mut ways = self.ways.by_cost(&mut self.soar, to, locator);
+        ways.retain(|(hop, _)| !avoid.contains(hop));
+        let connected = |(hop, _)| Some((hop, self.links.get(&hop)?.connection.clone()));
+        ways.into_iter().filter_map(connected).collect()
+    }
+
+    /// How the way of an open stream compares with others, which lead over none of those to avoid.
+    pub(super) fn compare_way(
+        &mut self,
+        now: Clock,
+        to: NodeId,
+        in_use: InUse,
+        avoid: &[NodeId],
+    ) -> Compared {
+        self.ways.compare(now, &mut self.soar, to, in_use, avoid)
+    }
+
+    /// A stream leaves its way for another one.
+    pub(super) fn leave_way(
+        &mut self,
+        now: Clock,
+        to: NodeId,
+        in_use: InUse,
+        compared: Compared,
+        next: NodeId,
+    ) {
+        self.ways.leave(now, to, in_use, compared, next);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_way_that_was_left_rests_longer_each_time_and_is_forgotten_at_last() {
-        let [to, via] = [b"to", b"by"].map(|key| NodeId::of_public_key(key));
-        let (mut ways, zero) = (Ways::default(), Clock::now());
-        let mut now = zero;
-        let mut rests = Vec::new();
-        for _ in 0..6 {
-            ways.rest(now, to, via);
-            // Another stream that leaves it, too.
-            ways.rest(now, to, via);
-            let from = now;
-            while ways.is_resting(now, to, via) {
-                now += Duration::from_secs(1);
-            }
-            rests.push((now - from).as_secs());
-        }
-        assert_eq!(rests, [10, 20, 40, 80, 160, 160]);
-        now += Duration::from_secs(400);
-        ways.rest(now, to, via);
-        assert!(!ways.is_resting(now + REST, to, via));
-    }
-}
+mod tests;

@@ -160,7 +160,15 @@ impl Fabric {
 
     /// What becomes of packets between two nodes from now on.
     pub(crate) fn set(&self, a: SocketAddr, b: SocketAddr, way: Way) {
-        self.state.lock().unwrap().ways.insert(pair(a, b), way);
+        let mut state = self.state.lock().unwrap();
+        state.ways.insert(pair(a, b), way);
+        // What others send has filled it already.
+        let full =
+            way.bottleneck.filter(|narrow| narrow.others > 1.0).map(|narrow| narrow.queue.as_secs_f64());
+        for direction in [(a, b), (b, a)] {
+            let backlog = Backlog { seconds: full.unwrap_or(0.0), at: Instant::now() };
+            state.backlogs.insert(direction, backlog);
+        }
     }
 
     /// Packets that two nodes have sent each other.

@@ -3,7 +3,11 @@
 //! Two round trips are kept. The one that a link costs is quick to rise: a probe that took far longer than those before is
 //! followed by others at once, and where the next one is as late, the link is congested and costs what the two took. It
 //! falls slowly, as a smoothed one does. The one that decides who is near is slow in both directions, so that regions do not
-//! follow each queue that fills.
+//! follow each queue that fills. Of the first probes of a link, which follow each other quickly, the shortest round trip
+//! counts: while two nodes greet each other they have more to do than later.
+//!
+//! A probe is not waited for where the transport has seen its packets come back late: then one is sent at once, and where it
+//! is late, too, it is the second one in turn.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -25,6 +29,8 @@ const SURGE_TIMES: u32 = 2;
 const SURGE_US: u32 = 5_000;
 /// A link in doubt is probed quickly so many times.
 const DOUBTS: u32 = 8;
+/// Of so many first round trips the shortest counts.
+const FIRST: u32 = 4;
 
 /// What is to be done when a link's time has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +71,16 @@ pub struct Link {
     misses: u32,
     /// The last sample, where it was far longer than the round trip.
     surge_us: Option<u32>,
+    /// The transport has seen its packets come back late since the last probe.
+    suspected: bool,
+    /// Whether they came back late when the transport was last asked.
+    transport_late: bool,
     /// Quick probes that are left.
     doubts: u32,
+    /// Round trips that were measured since it came to life, up to [`FIRST`].
+    samples: u32,
+    /// When it was last probed.
+    probed_at: Instant,
     loss: Loss,
     /// When to probe or to miss an answer next.
     pub due: Instant,
@@ -92,7 +106,11 @@ impl Link {
             probes: VecDeque::new(),
             misses: 0,
             surge_us: None,
+            suspected: false,
+            transport_late: false,
             doubts: 0,
+            samples: 0,
+            probed_at: now,
             loss: Loss::default(),
             due: first_probe,
             tokens_milli: u64::from(config.frames_per_second) * 1000,
@@ -128,12 +146,14 @@ impl Link {
             self.near = false;
             self.dead = true;
             (self.surge_us, self.doubts, self.loss) = (None, 0, Loss::default());
+            (self.suspected, self.transport_late, self.samples) = (false, false, 0);
         }
         let surely = self.misses > 0 && !self.dead;
         if self.probes.len() >= AWAITED_MAX {
             self.probes.pop_front();
         }
         self.probes.push_back(Awaited { number, sent: now, surely });
+        self.probed_at = now;
         let two_round_trips = Duration::from_micros(u64::from(self.rtt_us.unwrap_or(0)) * 2);
         let patience = match self.misses {
             0 => config.probe_timeout.max(two_round_trips),
@@ -163,8 +183,9 @@ impl Link {
             Some(old) => self.sample(now, old, sample, missed, config),
             None => (self.rtt_us, self.slow_us, self.slow_at) = (Some(sample), sample, now),
         }
+        self.samples = (self.samples + 1).min(FIRST);
         let pause = match self.doubts {
-            0 => config.probe_interval,
+            0 if self.samples >= FIRST => config.probe_interval,
             _ => config.doubt_interval,
         };
         self.doubts = self.doubts.saturating_sub(1);
@@ -177,14 +198,20 @@ impl Link {
     }
 
     fn sample(&mut self, now: Instant, old_us: u32, sample_us: u32, missed: bool, config: &Config) {
-        let usual_us = old_us.saturating_mul(SURGE_TIMES).max(old_us.saturating_add(SURGE_US));
+        let suspected = std::mem::take(&mut self.suspected);
+        if self.samples < FIRST {
+            self.rtt_us = Some(old_us.min(sample_us));
+            (self.slow_us, self.slow_at) = (self.slow_us.min(sample_us), now);
+            return;
+        }
+        let usual_us = usual_us(old_us);
         let smoothed = |old: u32, new: u32| {
             ((u64::from(old) * u64::from(SMOOTHING - 1) + u64::from(new)) / u64::from(SMOOTHING)) as u32
         };
         let before = self.surge_us.take();
         self.rtt_us = Some(if sample_us <= usual_us {
             smoothed(old_us, sample_us)
-        } else if before.is_some() || missed {
+        } else if before.is_some() || missed || suspected {
             // Two in turn are no accident.
             sample_us.min(before.unwrap_or(sample_us))
         } else {
@@ -201,6 +228,30 @@ impl Link {
     pub fn transport(&mut self, sent: u64, lost: u64, change_percent: u32) -> bool {
         self.loss.count(sent, lost);
         self.cost_us().is_some_and(|cost| self.moved(cost, change_percent))
+    }
+
+    /// The round trip of the transport's own packets, in microseconds. Where it has become far longer than ours, the link
+    /// is in doubt, and probed at once unless a probe is under way.
+    pub fn suspect(&mut self, now: Instant, transport_us: u32) {
+        let Some(rtt_us) = self.rtt_us else { return };
+        let late = transport_us > usual_us(rtt_us);
+        let newly = late && !std::mem::replace(&mut self.transport_late, late);
+        if newly && self.probes.is_empty() && self.samples >= FIRST {
+            (self.suspected, self.doubts, self.due) = (true, DOUBTS, now);
+        }
+    }
+
+    /// Whether it is probed quickly, since it has not answered, or late.
+    #[must_use]
+    pub fn in_doubt(&self) -> bool {
+        self.doubts > 0
+    }
+
+    /// Another link is in doubt: this one is probed at once, too, so that what delays all of them is seen on all of them.
+    pub fn hasten(&mut self, now: Instant, config: &Config) {
+        if self.probes.is_empty() && !self.dead && now.since(self.probed_at) >= config.doubt_interval {
+            self.due = self.due.min(now);
+        }
     }
 
     /// What the link costs, in microseconds: its round trip, and what is lost on it. None while it is not measured.
@@ -228,6 +279,11 @@ impl Link {
         let by = u64::from(cost_us.abs_diff(self.reported_us)) * 100;
         by > u64::from(self.reported_us) * u64::from(change_percent)
     }
+}
+
+/// What a round trip may be after one that was so long, in microseconds, without being a surge.
+fn usual_us(rtt_us: u32) -> u32 {
+    rtt_us.saturating_mul(SURGE_TIMES).max(rtt_us.saturating_add(SURGE_US))
 }
 
 /// Whether a neighbour counts as near on a level, given whether it did before.

@@ -9,10 +9,10 @@ const ALL_LOST_US: u64 = 400_000;
 /// Fewer packets than this, or fewer lost ones, say nothing.
 const SENT_MIN: u64 = 8;
 const LOST_MIN: u64 = 2;
-/// What was counted the time before counts by this part, and so on.
-const FADING: u64 = 2;
+/// What was counted the time before counts by this share, in percent, and so on.
+const KEPT_PERCENT: u64 = 75;
 /// Where less is lost, the cost falls by this part of the difference each time: it rises at once and falls slowly.
-const FALL: u32 = 16;
+const FALL: u32 = 32;
 /// Counts are kept in thousandths.
 const MILLI: u64 = 1000;
 
@@ -25,9 +25,11 @@ pub(super) struct Loss {
 }
 
 impl Loss {
-    /// What the transport has counted since the last time. To be told twice a second or so.
+    /// What the transport has counted since the last time. To be told four times a second or so.
     pub(super) fn count(&mut self, sent: u64, lost: u64) {
-        let add = |old: u64, new: u64| (old / FADING).saturating_add(new.saturating_mul(MILLI));
+        let add = |old: u64, new: u64| {
+            (old.saturating_mul(KEPT_PERCENT) / 100).saturating_add(new.saturating_mul(MILLI))
+        };
         self.sent_milli = add(self.sent_milli, sent);
         self.lost_milli = add(self.lost_milli, lost.min(sent));
         let known = self.sent_milli >= SENT_MIN * MILLI && self.lost_milli >= LOST_MIN * MILLI;
@@ -65,7 +67,7 @@ mod tests {
         assert!((40_000..60_000).contains(&high), "{high}");
         (0..10).for_each(|_| loss.count(100, 0));
         assert!((high / 3..high).contains(&loss.cost_us()), "{}", loss.cost_us());
-        (0..200).for_each(|_| loss.count(0, 0));
+        (0..400).for_each(|_| loss.count(0, 0));
         assert_eq!(loss.cost_us(), 0);
         loss.count(u64::MAX, u64::MAX);
         assert!(loss.cost_us() <= 400_000);

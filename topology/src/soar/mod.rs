@@ -30,6 +30,7 @@ mod settle;
 pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -38,7 +39,7 @@ pub use config::Config;
 pub use routes::{Metric, Route};
 
 use crate::id::NodeId;
-use crate::time::Instant;
+use crate::time::{Instant, micros};
 use link::{Link, Links};
 use report::{Message, Sealed};
 use routes::Map;
@@ -146,6 +147,8 @@ pub struct Soar {
     renew_at: Instant,
     last_version: u64,
     last_probe: u64,
+    /// When all links were last probed since one was in doubt.
+    hastened_at: Option<Instant>,
     actions: VecDeque<Action>,
     stats: Stats,
 }
@@ -183,6 +186,7 @@ impl Soar {
             renew_at,
             last_version: epoch << 24,
             last_probe: 0,
+            hastened_at: None,
             actions: VecDeque::new(),
             stats: Stats::default(),
             config,
@@ -240,13 +244,33 @@ impl Soar {
         }
     }
 
-    /// What the transport has counted on a link since the last time: packets sent, and of them lost. To be told twice a
-    /// second or so.
-    pub fn transport(&mut self, now: Instant, peer: NodeId, sent: u64, lost: u64) {
+    /// What the transport has counted on a link since the last time, packets sent, and of them lost; and the round trip
+    /// that it has measured itself, where packets came back since then. To be told four times a second or so.
+    pub fn transport(&mut self, now: Instant, peer: NodeId, sent: u64, lost: u64, rtt: Option<Duration>) {
         let change = self.config.change_percent;
-        if self.links.get_mut(&peer).is_some_and(|link| link.transport(sent, lost, change)) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        let news = link.transport(sent, lost, change);
+        let calm = !link.in_doubt();
+        if let Some(rtt) = rtt {
+            link.suspect(now, micros(rtt));
+        }
+        let doubted = calm && link.in_doubt();
+        if news {
             self.soon(now);
         }
+        if doubted {
+            self.hasten(now);
+        }
+    }
+
+    /// A link has come to be in doubt: what delays this node rather than one link is seen on all of them at the same time.
+    fn hasten(&mut self, now: Instant) {
+        let pause = self.config.probe_interval;
+        if self.hastened_at.is_some_and(|at| now.since(at) < pause) {
+            return;
+        }
+        self.hastened_at = Some(now);
+        self.links.values_mut().for_each(|link| link.hasten(now, &self.config));
     }
 
     /// How busy this node is, in thousandths.
@@ -283,11 +307,13 @@ impl Soar {
     /// Does what is due by now.
     pub fn handle_timeout(&mut self, now: Instant) {
         let due: Vec<NodeId> = self.links.iter().filter(|(_, l)| l.due <= now).map(|(id, _)| *id).collect();
-        let mut probed = false;
+        let (mut probed, mut doubted) = (false, false);
         for peer in due {
             let Some(link) = self.links.get_mut(&peer) else { continue };
             self.last_probe += 1;
+            let calm = !link.in_doubt();
             let tick = link.tick(now, self.last_probe, &self.config);
+            doubted |= calm && link.in_doubt();
             if tick.died {
                 self.stats.links_died += 1;
                 self.settle(now);
@@ -297,6 +323,9 @@ impl Soar {
                 self.send(peer, Message::SureProbe(self.last_probe));
             }
             probed = true;
+        }
+        if doubted {
+            self.hasten(now);
         }
         if probed && self.unconfirmed.iter().any(|claims| !claims.is_empty()) {
             self.soon(now);
@@ -311,10 +340,15 @@ impl Soar {
 
     fn echo(&mut self, now: Instant, from: NodeId, number: u64) {
         let Some(link) = self.links.get_mut(&from) else { return };
-        let was_dead = link.dead;
-        if link.echo(now, number, &self.config) {
+        let (was_dead, calm) = (link.dead, !link.in_doubt());
+        let news = link.echo(now, number, &self.config);
+        let doubted = calm && link.in_doubt();
+        if news {
             // The measurement has moved, or the link has come to life.
             self.soon(now);
+        }
+        if doubted {
+            self.hasten(now);
         }
         if was_dead && self.links.get(&from).is_some_and(|link| !link.dead) {
             // It was told nothing meanwhile.
@@ -373,6 +407,12 @@ impl Soar {
     #[must_use]
     pub fn gateways(&self, level: usize) -> BTreeMap<NodeId, Gateway> {
         self.gateways.get(level).cloned().unwrap_or_default()
+    }
+
+    /// Our id.
+    #[must_use]
+    pub fn me(&self) -> NodeId {
+        self.me
     }
 
     /// The reports of a level, by origin: the measurement graph as it is known here.

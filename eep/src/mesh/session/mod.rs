@@ -31,7 +31,7 @@ use topology::NodeId;
 use crate::mesh::revocable::Forbidden;
 use crate::mesh::session::pump::{Left, Session};
 use crate::mesh::session::stream::pair;
-use crate::mesh::streams::{Io, Refused, Stream, Streams, refused};
+use crate::mesh::streams::{Carried, Io, Refused, Stream, Streams, refused};
 use crate::mesh::wire::{self, OPENING_BYTES_MAX, Purpose, Refusal};
 
 /// How long a session looks for another way before it fails.
@@ -212,9 +212,11 @@ impl Opener {
         loop {
             let via = channel.via;
             let received = session.received();
+            let carried = Carried::default();
+            channel.io = Box::new(carried.by(channel.io));
             let left = tokio::select! {
                 left = session.carry(&self.streams, channel) => left,
-                () = self.streams.better(self.to, via, &[]) => Left::Broken("there is a better way".to_owned()),
+                () = self.streams.better(self.to, via, &[], &carried) => Left::Broken("there is a better way".to_owned()),
             };
             let why = match left {
                 Left::Done => break,
