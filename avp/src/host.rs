@@ -86,16 +86,9 @@ pub enum Event<'a> {
 pub struct SendBatch {
     bytes: Vec<u8>,
     targets: Vec<u64>,
-    segments: Vec<Segment>,
-}
-
-/// The next `targets` connections get the next `len` bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segment {
-    /// How many of the batch's targets.
-    pub targets: u32,
-    /// How many of the batch's bytes.
-    pub len: u32,
+    /// Of each run, how many of the targets are its own, and how many of the bytes.
+    fanouts: Vec<u32>,
+    lens: Vec<u32>,
 }
 
 impl SendBatch {
@@ -114,16 +107,17 @@ impl SendBatch {
             self.bytes.extend_from_slice(part);
         }
         let len = len as u32;
-        if let Some(last) = self.segments.last_mut() {
-            let n = last.targets as usize;
+        if let (Some(last), Some(last_len)) = (self.fanouts.last(), self.lens.last_mut()) {
+            let n = *last as usize;
             let tail = &self.targets[self.targets.len() - n..];
             if n == to.len() && tail.iter().zip(to).all(|(a, b)| *a == b.0) {
-                last.len += len;
+                *last_len += len;
                 return;
             }
         }
         self.targets.extend(to.iter().map(|c| c.0));
-        self.segments.push(Segment { targets: to.len() as u32, len });
+        self.fanouts.push(to.len() as u32);
+        self.lens.push(len);
     }
 
     /// All bytes, run after run.
@@ -138,19 +132,26 @@ impl SendBatch {
         &self.targets
     }
 
-    /// How bytes and targets are cut into runs.
+    /// Of each run, to how many of the targets it goes.
     #[must_use]
-    pub fn segments(&self) -> &[Segment] {
-        &self.segments
+    pub fn fanouts(&self) -> &[u32] {
+        &self.fanouts
+    }
+
+    /// Of each run, how many of the bytes it is.
+    #[must_use]
+    pub fn lens(&self) -> &[u32] {
+        &self.lens
     }
 
     /// Each run: its connections and its bytes.
     pub fn runs(&self) -> impl Iterator<Item = (&[u64], &[u8])> {
         let (mut t, mut b) = (0, 0);
-        self.segments.iter().map(move |s| {
-            let run = (&self.targets[t..t + s.targets as usize], &self.bytes[b..b + s.len as usize]);
-            t += s.targets as usize;
-            b += s.len as usize;
+        self.fanouts.iter().zip(&self.lens).map(move |(fanout, len)| {
+            let (fanout, len) = (*fanout as usize, *len as usize);
+            let run = (&self.targets[t..t + fanout], &self.bytes[b..b + len]);
+            t += fanout;
+            b += len;
             run
         })
     }
@@ -158,13 +159,16 @@ impl SendBatch {
     /// Memory that it takes, in bytes.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.bytes.len() + size_of_val(&self.targets[..]) + size_of_val(&self.segments[..])
+        self.bytes.len()
+            + size_of_val(&self.targets[..])
+            + size_of_val(&self.fanouts[..])
+            + size_of_val(&self.lens[..])
     }
 
     /// Whether there is nothing to send.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.segments.is_empty()
+        self.lens.is_empty()
     }
 
     /// Empties the batch; its memory is kept for the next one up to a bound.
@@ -174,8 +178,10 @@ impl SendBatch {
         self.bytes.shrink_to(KEEP);
         self.targets.clear();
         self.targets.shrink_to(KEEP / 8);
-        self.segments.clear();
-        self.segments.shrink_to(KEEP / 8);
+        self.fanouts.clear();
+        self.fanouts.shrink_to(KEEP / 8);
+        self.lens.clear();
+        self.lens.shrink_to(KEEP / 8);
     }
 }
 

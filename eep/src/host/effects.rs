@@ -159,7 +159,7 @@ impl Env {
         match ask {
             Ask::Send { bytes, targets, segments } => {
                 drop(net);
-                return send_now(self, &bytes, &targets, &segments).map(drop);
+                return send_now(self, &bytes, &targets, segments.into_iter()).map(drop);
             }
             Ask::Datagram { socket, to, bytes } => {
                 drop(net);
@@ -192,7 +192,7 @@ impl Env {
         &self,
         bytes: &[u8],
         targets: &[u64],
-        segments: &[Segment],
+        segments: impl Iterator<Item = Segment> + Clone,
     ) -> Option<wasmtime::Result<Vec<u64>>> {
         match &*self.effects.borrow() {
             Effects::Live => return None,
@@ -204,7 +204,7 @@ impl Env {
         let mut net = self.net.borrow_mut();
         let mut congested = Vec::new();
         let mut to = targets.iter().map(|id| u64::from_le(*id));
-        for segment in segments {
+        for segment in segments.clone() {
             for id in to.by_ref().take(segment.targets as usize) {
                 let Some(conn) = net.get_mut(id) else { continue };
                 let sending = held.sending.entry(id).or_default();
@@ -217,8 +217,9 @@ impl Env {
         }
         net.report_congested(&congested);
         held.congested.extend(&congested);
-        let len = bytes.len() + size_of_val(targets) + size_of_val(segments);
-        let ask = Ask::Send { bytes: bytes.to_vec(), targets: targets.to_vec(), segments: segments.to_vec() };
+        let segments: Vec<Segment> = segments.collect();
+        let len = bytes.len() + size_of_val(targets) + size_of_val(&segments[..]);
+        let ask = Ask::Send { bytes: bytes.to_vec(), targets: targets.to_vec(), segments };
         Some(held.push(ask, len).map(|()| congested))
     }
 

@@ -17,6 +17,7 @@ use crate::host::bindings::eep::proxylet::net::{NetError, Segment};
 use crate::host::bindings::eep::proxylet::topology::{self, Found, Metric, View, Way};
 use crate::host::bindings::eep::proxylet::types::SocketAddress;
 use crate::host::bindings::eep::proxylet::{clock, datagram, kv, log, metrics, policy, random};
+use crate::host::net::link::{Runs, segments};
 use crate::record::entry::{Bytes, encode};
 
 /// The host of one instance, with its recorder listening.
@@ -250,7 +251,22 @@ impl<'a> Tapped<'a> {
         Params: ComponentNamedList + Lift + Args + 'static,
         Return: ComponentNamedList + Lower + Serialize + 'static,
     {
-        let full = format!("{}.{name}", self.interface);
+        self.func_wrap_as(name, name, function)
+    }
+
+    /// The same for a function that is recorded as another one, of which it is another form.
+    pub(crate) fn func_wrap_as<F, Params, Return>(
+        &mut self,
+        name: &str,
+        recorded: &str,
+        function: F,
+    ) -> wasmtime::Result<()>
+    where
+        F: Fn(Store<'_>, Params) -> wasmtime::Result<Return> + Send + Sync + 'static,
+        Params: ComponentNamedList + Lift + Args + 'static,
+        Return: ComponentNamedList + Lower + Serialize + 'static,
+    {
+        let full = format!("{}.{recorded}", self.interface);
         self.instance.func_wrap(name, move |store: Store<'_>, params: Params| {
             let recorder = Rc::clone(&store.data().recorder);
             recorder.import_begins(&full, |out| params.put(&store, out));
@@ -293,10 +309,23 @@ impl Args for (u64, Vec<u8>) {
 impl Args for (WasmList<u8>, WasmList<u64>, Vec<Segment>) {
     fn put(&self, store: &Store<'_>, out: &mut Vec<u8>) {
         let (bytes, targets, segments) = self;
-        let targets: Cow<'_, [u64]> = match targets.as_le_slice(store) {
-            targets if cfg!(target_endian = "little") => targets.into(),
-            targets => targets.iter().map(|id| u64::from_le(*id)).collect(),
-        };
-        encode(out, &(Bytes::from(bytes.as_le_slice(store)), targets, segments));
+        encode(out, &(Bytes::from(bytes.as_le_slice(store)), native(targets.as_le_slice(store)), segments));
+    }
+}
+
+/// `net.send-runs`, recorded as `net.send`.
+impl Args for Runs {
+    fn put(&self, store: &Store<'_>, out: &mut Vec<u8>) {
+        let (bytes, targets, fanouts, lens) = self;
+        let segments: Vec<Segment> = segments(fanouts.as_le_slice(store), lens.as_le_slice(store)).collect();
+        encode(out, &(Bytes::from(bytes.as_le_slice(store)), native(targets.as_le_slice(store)), segments));
+    }
+}
+
+/// Numbers as they lie in a proxylet's memory, in the order of bytes of this machine.
+fn native(numbers: &[u64]) -> Cow<'_, [u64]> {
+    match numbers {
+        numbers if cfg!(target_endian = "little") => numbers.into(),
+        numbers => numbers.iter().map(|number| u64::from_le(*number)).collect(),
     }
 }

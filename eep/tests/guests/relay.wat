@@ -1,9 +1,9 @@
 ;; A proxylet that sends every event's bytes back to where they came from, in one call a batch: the least that a relay
 ;; can do.
 (module
-  (import "eep:proxylet/net@0.1.0" "send" (func $send (param i32 i32 i32 i32 i32 i32 i32)))
+  (import "eep:proxylet/net@0.1.0" "send-runs" (func $send (param i32 i32 i32 i32 i32 i32 i32 i32 i32)))
   (memory (export "memory") 64)
-  ;; 0..16 results; 1024.. segments (8 bytes each); 131072.. what is handed over.
+  ;; 0..16 results; 1024.. fan-outs, ones (4 bytes each); 131072.. what is handed over.
   (global $heap (mut i32) (i32.const 131072))
   (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
     (local $at i32)
@@ -24,11 +24,9 @@
     (if (local.get $count)
       (then
         (loop $next
-          (i32.store offset=1024 (i32.shl (local.get $i) (i32.const 3)) (i32.const 1))
-          (i32.store offset=1028 (i32.shl (local.get $i) (i32.const 3)) (i32.load (local.get $lens)))
-          (local.set $lens (i32.add (local.get $lens) (i32.const 4)))
+          (i32.store offset=1024 (i32.shl (local.get $i) (i32.const 2)) (i32.const 1))
           (local.set $i (i32.add (local.get $i) (i32.const 1)))
           (br_if $next (i32.lt_u (local.get $i) (local.get $count))))
         (call $send (local.get $bytes) (local.get $len) (local.get $conns) (local.get $count)
-          (i32.const 1024) (local.get $count) (i32.const 0))))
+          (i32.const 1024) (local.get $count) (local.get $lens) (local.get $count) (i32.const 0))))
     (global.set $heap (i32.const 131072))))

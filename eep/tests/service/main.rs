@@ -16,6 +16,7 @@ mod optimise;
 #[path = "../common/port.rs"]
 mod port;
 mod record;
+mod runs;
 mod state;
 mod streams;
 mod swap;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use avp::application::policy::Policy;
 use avp::host::{CloseReason, ConnId, Host, Instant, Level, SendBatch};
-use eep_sdk::net::{self, NetError, Segment};
+use eep_sdk::net::{self, NetError};
 use eep_sdk::{Socket, clock, datagram, log};
 
 use crate::policy::NodePolicy;
@@ -17,14 +17,12 @@ pub(crate) const WAKE: u64 = 0;
 pub(crate) struct NodeHost {
     /// The datagram socket; none where the port was not granted for UDP.
     socket: Option<Socket>,
-    /// The batch's segments in the contract's type; kept to be filled again.
-    segments: Vec<Segment>,
     policy: NodePolicy,
 }
 
 impl NodeHost {
     pub(crate) fn new(socket: Option<Socket>) -> Self {
-        Self { socket, segments: Vec::new(), policy: NodePolicy }
+        Self { socket, policy: NodePolicy }
     }
 
     pub(crate) fn socket(&self) -> Option<Socket> {
@@ -42,9 +40,8 @@ impl Host for NodeHost {
     }
 
     fn send(&mut self, batch: &SendBatch, congested: &mut Vec<ConnId>) {
-        self.segments.clear();
-        self.segments.extend(batch.segments().iter().map(|s| Segment { targets: s.targets, len: s.len }));
-        congested.extend(net::send(batch.bytes(), batch.targets(), &self.segments).into_iter().map(ConnId));
+        let now_congested = net::send_runs(batch.bytes(), batch.targets(), batch.fanouts(), batch.lens());
+        congested.extend(now_congested.into_iter().map(ConnId));
     }
 
     fn close(&mut self, conn: ConnId) {

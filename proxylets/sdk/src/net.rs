@@ -78,6 +78,12 @@ pub fn send(bytes: &[u8], targets: &[Conn], segments: &[Segment]) -> Vec<Conn> {
     net::send(bytes, targets, segments)
 }
 
+/// As [`send`], for whoever keeps the segments in two columns: the next of `fanouts` connections get the next of `lens`
+/// bytes. Numbers cross the boundary faster than segments do.
+pub fn send_runs(bytes: &[u8], targets: &[Conn], fanouts: &[u32], lens: &[u32]) -> Vec<Conn> {
+    net::send_runs(bytes, targets, fanouts, lens)
+}
+
 /// Sends bytes to one connection; whether it is congested now. For more than one, prefer [`send`].
 pub fn send_one(conn: Conn, bytes: &[u8]) -> bool {
     let len = bytes.len() as u32;

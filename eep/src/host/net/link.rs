@@ -1,7 +1,7 @@
 //! The functions of `net`, as a proxylet calls them.
 //!
-//! Linked by hand and not through the generated trait: `send` is the hot path, and its bytes and targets are used
-//! where they lie in the proxylet's memory.
+//! Linked by hand and not through the generated trait: `send-runs` is the hot path, and what it is given is used where it
+//! lies in the proxylet's memory.
 
 use std::rc::Rc;
 
@@ -46,7 +46,21 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     net.func_wrap("send", |store: Store<'_>, lists: (WasmList<u8>, WasmList<u64>, Vec<Segment>)| {
         let env = Rc::clone(&store.data().env);
         let (bytes, targets, segments) = lists;
-        Ok((send(&env, bytes.as_le_slice(&store), targets.as_le_slice(&store), &segments)?,))
+        let segments = segments.iter().copied();
+        Ok((send(&env, bytes.as_le_slice(&store), targets.as_le_slice(&store), segments)?,))
+    })?;
+    net.func_wrap_as("send-runs", "send", |store: Store<'_>, lists: Runs| {
+        let env = Rc::clone(&store.data().env);
+        let (bytes, targets, fanouts, lens) = lists;
+        if fanouts.len() != lens.len() {
+            wasmtime::bail!(
+                "net.send-runs: the columns are not equally long: {} fan-outs, {} lengths",
+                fanouts.len(),
+                lens.len()
+            );
+        }
+        let segments = segments(fanouts.as_le_slice(&store), lens.as_le_slice(&store));
+        Ok((send(&env, bytes.as_le_slice(&store), targets.as_le_slice(&store), segments)?,))
     })?;
     net.func_wrap("close", |store: Store<'_>, (conn,): (u64,)| store.data().env.ask(Ask::Close(conn)))?;
     net.func_wrap("abort", |store: Store<'_>, (conn,): (u64,)| store.data().env.ask(Ask::Abort(conn)))?;
@@ -59,9 +73,28 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     })
 }
 
+/// What `send-runs` is given: bytes, targets, fan-outs, lengths.
+pub(crate) type Runs = (WasmList<u8>, WasmList<u64>, WasmList<u32>, WasmList<u32>);
+
+/// The segments that two columns are, as they lie in a proxylet's memory.
+pub(crate) fn segments<'a>(
+    fanouts: &'a [u32],
+    lens: &'a [u32],
+) -> impl Iterator<Item = Segment> + Clone + use<'a> {
+    fanouts
+        .iter()
+        .zip(lens)
+        .map(|(targets, len)| Segment { targets: u32::from_le(*targets), len: u32::from_le(*len) })
+}
+
 /// Sends now or, where sends are held back, later.
-fn send(env: &Env, bytes: &[u8], targets: &[u64], segments: &[Segment]) -> wasmtime::Result<Vec<u64>> {
-    match env.hold_send(bytes, targets, segments) {
+fn send(
+    env: &Env,
+    bytes: &[u8],
+    targets: &[u64],
+    segments: impl Iterator<Item = Segment> + Clone,
+) -> wasmtime::Result<Vec<u64>> {
+    match env.hold_send(bytes, targets, segments.clone()) {
         Some(held) => held,
         None => send_now(env, bytes, targets, segments),
     }
@@ -73,7 +106,7 @@ pub(crate) fn send_now(
     env: &Env,
     bytes: &[u8],
     targets: &[u64],
-    segments: &[Segment],
+    segments: impl Iterator<Item = Segment>,
 ) -> wasmtime::Result<Vec<u64>> {
     let mut net = env.net.borrow_mut();
     let net = &mut *net;

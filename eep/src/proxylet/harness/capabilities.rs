@@ -221,6 +221,17 @@ impl net::Host for TestHost {
         congested
     }
 
+    fn send_runs(
+        &mut self,
+        bytes: Vec<u8>,
+        targets: Vec<u64>,
+        fanouts: Vec<u32>,
+        lens: Vec<u32>,
+    ) -> Vec<u64> {
+        let segments = fanouts.into_iter().zip(lens).map(|(targets, len)| net::Segment { targets, len });
+        net::Host::send(self, bytes, targets, segments.collect())
+    }
+
     fn close(&mut self, conn: u64) {
         self.network.close(conn);
     }

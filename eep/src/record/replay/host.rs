@@ -104,6 +104,14 @@ fn link_net(linker: &mut Linker<ReplayHost>) -> wasmtime::Result<()> {
         let args = (Bytes::from(bytes.as_slice()), targets, segments);
         let congested = |_: &mut Script| Ok((Vec::<u64>::new(),));
         store.data_mut().script.answer("net.send", &args, congested).map_err(trap)
+    })?;
+    // It is recorded as `send`.
+    net.func_wrap("send-runs", |mut store: Store<'_>, lists: (Vec<u8>, Vec<u64>, Vec<u32>, Vec<u32>)| {
+        let (bytes, targets, fanouts, lens) = lists;
+        let segments = fanouts.into_iter().zip(lens).map(|(targets, len)| Segment { targets, len });
+        let args = (Bytes::from(bytes.as_slice()), targets, segments.collect::<Vec<_>>());
+        let congested = |_: &mut Script| Ok((Vec::<u64>::new(),));
+        store.data_mut().script.answer("net.send", &args, congested).map_err(trap)
     })
 }
 
