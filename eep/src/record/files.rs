@@ -4,12 +4,13 @@
 //! the oldest files go. So what is kept is the latest, and each file can be replayed by itself.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, IoSlice, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use crate::record::blocks::Blocks;
 use crate::record::writer::{Sink, Stopped};
 
 /// How a recording's file name ends.
@@ -90,7 +91,8 @@ pub(crate) struct Files {
     folder: PathBuf,
     service: String,
     budget: u64,
-    file: File,
+    file: Blocks,
+    /// Its bytes, those that are not written yet with them.
     len: u64,
     /// Bytes of its other files, as they were counted last.
     others: u64,
@@ -106,13 +108,21 @@ impl Files {
             folder: folder.to_owned(),
             service: service.to_owned(),
             budget,
-            file,
+            file: Blocks::new(file),
             len: 0,
             others: list(folder, service, false).iter().map(|(_, len)| len).sum(),
             present: Arc::clone(&present),
         };
         files.is(path);
         Ok((files, present))
+    }
+
+    fn append(&mut self, parts: &[&[u8]], behind: bool) -> Result<(), Stopped> {
+        for part in parts {
+            self.file.append(part, behind)?;
+            self.len += part.len() as u64;
+        }
+        Ok(())
     }
 
     fn is(&mut self, path: PathBuf) {
@@ -142,29 +152,20 @@ impl Files {
 }
 
 impl Sink for Files {
-    fn write(&mut self, parts: &[&[u8]]) -> Result<(), Stopped> {
+    fn write(&mut self, parts: &[&[u8]], behind: bool) -> Result<(), Stopped> {
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
         if !self.make_room(bytes as u64 + LAST_WORD_BYTES)? {
             return Err(Stopped::Full);
         }
-        self.last(parts)
+        self.append(parts, behind)
     }
 
     fn last(&mut self, parts: &[&[u8]]) -> Result<(), Stopped> {
-        let mut slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
-        let mut left = slices.as_mut_slice();
-        while !left.is_empty() {
-            match self.file.write_vectored(left) {
-                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
-                Ok(written) => {
-                    self.len += written as u64;
-                    IoSlice::advance_slices(&mut left, written);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
+        self.append(parts, false)
+    }
+
+    fn settle(&mut self, all: bool) -> Result<(), Stopped> {
+        Ok(if all { self.file.settle() } else { self.file.settle_old() }?)
     }
 
     fn is_large(&self) -> bool {
@@ -172,9 +173,11 @@ impl Sink for Files {
     }
 
     fn renew(&mut self) -> Result<(), Stopped> {
+        self.file.settle()?;
         let (path, file) = create(&self.folder, &self.service, SUFFIX)?;
         self.others += self.len;
-        (self.file, self.len) = (file, 0);
+        self.file.renew(file);
+        self.len = 0;
         self.is(path);
         Ok(())
     }

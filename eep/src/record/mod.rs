@@ -17,7 +17,7 @@
 //! | [`recorder`] | the hook in the service's thread |
 //! | [`ring`] | the latest calls in memory, for the day they end in a trap |
 //! | [`queue`], [`writer`] | the way to a file or a client, off the service's thread |
-//! | [`files`] | the files of a service within their budget |
+//! | [`files`], [`blocks`] | the files of a service within their budget, around the page cache |
 //! | [`service`] | what of one service is recorded, and where to |
 //! | [`reader`] | hostile files, in bounded memory |
 //! | [`replay`] | the same code with the same inputs, its outputs compared |
@@ -26,6 +26,7 @@
 //! threads of its own, and the engine leaves none open (`proxylet::runtime`). What is recorded is both, and what it
 //! asked for as well, which is how a replay knows that it went the same way.
 
+pub(crate) mod blocks;
 pub(crate) mod chunk;
 pub(crate) mod entry;
 pub(crate) mod files;

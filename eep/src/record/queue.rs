@@ -68,7 +68,9 @@ impl Queue {
     /// Bytes that may wait; what comes beyond is left out of the recording.
     pub(crate) const BYTES_MAX: usize = 32 << 20;
     /// From so many bytes on the writer is woken.
-    const WAKE_BYTES: usize = 256 << 10;
+    pub(crate) const WAKE_BYTES: usize = 256 << 10;
+    /// A writer that finds so many bytes is behind.
+    pub(crate) const BEHIND_BYTES: usize = Self::BYTES_MAX / 4;
     /// It looks by itself as often.
     const LOOK_EVERY: Duration = Duration::from_millis(200);
 

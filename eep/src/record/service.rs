@@ -319,7 +319,7 @@ impl Client {
 }
 
 impl Sink for Client {
-    fn write(&mut self, parts: &[&[u8]]) -> Result<(), Stopped> {
+    fn write(&mut self, parts: &[&[u8]], _: bool) -> Result<(), Stopped> {
         self.pieces.blocking_send(parts.concat()).map_err(|_| Stopped::Gone)
     }
 

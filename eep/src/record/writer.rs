@@ -15,12 +15,18 @@ use crate::record::queue::{Queue, Waiting};
 
 /// Where chunks go.
 pub(crate) trait Sink: Send {
-    /// Takes over all of these, one after the other; where there is no room, none of them.
-    fn write(&mut self, parts: &[&[u8]]) -> Result<(), Stopped>;
+    /// Takes over all of these, one after the other; where there is no room, none of them. Where it is `behind`, much more
+    /// waits already.
+    fn write(&mut self, parts: &[&[u8]], behind: bool) -> Result<(), Stopped>;
 
     /// Takes over the last of all, whatever the budget says.
     fn last(&mut self, parts: &[&[u8]]) -> Result<(), Stopped> {
-        self.write(parts)
+        self.write(parts, false)
+    }
+
+    /// Has what it took over be where it can be read: all of it, or what has waited for a while.
+    fn settle(&mut self, _all: bool) -> Result<(), Stopped> {
+        Ok(())
     }
 
     /// Whether the next has to wait until somebody takes what is there.
@@ -83,13 +89,13 @@ impl<S: Sink> Writer<S> {
 
     /// Writes until the service ends or nothing can be written any more.
     pub(crate) fn run(mut self) -> Result<(), Stopped> {
-        let done = self.write_all();
+        let done = self.write_all().and_then(|()| self.sink.settle(true));
         self.queue.close();
         done
     }
 
     fn write_all(&mut self) -> Result<(), Stopped> {
-        self.sink.write(&[&MAGIC])?;
+        self.sink.write(&[&MAGIC], false)?;
         let mut taken = Waiting::default();
         while self.queue.take(&mut taken) {
             if self.sink.is_gone() {
@@ -102,7 +108,7 @@ impl<S: Sink> Writer<S> {
                     self.write(&entries, 0..turn.end, None)?;
                     self.sink.renew()?;
                     (self.code, self.full) = (None, false);
-                    self.sink.write(&[&MAGIC])?;
+                    self.sink.write(&[&MAGIC], false)?;
                     self.write(&entries, turn.begin..taken.len, taken.code)?;
                 }
                 None => self.write(&entries, 0..taken.len, taken.code)?,
@@ -110,6 +116,7 @@ impl<S: Sink> Writer<S> {
             if self.full || self.sink.is_large() {
                 self.queue.want_base();
             }
+            self.sink.settle(taken.len < Queue::WAKE_BYTES)?;
             taken.entries = entries;
         }
         Ok(())
@@ -140,7 +147,8 @@ impl<S: Sink> Writer<S> {
         if chunks.is_empty() {
             return Ok(());
         }
-        match self.sink.write(&chunks.iter().flat_map(Chunk::parts).collect::<Vec<_>>()) {
+        let parts: Vec<_> = chunks.iter().flat_map(Chunk::parts).collect();
+        match self.sink.write(&parts, entries.entries.len() >= Queue::BEHIND_BYTES) {
             Err(Stopped::Full) => self.say_full(),
             done => done,
         }
