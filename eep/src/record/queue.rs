@@ -102,9 +102,11 @@ impl Queue {
         !(waiting.ended && taken.entries.is_empty())
     }
 
-    /// Says that a checkpoint is wanted, from which a new file could begin.
+    /// Says that a checkpoint is wanted, from which a new file could begin. None where one waits already: whoever writes
+    /// finds that a file is large when the service may have seen to it long ago.
     pub(crate) fn want_base(&self) {
-        self.wants_base.store(true, Relaxed);
+        let waiting = self.lock();
+        self.wants_base.store(waiting.turn.is_none(), Relaxed);
     }
 
     /// Says that nothing is written any more.
@@ -212,5 +214,20 @@ mod tests {
         inlet.begin(1, code, &entries(b"base"), true);
         assert!(queue.take(&mut taken));
         assert_eq!(taken.turn, Some(Turn { end: 0, begin: 0 }));
+    }
+
+    #[test]
+    fn no_second_checkpoint_is_wanted_while_one_waits() {
+        let (queue, inlet) = Queue::open();
+        let (code, base) = (Digest::of(b"code"), Kept::plain(b"base"));
+        inlet.begin(1, code, &base, false);
+        queue.want_base();
+        assert!(inlet.wants_base());
+        inlet.begin(1, code, &base, true);
+        queue.want_base();
+        assert!(!inlet.wants_base());
+        assert!(queue.take(&mut Waiting::default()));
+        queue.want_base();
+        assert!(inlet.wants_base());
     }
 }

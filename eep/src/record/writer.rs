@@ -165,7 +165,8 @@ impl<S: Sink> Writer<S> {
 }
 
 /// How much may be compressed. It takes more of a processor's time than all else that a recording does: what a service does
-/// beyond this is stored as it is.
+/// beyond this is stored as it is. Of what one that does far more could have compressed so little is left to gain that
+/// nothing of it is.
 #[derive(Debug)]
 struct Allowance {
     left: usize,
@@ -175,6 +176,9 @@ struct Allowance {
 impl Allowance {
     /// Bytes that may be compressed in a second, and that may be saved up: half a hundredth of a processor's time.
     const BYTES_PER_S: usize = 4 << 20;
+    /// So many bytes that are stored as they are count as one that is compressed: where a service does as many times more
+    /// than may be compressed, nothing is.
+    const STORED_FOR_ONE: usize = 8;
 
     fn new(now: Instant) -> Self {
         Self { left: Self::BYTES_PER_S, at: now }
@@ -186,7 +190,7 @@ impl Allowance {
         self.left = Self::BYTES_PER_S.min(self.left.saturating_add(earned as usize));
         self.at = now;
         let may = bytes <= self.left;
-        self.left -= if may { bytes } else { 0 };
+        self.left = self.left.saturating_sub(if may { bytes } else { bytes / Self::STORED_FOR_ONE });
         may
     }
 }
@@ -197,17 +201,43 @@ mod tests {
 
     use super::*;
 
+    /// Which share of its bytes a service may have compressed that does so many in a second, in pieces of this size.
+    fn share(bytes_per_s: usize, piece: usize) -> f64 {
+        let start = Instant::now();
+        let mut allowance = Allowance::new(start);
+        let (mut all, mut may) = (0_u64, 0_u64);
+        for i in 0..20 * bytes_per_s / piece {
+            let at = Duration::from_secs_f64((i * piece) as f64 / bytes_per_s as f64);
+            let taken = allowance.take(piece, start + at);
+            // The first seconds have what was saved up.
+            if at >= Duration::from_secs(5) {
+                (all, may) = (all + 1, may + u64::from(taken));
+            }
+        }
+        may as f64 / all as f64
+    }
+
     #[test]
     fn what_is_compressed_is_held_to_its_allowance() {
+        const MAX: usize = Allowance::BYTES_PER_S;
+        for piece in [10_000, 256 << 10, CONTENT_MAX] {
+            assert_eq!(share(MAX - MAX / 16, piece), 1.0);
+            let share_of_twice = share(2 * MAX, piece);
+            assert!((0.3..0.5).contains(&share_of_twice), "{share_of_twice} in pieces of {piece}");
+        }
+        assert_eq!(share(2 * Allowance::STORED_FOR_ONE * MAX, 256 << 10), 0.0);
+    }
+
+    #[test]
+    fn what_is_not_compressed_is_saved_up() {
         let start = Instant::now();
         let mut allowance = Allowance::new(start);
         let piece = Allowance::BYTES_PER_S / 4;
-        let taken = |allowance: &mut Allowance, after_ms| {
-            let now = start + Duration::from_millis(after_ms);
+        let taken = |allowance: &mut Allowance, after_s| {
+            let now = start + Duration::from_secs(after_s);
             (0..100).filter(|_| allowance.take(piece, now)).count()
         };
         assert_eq!(taken(&mut allowance, 0), 4);
-        assert_eq!(taken(&mut allowance, 500), 2);
-        assert_eq!(taken(&mut allowance, 600_000), 4);
+        assert_eq!(taken(&mut allowance, 600), 4);
     }
 }
