@@ -206,24 +206,32 @@ impl Drop for Native {
     }
 }
 
-/// Who runs where: one processor for the process under test, the others for the generator.
-pub(crate) struct Processors(usize);
+/// Who runs where: the first processors for the process under test, the others for the generator.
+pub(crate) struct Processors {
+    all: usize,
+    tested: usize,
+}
 
 impl Processors {
+    /// One for the process under test.
     pub(crate) fn split() -> Self {
-        Self(std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+        Self::split_at(1)
+    }
+
+    pub(crate) fn split_at(tested: usize) -> Self {
+        Self { all: std::thread::available_parallelism().map_or(1, std::num::NonZero::get), tested }
     }
 
     pub(crate) fn for_the_tested(&self) -> Result<(), String> {
-        self.stay(0..1)
+        self.stay(0..self.tested)
     }
 
     pub(crate) fn for_the_generator(&self) -> Result<(), String> {
-        self.stay(1..self.0)
+        self.stay(self.tested..self.all)
     }
 
     fn stay(&self, on: std::ops::Range<usize>) -> Result<(), String> {
-        if self.0 < 3 {
+        if self.all < self.tested + 2 {
             return Ok(());
         }
         process::stay_on(on).map_err(|e| format!("processors: {e}"))
