@@ -18,6 +18,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use postcard::ser_flavors::Flavor;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -146,17 +147,29 @@ fn close(out: &mut [u8], start: usize, first: usize, second: usize) {
 pub(crate) fn encode<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
     let before = out.len();
     // Nothing that is written here has a length that is not known, the one thing that the encoding refuses.
-    if postcard::to_extend(value, Append(out)).is_err() {
+    if postcard::serialize_with_flavor(value, Append(out)).is_err() {
         out.truncate(before);
     }
 }
 
-/// Where the encoding goes: `Vec` itself would be moved, and lost where the encoding fails.
+/// Where the encoding goes: runs of bytes in one copy, and into memory that is not lost where it fails.
 struct Append<'a>(&'a mut Vec<u8>);
 
-impl Extend<u8> for Append<'_> {
-    fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
-        self.0.extend(bytes);
+impl Flavor for Append<'_> {
+    type Output = ();
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
     }
 }
 
