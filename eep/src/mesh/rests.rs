@@ -6,10 +6,12 @@ use std::time::Duration;
 use tokio::time::Instant as Clock;
 use topology::NodeId;
 
-/// A way that was left is not gone back to for this time, unless the one that was taken instead becomes bad, too...
+/// A way that was left is not gone back to for this time...
 const REST: Duration = Duration::from_secs(10);
-/// ...and where it was left several times for at most this time, whatever becomes of others.
+/// ...and at most for this one, where it was left several times.
 const REST_MAX: Duration = Duration::from_secs(160);
+/// Where the way that was taken instead becomes bad, too, this part of it is enough.
+const SHORT: u32 = 8;
 /// Ways that were left and are remembered.
 const RESTING_MAX: usize = 4096;
 
@@ -36,9 +38,10 @@ impl Rests {
         self.0.get(&(to, via)).is_some_and(|resting| now < resting.until)
     }
 
-    /// Whether it rests, and not for the first time.
-    pub(super) fn is_resting_again(&self, now: Clock, to: NodeId, via: NodeId) -> bool {
-        self.0.get(&(to, via)).is_some_and(|resting| now < resting.until && resting.pause > REST)
+    /// Whether it rests, and would if the way in use were bad, too.
+    pub(super) fn has_to_rest(&self, now: Clock, to: NodeId, via: NodeId) -> bool {
+        let short = |resting: &Resting| resting.until - resting.pause * (SHORT - 1) / SHORT;
+        self.0.get(&(to, via)).is_some_and(|resting| now < resting.until && now < short(resting))
     }
 
     /// A stream has left this way. Others that leave it meanwhile do not make its rest longer.
@@ -96,15 +99,20 @@ mod tests {
     }
 
     #[test]
-    fn a_way_that_was_taken_back_early_and_left_again_rests_to_the_end() {
-        let ([to, via], mut rests, now) = (way(), Rests::default(), Clock::now());
-        let second = Duration::from_secs(1);
-        rests.rest(now, to, via);
-        assert!(rests.is_resting(now + second, to, via) && !rests.is_resting_again(now + second, to, via));
-        rests.take_back(now + second, to, via);
-        assert!(!rests.is_resting(now + second, to, via));
-        rests.rest(now + second * 3, to, via);
-        assert!(rests.is_resting_again(now + second * 22, to, via));
-        assert!(!rests.is_resting_again(now + second * 23, to, via));
+    fn a_way_that_is_taken_back_early_has_to_rest_longer_each_time_too() {
+        let ([to, via], mut rests, mut now) = (way(), Rests::default(), Clock::now());
+        let mut lengths = Vec::new();
+        for _ in 0..6 {
+            rests.rest(now, to, via);
+            let from = now;
+            while rests.has_to_rest(now, to, via) {
+                now += Duration::from_millis(250);
+            }
+            assert!(rests.is_resting(now, to, via));
+            lengths.push((now - from).as_millis());
+            rests.take_back(now, to, via);
+            assert!(!rests.is_resting(now, to, via));
+        }
+        assert_eq!(lengths, [1250, 2500, 5000, 10_000, 20_000, 20_000]);
     }
 }

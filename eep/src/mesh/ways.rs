@@ -82,7 +82,7 @@ impl Ways {
         let has_risen = cost_us.is_none_or(|now| costs_more(now, least_us));
         let rests = |hop: NodeId| match has_risen {
             // Of two bad ways the one that has become better again.
-            true => self.rests.is_resting_again(now, to, hop),
+            true => self.rests.has_to_rest(now, to, hop),
             false => self.rests.is_resting(now, to, hop),
         };
         ways.retain(|(hop, _)| *hop == via || !(avoid.contains(hop) || rests(*hop)));
