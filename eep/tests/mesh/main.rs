@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod absence;
 mod admission;
 mod congestion;
 mod fabric;

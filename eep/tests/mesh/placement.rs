@@ -85,8 +85,7 @@ fn a_service_runs_where_it_is_placed_with_code_by_its_digest() {
     until("it is gone", || state(&b, "probe").is_none().then_some(()));
 }
 
-#[test]
-fn a_placed_service_is_stopped_started_read_and_modified_from_where_it_was_placed() {
+pub(crate) fn a_placed_service_is_stopped_started_read_and_modified_from_where_it_was_placed() {
     let (a, b, c) = three();
     done(&load(&a, &["--name", "probe", "--near", "10.1.0.0/16"]));
     let (first, second) = if runs(&b, "probe") { (b, c) } else { (c, b) };
@@ -162,8 +161,7 @@ fn another_domain_places_services_only_where_it_may() {
     assert!(runs(&open, "probe") && state(&closed, "probe").is_none());
 }
 
-#[test]
-fn a_service_whose_node_dies_runs_elsewhere_and_never_twice() {
+pub(crate) fn a_service_whose_node_dies_runs_elsewhere_and_never_twice() {
     let (a, b, c) = three();
     done(&load(&a, &["--name", "probe", "--near", "10.1.0.0/16"]));
     let (first, second) = if runs(&b, "probe") { (b, c) } else { (c, b) };
@@ -193,8 +191,7 @@ fn a_service_whose_node_dies_runs_elsewhere_and_never_twice() {
     drop(a);
 }
 
-#[test]
-fn a_node_that_slept_through_its_lease_says_nothing_more() {
+pub(crate) fn a_node_that_slept_through_its_lease_says_nothing_more() {
     let (a, b, c) = three_with(8);
     done(&load(&a, &["--name", "probe", "--near", "10.1.0.0/16"]));
     let (first, second) = if runs(&b, "probe") { (b, c) } else { (c, b) };

@@ -32,8 +32,7 @@ fn load(node: &Node, web: &Value) -> std::process::Output {
     node.eep(&["load", "--manifest", "web.yaml"])
 }
 
-#[test]
-fn the_services_of_a_web_reach_each_other_wherever_they_run() {
+pub(crate) fn the_services_of_a_web_reach_each_other_wherever_they_run() {
     let (a, b, c) = three();
     let link = { TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap() };
     let web = json!({ "web": "pair", "services": [
@@ -63,8 +62,7 @@ fn the_services_of_a_web_reach_each_other_wherever_they_run() {
     assert_eq!(a.json_of("/v1/placements")["placements"], json!([]));
 }
 
-#[test]
-fn copies_run_on_nodes_of_their_own_and_a_link_leads_to_one_that_runs() {
+pub(crate) fn copies_run_on_nodes_of_their_own_and_a_link_leads_to_one_that_runs() {
     let (a, b, c) = three();
     let link = { TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap() };
     let web = |copies: usize| {

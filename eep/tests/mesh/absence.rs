@@ -1,0 +1,30 @@
+//! Nodes that die, and owners that are away. All of these wait for leases to be over most of the time, so they do it side by
+//! side; one that fails says so with its name.
+
+use std::thread;
+
+use crate::{placement, web};
+
+type Test = (&'static str, fn());
+
+const TESTS: [Test; 5] = [
+    (
+        "a placed service is operated",
+        placement::a_placed_service_is_stopped_started_read_and_modified_from_where_it_was_placed,
+    ),
+    ("a node dies", placement::a_service_whose_node_dies_runs_elsewhere_and_never_twice),
+    ("a node sleeps", placement::a_node_that_slept_through_its_lease_says_nothing_more),
+    ("a web", web::the_services_of_a_web_reach_each_other_wherever_they_run),
+    ("copies", web::copies_run_on_nodes_of_their_own_and_a_link_leads_to_one_that_runs),
+];
+
+#[test]
+fn placed_services_run_on_whoever_is_away_and_never_twice() {
+    let running = TESTS.map(|(name, test)| {
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(test);
+        (name, thread.unwrap())
+    });
+    let failed = running.into_iter().filter_map(|(name, thread)| thread.join().err().map(|_| name));
+    let failed: Vec<&str> = failed.collect();
+    assert!(failed.is_empty(), "{failed:?}");
+}
