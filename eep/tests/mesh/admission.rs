@@ -7,8 +7,9 @@ use eep::mesh::wire::{OPENING_BYTES_MAX, Opening, Purpose, Refusal, Reply, read,
 use eep::proxylet::digest::Digest;
 use serde_json::{Value, json};
 
+use crate::fabric::Fabric;
 use crate::guest::probe;
-use crate::node::{Domain, Node, done, until};
+use crate::node::{Domain, Node, done, own_address, until};
 use crate::placement::{load, runs};
 use crate::port::Port;
 use crate::raw::Raw;
@@ -196,6 +197,55 @@ fn streams_that_a_new_policy_forbids_end() {
     assert_eq!(own_talk.failures.load(Relaxed), 0);
     assert_eq!(guest.figure("eep_mesh_streams_broken_total"), 1.0);
     assert_eq!(friend.figure("eep_mesh_streams_broken_total"), 0.0);
+}
+
+#[test]
+fn streams_that_are_passed_on_end_when_a_new_policy_forbids_them() {
+    let (own, other, fabric) = (Domain::new("isp-a"), Domain::new("isp-b"), Fabric::new(3));
+    let [public, left, right] = [(); 3].map(|()| own_address());
+    let front = fabric.front(public);
+    let file = |name: &str, text: &str| {
+        let path = own.dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let passes = SOME.replace("message: [connect], direction: inbound,", "message: [relay],");
+    let passes = passes.replace("      when: content.text == 'probe'\n", "");
+    let (passes, none) = (file("passes.yaml", &passes), file("more.yaml", MORE));
+    let mesh = json!({ "advertise": front.to_string(), "trust": [other.ca()], "policy": passes });
+    let middle = own.node_in("middle", mesh, &public.to_string(), None);
+    // Two nodes that no other way leads between.
+    let (seeds, trust, link) = (json!([front.to_string()]), json!([own.ca()]), Port::reserve());
+    let links = json!([{"listen": link.address().to_string(), "node": "right", "service": "probe"}]);
+    let mesh = [
+        json!({ "seeds": seeds, "trust": trust, "links": links }),
+        json!({ "seeds": seeds, "trust": trust, "serve": ["probe"] }),
+    ];
+    let _left = other.node_in("left", mesh[0].clone(), &left.to_string(), None);
+    let right = other.node_in("right", mesh[1].clone(), &right.to_string(), None);
+    serve(&right);
+    let talk = Arc::<Talk>::default();
+    let talking = talk.with(link.address(), || ());
+    talk.goes_on("that is passed on");
+    assert!(middle.figure("eep_mesh_streams_relayed_total") >= 1.0);
+    assert_eq!(middle.figure("eep_mesh_streams_forbidden_total"), 0.0);
+
+    done(&middle.eep(&["policy", "apply", "@mesh", &none]));
+    until("the end of the stream", || {
+        (middle.figure("eep_mesh_streams_forbidden_total") >= 1.0).then_some(())
+    });
+    until("it is refused when it is taken up again", || {
+        (middle.refused("stream-not-allowed") >= 1.0).then_some(())
+    });
+    let (answers, relayed) = (talk.answers.load(Relaxed), middle.figure("eep_mesh_streams_relayed_total"));
+    until("it is tried again", || (middle.refused("stream-not-allowed") >= 3.0).then_some(()));
+    assert_eq!(middle.figure("eep_mesh_streams_relayed_total"), relayed, "nothing more is passed on");
+    // One may have been on its way from the node to whoever asked.
+    assert!(talk.answers.load(Relaxed) <= answers + 1);
+    done(&middle.eep(&["policy", "rollback", "@mesh"]));
+    talk.goes_on("that is allowed again");
+    talk.ending.store(true, Relaxed);
+    talking.join().unwrap();
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Services that one node places on another: code by digest, one place at a time, elsewhere when a node dies.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Stdio;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::guest::{probe, teller};
-use crate::node::{Domain, Node, done, until};
+use crate::node::{Domain, Node, done, eep, until};
 
 /// The state of a service on a node; none where there is none of this name.
 pub(crate) fn state(node: &Node, name: &str) -> Option<String> {
@@ -142,6 +143,48 @@ pub(crate) fn a_placed_service_is_stopped_started_read_and_modified_from_where_i
     until("it is started elsewhere", || a.eep(&["start", "probe"]).status.success().then_some(()));
     assert!(runs(&second, "probe"));
     assert_eq!(second.json(&["status", "probe"])["limits"]["memory"], more["limits"]["memory"]);
+}
+
+/// Has the probe on a node write something to its log.
+fn write_to_log(node: &Node, text: &str) {
+    let status = node.json(&["status", "probe"]);
+    let address: SocketAddr = status["listening"][0]["address"].as_str().unwrap().parse().unwrap();
+    let mut tcp = TcpStream::connect(address).unwrap();
+    tcp.write_all(format!("O{text}").as_bytes()).unwrap();
+    tcp.read_exact(&mut [0]).unwrap();
+}
+
+pub(crate) fn a_log_is_followed_from_the_owner_to_wherever_the_service_runs() {
+    let (a, b, c) = three();
+    done(&load(&a, &["--name", "probe", "--near", "10.1.0.0/16"]));
+    let (first, second) = if runs(&b, "probe") { (b, c) } else { (c, b) };
+    write_to_log(&first, "before");
+    let mut follow = eep();
+    follow.args(["logs", "probe", "--follow", "--json", "--data"]).arg(a.data()).stdout(Stdio::piped());
+    let mut follow = follow.spawn().unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
+    let mut heard: Vec<String> = Vec::new();
+    let mut hear = |wanted: &str| {
+        let said = |line: String| {
+            let line: Value = serde_json::from_str(&line).unwrap();
+            line["text"].as_str().unwrap().to_owned()
+        };
+        while heard.last().is_none_or(|last| last != wanted) {
+            heard.push(said(lines.next().unwrap().unwrap()));
+        }
+    };
+    hear("before");
+    write_to_log(&first, "meanwhile");
+    hear("meanwhile");
+    drop(first.kill());
+    until("it runs elsewhere", || runs(&second, "probe").then_some(()));
+    write_to_log(&second, "elsewhere");
+    hear("elsewhere");
+    for wanted in ["before", "meanwhile", "elsewhere"] {
+        assert_eq!(heard.iter().filter(|line| *line == wanted).count(), 1, "{wanted}: {heard:?}");
+    }
+    done(&a.eep(&["unload", "probe"]));
+    assert!(follow.wait().unwrap().success(), "it ends with the service");
 }
 
 #[test]
