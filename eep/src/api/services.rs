@@ -73,7 +73,7 @@ pub(super) async fn modify(
     answer(&headers, StatusCode::OK, work).await
 }
 
-/// Start a service that does not run; one that this node has placed, where it is.
+/// Start a service that does not run; one that this node has placed, where it is; or each of a web, and then the answer is that of `GET /v1/placements/{name}`.
 #[utoipa::path(post, path = "/v1/services/{name}/start", tag = "services",
     params(("name" = String, Path, description = "The service's name")),
     responses((status = 200, body = ServiceView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
@@ -81,7 +81,7 @@ pub(super) async fn start(State(node): State<Arc<Node>>, Path(name): Path<String
     whole(async move { node.start_anywhere(&name).await }).await.map(Json)
 }
 
-/// Stop a service; one that this node has placed, where it runs. It stays stopped, also after the node starts again.
+/// Stop a service; one that this node has placed, where it runs; or each of a web, and then the answer is that of `GET /v1/placements/{name}`. It stays stopped, also after the node starts again.
 #[utoipa::path(post, path = "/v1/services/{name}/stop", tag = "services",
     params(("name" = String, Path, description = "The service's name")),
     responses((status = 200, body = ServiceView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]

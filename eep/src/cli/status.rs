@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::cli::format::{bytes, span, time};
 use crate::cli::list::Placed;
-use crate::cli::output::{BOLD, DIM, Outcome, WARN, json, paint, print, table};
+use crate::cli::output::{BOLD, DIM, Failure, Outcome, WARN, json, paint, print, table};
 use crate::cli::policy::trial;
 use crate::cli::service::{Service, read};
 use crate::cli::target::{Target, block_on, path_of};
@@ -48,6 +48,14 @@ pub(super) fn run(args: &Args) -> Outcome {
         print(&of_node(&read(&answer)?));
     }
     Ok(())
+}
+
+/// What became of a service, or of a web.
+pub(super) fn introduce(answer: &Value) -> Result<String, Failure> {
+    match answer["services"].is_array() {
+        true => Ok(of_placed(&read(answer)?)),
+        false => Ok(read::<Service>(answer)?.introduce()),
+    }
 }
 
 /// What was placed: one service, or a web.

@@ -1,14 +1,14 @@
 //! `eep stop`
 
 use crate::cli::output::{Outcome, json, print};
-use crate::cli::service::{Service, read};
+use crate::cli::status::introduce;
 use crate::cli::target::{Target, block_on, path_of};
 
-/// Stop a service, also one that was placed elsewhere from here. It stays stopped until it is started, also when the node starts again.
+/// Stop a service, or all those of a web, also where they were placed elsewhere from here. It stays stopped until it is started, also when the node starts again.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  eep stop edge")]
+#[command(after_help = "Examples:\n  eep stop edge\n  eep stop pair          each service of a web")]
 pub(super) struct Args {
-    /// The service.
+    /// The service or the web.
     name: String,
     #[command(flatten)]
     pub(super) target: Target,
@@ -20,7 +20,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     if args.target.json {
         json(&answer);
     } else {
-        print(&read::<Service>(&answer)?.introduce());
+        print(&introduce(&answer)?);
     }
     Ok(())
 }

@@ -32,6 +32,7 @@ mod launch;
 mod load;
 mod mesh;
 mod operate;
+mod operate_web;
 mod place;
 pub mod placed;
 pub mod placement;

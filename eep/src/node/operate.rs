@@ -13,6 +13,7 @@ use crate::config::Source;
 use crate::mesh::find::parse_id;
 use crate::mesh::requests::{ANSWER_BYTES_MAX, Question};
 use crate::node::load::Brought;
+use crate::node::operate_web::one_by_one;
 use crate::node::place::ordered;
 use crate::node::placement::withdrawn;
 use crate::node::progress::OnProgress;
@@ -25,6 +26,8 @@ use crate::state::placements::Placement;
 
 /// How long a node may take to start or stop a service, or to say what it has said.
 const OPERATE: Duration = Duration::from_secs(20);
+/// How long it may take where it was asked already, and not heard.
+const OPERATE_AGAIN: Duration = Duration::from_secs(5);
 /// How long a node may take to modify a service: it fetches, compiles, and waits for the end of probation.
 const MODIFY: Duration = Duration::from_secs(300);
 /// How often it is asked for new lines of a log that is followed.
@@ -64,13 +67,22 @@ fn is_unheard(problem: &Problem) -> bool {
 }
 
 impl Node {
-    /// Starts a service that is stopped, here or where this node has placed it. One whose node has died meanwhile is started
-    /// on another one.
+    /// Starts a service that is stopped, here or where this node has placed it, or all those of a web. One whose node has
+    /// died meanwhile is started on another one.
     ///
     /// # Errors
     /// See [`Self::start`]; or its node cannot be asked, or refuses. It does not run then, as before.
     pub async fn start_anywhere(&self, name: &str) -> Result<Value, Box<Problem>> {
-        let Some(_) = self.placement_of(name)? else { return view(&self.start(name).await?) };
+        if let Some(web) = self.members_of_web(name)? {
+            return self.each_of_web(name, &web, true).await;
+        }
+        match self.placement_of(name)? {
+            Some(_) => self.start_placed(name).await,
+            None => view(&self.start(name).await?),
+        }
+    }
+
+    pub(super) async fn start_placed(&self, name: &str) -> Result<Value, Box<Problem>> {
         self.alone_with(name, async |mut placement| {
             let started = match self.operate(&placement, What::Start, OPERATE).await {
                 Err(problem) if placement.stopped && is_unheard(&problem) && !self.is_alive(&placement) => {
@@ -79,6 +91,10 @@ impl Node {
                     self.settle(&mesh, &mut placement, candidates).await?;
                     placement.moves += 1;
                     self.ask_status(&placement).await?
+                }
+                // It may have been started, and the answer lost.
+                Err(problem) if is_unheard(&problem) => {
+                    self.operate(&placement, What::Start, OPERATE_AGAIN).await.map_err(|_| problem)?
                 }
                 started => started?,
             };
@@ -89,37 +105,93 @@ impl Node {
         .await
     }
 
-    /// Stops a service, here or where this node has placed it. It stays stopped until it is started.
+    /// Stops a service, here or where this node has placed it, or all those of a web. It stays stopped until it is started.
     ///
     /// # Errors
-    /// See [`Self::stop`]; or its node cannot be asked, or refuses. It goes on then.
+    /// See [`Self::stop`]; or its node refuses, and it goes on then. Where its node is not heard of, it is told when it is,
+    /// and meanwhile the service is started nowhere else.
     pub async fn stop_anywhere(&self, name: &str) -> Result<Value, Box<Problem>> {
-        let Some(_) = self.placement_of(name)? else { return view(&self.stop(name).await?) };
+        if let Some(web) = self.members_of_web(name)? {
+            return self.each_of_web(name, &web, false).await;
+        }
+        match self.placement_of(name)? {
+            Some(_) => self.stop_placed(name).await,
+            None => view(&self.stop(name).await?),
+        }
+    }
+
+    pub(super) async fn stop_placed(&self, name: &str) -> Result<Value, Box<Problem>> {
         self.alone_with(name, async |mut placement| {
             let before = placement.stopped;
             // From here on it is not started elsewhere.
             placement.stopped = true;
             self.write_down(&placement).await?;
-            let stopped = self.operate(&placement, What::Stop, OPERATE).await;
-            if stopped.is_err() {
-                placement.stopped = before;
-                self.write_down(&placement).await?;
+            self.heard_stop(name, false);
+            let stopped = match self.operate(&placement, What::Stop, OPERATE).await {
+                // It may have been stopped, and the answer lost.
+                Err(problem) if is_unheard(&problem) => {
+                    self.operate(&placement, What::Stop, OPERATE_AGAIN).await
+                }
+                stopped => stopped,
+            };
+            match stopped {
+                Ok(stopped) => {
+                    self.heard_stop(name, true);
+                    Ok(stopped)
+                }
+                Err(problem) if is_unheard(&problem) => Err(Problem::new(
+                    "stop-unheard",
+                    504,
+                    format!(
+                        "{name} is to be stopped, and its node was not heard of ({}): it is stopped when that is heard \
+                         of again, and runs nowhere else meanwhile",
+                        problem.title
+                    ),
+                )
+                .fix(format!("see with `eep status {name}` how it is; `eep start {name}` takes it back"))),
+                Err(problem) => {
+                    placement.stopped = before;
+                    self.write_down(&placement).await?;
+                    Err(problem)
+                }
             }
-            stopped
         })
         .await
+    }
+
+    /// The node of a service that is to be stopped is heard of: it is told so until it says that it has.
+    pub(super) async fn stop_again(&self, name: &str) {
+        let done = self.alone_with(name, async |placement| {
+            if placement.stopped {
+                self.operate(&placement, What::Stop, OPERATE_AGAIN).await?;
+                self.heard_stop(name, true);
+            }
+            Ok(())
+        });
+        if let Err(problem) = done.await {
+            tracing::debug!(service = name, %problem, "a placed service is not stopped yet");
+        }
+    }
+
+    fn heard_stop(&self, name: &str, heard: bool) {
+        if let Some(watched) = lock(&self.leases).0.get_mut(name) {
+            watched.stop_heard = heard;
+        }
     }
 
     /// Modifies a service, here or where this node has placed it.
     ///
     /// # Errors
-    /// See [`Self::modify`]; or its node cannot be asked, or refuses. It goes on as it was then.
+    /// See [`Self::modify`]; or it is a web; or its node cannot be asked, or refuses. It goes on as it was then.
     pub async fn modify_anywhere(
         &self,
         name: &str,
         change: &Change,
         on: OnProgress<'_>,
     ) -> Result<Value, Box<Problem>> {
+        if let Some(web) = self.members_of_web(name)? {
+            return Err(one_by_one(name, &web, "modified", "modify"));
+        }
         let Some(_) = self.placement_of(name)? else {
             return view(&self.modify(name, change, on).await?);
         };
@@ -174,12 +246,15 @@ impl Node {
     /// has placed none of this name.
     ///
     /// # Errors
-    /// Its node cannot be asked, or refuses.
+    /// It is a web; or its node cannot be asked, or refuses.
     pub async fn placed_log(
         self: &Arc<Self>,
         name: &str,
         tail: usize,
     ) -> Result<Option<(Vec<LogLine>, broadcast::Receiver<LogLine>)>, Box<Problem>> {
+        if let Some(web) = self.members_of_web(name)? {
+            return Err(one_by_one(name, &web, "read", "logs"));
+        }
         let Some(placement) = self.placement_of(name)? else { return Ok(None) };
         let lines = self.placed_lines(&placement, tail, 0).await?;
         let (tell, told) = broadcast::channel(LINES_WAITING_MAX);

@@ -138,6 +138,14 @@ pub(super) struct Watched {
     next: Instant,
     /// Whether the node is being asked to run it: it is not yet missed.
     pub(super) placing: bool,
+    /// Whether the node has said, of a service that is to be stopped, that it is.
+    pub(super) stop_heard: bool,
+}
+
+impl Watched {
+    fn new(void_at: Instant, next: Instant) -> Self {
+        Self { void_at, next, placing: false, stop_heard: false }
+    }
 }
 
 /// Leases that were given out.
@@ -240,8 +248,7 @@ impl Node {
     pub(super) fn watch_new(&self, name: &str) -> bool {
         let now = Instant::now();
         let mut leases = lock(&self.leases);
-        let watched =
-            leases.0.entry(name.to_owned()).or_insert(Watched { void_at: now, next: now, placing: false });
+        let watched = leases.0.entry(name.to_owned()).or_insert(Watched::new(now, now));
         !std::mem::replace(&mut watched.placing, true)
     }
 
@@ -259,9 +266,14 @@ impl Node {
             return Err(Problem::new("lease-void", 410, format!("another node may run {}", lease.name)));
         };
         let now = Instant::now();
-        let watched =
-            leases.0.entry(lease.name.clone()).or_insert(Watched { void_at: now, next: now, placing: false });
+        let watched = leases.0.entry(lease.name.clone()).or_insert(Watched::new(now, now));
         watched.void_at = now + held.lease();
+        let tell = held.stopped && !watched.stop_heard && !watched.placing;
+        drop(leases);
+        if tell && let Some(node) = self.this.get().and_then(std::sync::Weak::upgrade) {
+            let name = lease.name.clone();
+            tokio::spawn(async move { node.stop_again(&name).await });
+        }
         Ok(())
     }
 
@@ -288,11 +300,7 @@ impl Node {
                     // What was given out before this node was started again holds at most so long, whatever the node file
                     // says now.
                     let void_at = begun + placement.lease();
-                    let watched = leases.0.entry(name.to_owned()).or_insert(Watched {
-                        void_at,
-                        next: void_at,
-                        placing: false,
-                    });
+                    let watched = leases.0.entry(name.to_owned()).or_insert(Watched::new(void_at, void_at));
                     let missed =
                         !placement.stopped && !watched.placing && watched.void_at.max(watched.next) <= now;
                     if missed {

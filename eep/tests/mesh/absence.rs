@@ -7,7 +7,7 @@ use crate::{placement, web};
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 6] = [
+const TESTS: [Test; 7] = [
     (
         "a placed service is operated",
         placement::a_placed_service_is_stopped_started_read_and_modified_from_where_it_was_placed,
@@ -15,6 +15,7 @@ const TESTS: [Test; 6] = [
     ("a log is followed", placement::a_log_is_followed_from_the_owner_to_wherever_the_service_runs),
     ("a node dies", placement::a_service_whose_node_dies_runs_elsewhere_and_never_twice),
     ("a node sleeps", placement::a_node_that_slept_through_its_lease_says_nothing_more),
+    ("a stop is not heard", placement::a_stop_that_is_not_heard_is_told_again),
     ("a web", web::the_services_of_a_web_reach_each_other_wherever_they_run),
     ("copies", web::copies_run_on_nodes_of_their_own_and_a_link_leads_to_one_that_runs),
 ];

@@ -187,6 +187,26 @@ pub(crate) fn a_log_is_followed_from_the_owner_to_wherever_the_service_runs() {
     assert!(follow.wait().unwrap().success(), "it ends with the service");
 }
 
+pub(crate) fn a_stop_that_is_not_heard_is_told_again() {
+    let (a, b, c) = three();
+    done(&load(&a, &["--name", "probe", "--near", "10.1.0.0/16"]));
+    let (first, second) = if runs(&b, "probe") { (b, c) } else { (c, b) };
+    first.suspend();
+    until("it is not heard of", || (a.map().1 == 1).then_some(()));
+    let out = a.eep(&["stop", "probe"]);
+    let words = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.code() == Some(1) && words.contains("probe is to be stopped"), "{words}");
+    let placed = || a.json_of("/v1/placements")["placements"][0].clone();
+    assert_eq!(placed()["stopped"], true);
+    until("its lease is over", || (placed()["alive"] == false).then_some(()));
+    first.signal(Signal::CONT);
+    until("it is heard of again", || (placed()["alive"] == true).then_some(()));
+    until("it is stopped", || (state(&first, "probe").as_deref() == Some("stopped")).then_some(()));
+    assert_eq!(state(&second, "probe"), None);
+    until("it is started", || a.eep(&["start", "probe"]).status.success().then_some(()));
+    assert!(runs(&first, "probe"));
+}
+
 #[test]
 fn another_domain_places_services_only_where_it_may() {
     let (isp_a, isp_b) = (Domain::new("isp-a"), Domain::new("isp-b"));

@@ -101,6 +101,23 @@ pub(crate) fn copies_run_on_nodes_of_their_own_and_a_link_leads_to_one_that_runs
     assert!(one.starts_with("back-2 is placed by this node: 1 of 1 running\n"), "{one}");
     assert_eq!(b.eep(&["status", "wide"]).status.code(), Some(1), "its owner alone knows it");
 
+    // All of it is stopped, and started again; what is changed is named.
+    let states = |status: &Value| -> Vec<String> {
+        let services = status["services"].as_array().unwrap().iter();
+        services.map(|s| s["service"]["state"].as_str().unwrap().to_owned()).collect()
+    };
+    let stopped = a.json(&["stop", "wide"]);
+    assert_eq!((states(&stopped), &stopped["web"]), (vec!["stopped".to_owned(); 3], &json!(true)));
+    assert!(!runs(&b, "back-1") && !runs(&c, "back-1") && !runs(&a, "front"));
+    let told = done(&a.eep(&["start", "wide"]));
+    assert!(told.starts_with("wide is a web: 3 of 3 running\n"), "{told}");
+    for args in [&["modify", "wide", "--on-trap", "stop"][..], &["logs", "wide"]] {
+        let out = a.eep(args);
+        let words = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(out.status.code() == Some(1) && words.contains("back-1, back-2, front"), "{args:?}: {words}");
+    }
+    until("the link, again", || (echo(link, "again").as_deref() == Some("again")).then_some(()));
+
     // Where one copy dies, the link leads to the other one, and the copy comes back where a node is left.
     let first = if runs(&b, "back-1") { (b, c) } else { (c, b) };
     let (dead, left) = first;
