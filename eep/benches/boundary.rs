@@ -25,7 +25,7 @@ use policies::Policy;
 use tempfile::TempDir;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
-/// Sends every event's bytes to the connection from which they came: one `net.send` a batch.
+/// Sends every event's bytes to the connection from which they came: one `net.send-runs` a batch.
 const RELAY: &str = include_str!("../tests/guests/relay.wat");
 /// Connections from which the events of a batch come.
 const CONNECTIONS: usize = 50;
