@@ -61,6 +61,8 @@ pub(super) struct Core {
     pub(super) alive: watch::Sender<BTreeSet<NodeId>>,
     last_serial: u64,
     boot: u64,
+    /// The changes of who is trusted that links were judged after.
+    pub(super) judged_after: u64,
 }
 
 impl Core {
@@ -91,6 +93,7 @@ impl Core {
             alive,
             last_serial: 0,
             boot,
+            judged_after: domains.changes(),
         }
     }
 
@@ -226,7 +229,7 @@ impl Core {
             link::close(&link.connection, why);
             self.down(now, id);
         }
-        if why == Close::Banned {
+        if matches!(why, Close::Banned | Close::Distrusted) {
             self.lost.remove(&id);
         }
     }

@@ -38,6 +38,8 @@ pub(super) enum Close {
     Expired = 6,
     /// It did not answer for a while; a new connection is tried.
     Dead = 7,
+    /// No trusted domain vouches for its certificate any more.
+    Distrusted = 8,
 }
 
 pub(super) fn close(connection: &Connection, why: Close) {

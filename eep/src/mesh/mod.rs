@@ -28,7 +28,7 @@
 //! | [`session`] | services' streams, which outlive the way that they take |
 //! | [`forward`] | services' streams, for programs that know TCP alone |
 //! | [`requests`] | questions between nodes |
-//! | `renewal` | the certificate, renewed and taken up again |
+//! | `renewal` | the certificate, renewed and taken up again, and those of trusted CAs |
 //! | [`views`], [`find`] | what operators and the API see |
 //! | [`snapshot`] | the same for services |
 //! | [`alto`] | the same for other software (RFC 7285) |
@@ -83,6 +83,7 @@ use crate::mesh::driver::{ASKS_MAX, Ask, Driver, HEARD_MAX, since};
 use crate::mesh::endpoint::Tls;
 use crate::mesh::figures::Figures;
 use crate::mesh::identity::{Identity, IdentityFiles};
+use crate::mesh::renewal::AuthorityFile;
 use crate::mesh::requests::{Local, Question};
 use crate::mesh::seal::Signer;
 use crate::mesh::streams::{Stream, Streams};
@@ -219,11 +220,13 @@ impl Mesh {
         })?;
         let domains =
             Arc::new(Domains::new(&provider, &own).map_err(|words| problem("mesh-identity", &words))?);
+        let mut authority_files = vec![AuthorityFile::new(&settings.files.ca, domains.own())];
         for other in &settings.trust {
             let authorities = read_authorities(&other.ca).map_err(|words| problem("mesh-trust", &words))?;
-            domains
+            let name = domains
                 .trust(&authorities, other.prefixes.clone())
                 .map_err(|words| problem("mesh-trust", &words))?;
+            authority_files.push(AuthorityFile::new(&other.ca, &name));
         }
         let identity = Arc::new(Identity::load(&settings.files, &provider, &domains)?);
         let me = identity.me();
@@ -276,6 +279,7 @@ impl Mesh {
             settings.files.clone(),
             provider,
             Arc::clone(&domains),
+            authority_files,
             ending,
         ));
         let (settings, facts, behind) = (Arc::new(settings), Arc::default(), Arc::default());

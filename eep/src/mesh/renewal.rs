@@ -1,7 +1,10 @@
 //! The node's certificate is taken up again when its file changes, and renewed before it ends where this node has the
 //! CA's key. Connections that stand are not touched; new ones are made with the new certificate.
+//!
+//! The certificates of trusted CAs are taken up again in the same way. Then connections end whose other end nobody vouches
+//! for any more (see [`super::tend`]), and no others.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -11,20 +14,59 @@ use tokio::sync::watch;
 
 use crate::mesh::authority::{Authority, NODE_LIFE};
 use crate::mesh::identity::{CA_KEY_FILE, Identity, IdentityFiles};
-use crate::mesh::trust::SharedDomains;
+use crate::mesh::trust::{SharedDomains, read_authorities};
 use crate::state::directory::write_whole;
 
-/// How often the file is looked at.
-const EVERY: Duration = Duration::from_secs(10);
+/// How often the files are looked at.
+const EVERY: Duration = Duration::from_secs(2);
 /// A certificate is renewed when it has no longer to go.
 pub(super) const RENEW_BEFORE: Duration = Duration::from_secs(30 * 86_400);
 
-/// Keeps the certificate good until the node ends.
+/// The file with the CA of a trusted domain.
+#[derive(Debug)]
+pub(super) struct AuthorityFile {
+    path: PathBuf,
+    domain: String,
+    seen: Option<SystemTime>,
+}
+
+impl AuthorityFile {
+    /// As it was read.
+    pub(super) fn new(path: &Path, domain: &str) -> Self {
+        Self { path: path.to_owned(), domain: domain.to_owned(), seen: changed(path) }
+    }
+
+    /// Takes it up where it has changed; true where who is trusted has.
+    fn look(&mut self, identity: &Identity, domains: &SharedDomains) -> bool {
+        let now = changed(&self.path);
+        if std::mem::replace(&mut self.seen, now) == now {
+            return false;
+        }
+        let replaced = read_authorities(&self.path)
+            .and_then(|certificates| domains.replace(&self.domain, &certificates, &identity.key().cert));
+        match &replaced {
+            Ok(true) => tracing::info!(domain = self.domain, "the domain's CA was taken up again"),
+            Ok(false) => {}
+            Err(why) => {
+                let file = self.path.display();
+                tracing::warn!(domain = self.domain, %file, why, "the domain's new CA is not used");
+            }
+        }
+        replaced == Ok(true)
+    }
+}
+
+fn changed(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|meta| meta.modified()).ok()
+}
+
+/// Keeps the certificate good, and who is trusted as the files say, until the node ends.
 pub(super) async fn keep(
     identity: Arc<Identity>,
     files: IdentityFiles,
     provider: Arc<CryptoProvider>,
     domains: SharedDomains,
+    mut authorities: Vec<AuthorityFile>,
     mut ending: watch::Receiver<bool>,
 ) {
     let mut seen = files.changed();
@@ -51,8 +93,12 @@ pub(super) async fn keep(
                 _ => {}
             }
         }
+        // A certificate of a new CA is good once the CA is.
+        let trusts_anew =
+            authorities.iter_mut().filter_map(|file| file.look(&identity, &domains).then_some(())).count()
+                > 0;
         let now = files.changed();
-        if now != seen {
+        if now != seen || trusts_anew {
             seen = now;
             match identity.reload(&files, &provider, &domains) {
                 Ok(()) => tracing::info!("the node's certificate was taken up again"),

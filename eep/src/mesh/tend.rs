@@ -10,7 +10,8 @@ use topology::dht::Key;
 use topology::{Contact, Instant, NodeId};
 
 use crate::mesh::core::Core;
-use crate::mesh::link::Close;
+use crate::mesh::identity::shown;
+use crate::mesh::link::{Close, Link};
 
 /// How often all of this is looked at.
 pub(super) const EVERY: Duration = Duration::from_secs(1);
@@ -64,6 +65,7 @@ impl Core {
         self.drop_dead(now);
         self.dial_lost();
         self.drop_expired(now);
+        self.drop_distrusted(now);
         if self.links.len() < LINKS_WANTED {
             for contact in self.candidates() {
                 self.connect(contact);
@@ -122,6 +124,25 @@ impl Core {
         let ended = self.links.values().filter(|link| link.peer.expires <= clock);
         let ended: Vec<NodeId> = ended.map(|link| link.peer.id).collect();
         ended.into_iter().for_each(|id| self.drop_link(now, id, Close::Expired));
+    }
+
+    /// Where who is trusted has changed, nodes are judged anew.
+    fn drop_distrusted(&mut self, now: Instant) {
+        let changes = self.domains.changes();
+        if std::mem::replace(&mut self.judged_after, changes) == changes {
+            return;
+        }
+        let clock = SystemTime::now();
+        let is_trusted = |link: &&Link| {
+            let chain = shown(link.connection.peer_identity());
+            self.domains.judge(&chain, clock).is_ok()
+        };
+        let distrusted = self.links.values().filter(|link| !is_trusted(link));
+        let distrusted: Vec<NodeId> = distrusted.map(|link| link.peer.id).collect();
+        for id in distrusted {
+            tracing::warn!(peer = %id, "no trusted domain vouches for a neighbour any more");
+            self.drop_link(now, id, Close::Distrusted);
+        }
     }
 
     /// Publishes what is offered here, and takes back what is not any more.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
@@ -94,6 +95,8 @@ pub struct Domains {
     judged: Mutex<BTreeMap<[u8; 32], Peer>>,
     /// The last name that each node has proved.
     names: Mutex<BTreeMap<NodeId, Peer>>,
+    /// Counts up when a domain's CA is replaced: who was believed is judged anew.
+    changes: AtomicU64,
 }
 
 impl Domains {
@@ -109,6 +112,7 @@ impl Domains {
             algorithms: provider.signature_verification_algorithms,
             judged: Mutex::default(),
             names: Mutex::default(),
+            changes: AtomicU64::new(0),
         })
     }
 
@@ -137,6 +141,49 @@ impl Domains {
         }
         domains.push(domain);
         Ok(name)
+    }
+
+    /// Trusts a domain by these certificates from now on, in place of those before; false where they are the same. Where it
+    /// is the own domain, they have to vouch for the node's own certificate, too.
+    ///
+    /// # Errors
+    /// What is wrong with them and, after a line break, what to do about it. Nothing was changed.
+    pub fn replace(
+        &self,
+        name: &str,
+        authorities: &[CertificateDer<'static>],
+        mine: &[CertificateDer<'_>],
+    ) -> Result<bool, String> {
+        let Domain { name: called, anchors, .. } = domain(authorities, None)?;
+        if called != name {
+            return Err(format!(
+                "the domain is called {called:?} there, and was {name:?}\nkeep its name, or start the node again"
+            ));
+        }
+        let mut domains = self.domains.write().unwrap_or_else(PoisonError::into_inner);
+        let known = domains.iter_mut().find(|domain| domain.name == name);
+        let known = known.ok_or_else(|| format!("the domain {name:?} is not trusted"))?;
+        if known.anchors == anchors {
+            return Ok(false);
+        }
+        if name == self.own {
+            let vouched = self.is_vouched_for(&anchors, mine, SystemTime::now());
+            vouched.map_err(|why| {
+                format!(
+                    "it does not vouch for this node's own certificate: {why}\nput the old and the new CA into the file until all nodes have new certificates"
+                )
+            })?;
+        }
+        known.anchors = anchors;
+        drop(domains);
+        self.judged.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.changes.fetch_add(1, Relaxed);
+        Ok(true)
+    }
+
+    /// Counts up when who is trusted has changed.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Relaxed)
     }
 
     /// The node's own domain.
@@ -190,18 +237,10 @@ impl Domains {
         now: SystemTime,
     ) -> Result<Peer, Distrust> {
         let cert = EndEntityCert::try_from(leaf).map_err(|e| Distrust::Malformed(e.to_string()))?;
-        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let now = UnixTime::since_unix_epoch(since);
         let domains = self.domains.read().unwrap_or_else(PoisonError::into_inner);
         let mut why = "its issuer is not known".to_owned();
         for domain in domains.iter() {
-            // Each node is client and server: a certificate that is limited to one of them will not do.
-            let usages = [KeyUsage::client_auth(), KeyUsage::server_auth()];
-            let verified = usages.into_iter().try_for_each(|usage| {
-                let algorithms = self.algorithms.all;
-                cert.verify_for_usage(algorithms, &domain.anchors, rest, now, usage, None, None).map(|_| ())
-            });
-            match verified {
+            match self.verify(&domain.anchors, &cert, rest, now) {
                 Ok(()) => {
                     let (name, expires) = name_and_end(leaf)?;
                     let id = NodeId::of_public_key(&cert.subject_public_key_info());
@@ -212,6 +251,32 @@ impl Domains {
             }
         }
         Err(Distrust::Unknown(why))
+    }
+
+    fn verify(
+        &self,
+        anchors: &[TrustAnchor<'_>],
+        cert: &EndEntityCert<'_>,
+        rest: &[CertificateDer<'_>],
+        now: SystemTime,
+    ) -> Result<(), webpki::Error> {
+        let now = UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
+        // Each node is client and server: a certificate that is limited to one of them will not do.
+        [KeyUsage::client_auth(), KeyUsage::server_auth()].into_iter().try_for_each(|usage| {
+            let algorithms = self.algorithms.all;
+            cert.verify_for_usage(algorithms, anchors, rest, now, usage, None, None).map(|_| ())
+        })
+    }
+
+    fn is_vouched_for(
+        &self,
+        anchors: &[TrustAnchor<'_>],
+        chain: &[CertificateDer<'_>],
+        now: SystemTime,
+    ) -> Result<(), Distrust> {
+        let (leaf, rest) = chain.split_first().ok_or(Distrust::Missing)?;
+        let cert = EndEntityCert::try_from(leaf).map_err(|e| Distrust::Malformed(e.to_string()))?;
+        self.verify(anchors, &cert, rest, now).map_err(|e| Distrust::Unknown(e.to_string()))
     }
 
     /// The node that goes by an id, where it has proved that to us.

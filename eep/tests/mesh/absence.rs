@@ -1,13 +1,14 @@
-//! Nodes that die, and owners that are away. All of these wait for leases to be over most of the time, so they do it side by
-//! side; one that fails says so with its name.
+//! Nodes that die, owners that are away, certificates that are not good any more. All of these wait most of the time, for
+//! leases to be over and for files to be looked at, so they do it side by side; one that fails says so with its name.
 
 use std::thread;
 
-use crate::{placement, web};
+use crate::{identity, placement, web};
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 7] = [
+const TESTS: [Test; 8] = [
+    ("a CA is replaced", identity::a_ca_that_is_replaced_is_taken_up_without_dropping_the_mesh),
     (
         "a placed service is operated",
         placement::a_placed_service_is_stopped_started_read_and_modified_from_where_it_was_placed,
@@ -21,7 +22,7 @@ const TESTS: [Test; 7] = [
 ];
 
 #[test]
-fn placed_services_run_on_whoever_is_away_and_never_twice() {
+fn what_has_to_go_on_does_whoever_is_away() {
     let running = TESTS.map(|(name, test)| {
         let thread = thread::Builder::new().name(name.to_owned()).spawn(test);
         (name, thread.unwrap())

@@ -6,6 +6,8 @@ use std::time::Duration;
 use eep::mesh::authority::Authority;
 use eep::mesh::trust::{Domains, read_authorities};
 use rcgen::KeyPair;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::json;
 
 use crate::node::{Domain, Node, done, eep, until};
@@ -142,4 +144,56 @@ fn two_domains_of_one_name_are_told_apart_before_either_has_the_others_rights() 
     assert!(may("isp-b", "10.2.0.0/16") && may("isp-b", "10.2.3.0/24"));
     assert!(!may("isp-b", "10.3.0.0/16") && !may("isp-b", "10.0.0.0/8") && !may("isp-c", "10.2.0.0/16"));
     assert!(may("isp-a", "10.3.0.0/16"));
+}
+
+pub(crate) fn a_ca_that_is_replaced_is_taken_up_without_dropping_the_mesh() {
+    let (own, old, new) = (Domain::new("isp-a"), Domain::new("isp-b"), Domain::new("isp-b"));
+    let text = |domain: &Domain| std::fs::read_to_string(domain.ca()).unwrap();
+    let file = own.dir.path().join("isp-b.pem");
+    // Always a whole file: what is half written is none.
+    let write = |text: &str| {
+        let next = file.with_extension("next");
+        std::fs::write(&next, text).unwrap();
+        std::fs::rename(next, &file).unwrap();
+    };
+    write(&text(&old));
+    let edge = own.node_with("edge", json!({ "trust": [file] }));
+    let _friend = own.node("friend", &[edge.mesh()]);
+    until("the own domain", || (edge.map().0 == ["edge", "friend"]).then_some(()));
+    let join = json!({ "seeds": [edge.mesh().to_string()], "trust": [own.ca()] });
+    let guest = new.node_with("guest", join);
+    until("it is refused", || (edge.refused("untrusted-certificate") >= 1.0).then_some(()));
+    // Both are good for the time that it takes to give out new certificates...
+    write(&(text(&old) + &text(&new)));
+    until("it is trusted", || (edge.map().0 == ["edge", "friend", "guest"]).then_some(()));
+    until("it sees the others", || (guest.map().0.len() == 3).then_some(()));
+    // ...and then one alone. Who nobody vouches for goes, and nobody else.
+    write(&text(&old));
+    until("it is not trusted", || (edge.map().0 == ["edge", "friend"]).then_some(()));
+}
+
+#[test]
+fn a_new_ca_has_to_be_of_the_same_domain_and_vouch_for_the_node_itself() {
+    let [own, twin, other] = ["isp-a", "isp-a", "isp-b"].map(Domain::new);
+    let read = |domain: &Domain| read_authorities(&domain.ca()).unwrap();
+    let domains = Domains::new(&rustls::crypto::aws_lc_rs::default_provider(), &read(&own)).unwrap();
+    let pair = Authority::read(&own.ca(), &own.ca_key()).unwrap().certify("edge").unwrap();
+    let mine = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap();
+    let mine = std::slice::from_ref(&mine);
+    let now = std::time::SystemTime::now();
+    let refused = |certificates: &[_], why: &str| {
+        let told = domains.replace("isp-a", certificates, mine).unwrap_err();
+        assert!(told.contains(why), "{told}");
+        assert_eq!(domains.judge(mine, now).unwrap().domain, "isp-a");
+    };
+    refused(&read(&other), "is called \"isp-b\"");
+    refused(&read(&twin), "does not vouch for this node's own certificate");
+    assert_eq!(domains.replace("isp-a", &read(&own), mine), Ok(false));
+    let theirs = Authority::read(&twin.ca(), &twin.ca_key()).unwrap().certify("core").unwrap();
+    let theirs = [CertificateDer::from_pem_slice(theirs.certificate.as_bytes()).unwrap()];
+    assert!(domains.judge(&theirs, now).is_err());
+    assert_eq!(domains.replace("isp-a", &[read(&own), read(&twin)].concat(), mine), Ok(true));
+    assert_eq!(domains.judge(&theirs, now).unwrap().full_name(), "core@isp-a");
+    assert_eq!(domains.replace("isp-a", &read(&own), mine), Ok(true));
+    assert!(domains.judge(&theirs, now).is_err(), "what was judged before is forgotten");
 }
