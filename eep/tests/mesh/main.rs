@@ -5,6 +5,7 @@
 mod absence;
 mod admission;
 mod congestion;
+mod cuts;
 mod fabric;
 mod forward;
 #[path = "../surface/guest.rs"]
@@ -13,7 +14,6 @@ mod guest;
 mod hostile;
 mod identity;
 mod launch;
-mod live;
 mod map;
 mod node;
 mod placement;
