@@ -2,8 +2,10 @@
 //!
 //! `lifecycle` is there always, the other interfaces where the proxylet has them.
 
+use std::cell::OnceCell;
+
 use wasmtime::Store;
-use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower, TypedFunc};
+use wasmtime::component::{ComponentExportIndex, Instance, TypedFunc};
 
 use crate::host::bindings::eep::proxylet::types::Event;
 use crate::host::bindings::exports::eep::proxylet::lifecycle::Guest;
@@ -18,15 +20,18 @@ pub(crate) struct ExportsPre<T: 'static> {
     due: Option<ComponentExportIndex>,
 }
 
-/// The exports of one instance.
+/// The exports of one instance. Those that not every instance is asked for are looked up when they are: an instance is made
+/// in ten microseconds.
 pub(crate) struct Exports {
     service: Service,
-    warm: Option<Warm>,
-    due: Option<Due>,
+    instance: Instance,
+    warm: Option<ComponentExportIndex>,
+    due: Option<ComponentExportIndex>,
+    due_found: OnceCell<Due>,
 }
 
 /// `takeover.warm`.
-pub(crate) type Warm = TypedFunc<(u32,), ()>;
+type Warm = TypedFunc<(u32,), ()>;
 /// `timers.due`.
 type Due = TypedFunc<(u64, Option<u64>), ()>;
 
@@ -51,22 +56,8 @@ impl<T: 'static> ExportsPre<T> {
     pub(crate) fn instantiate(&self, store: &mut Store<T>) -> wasmtime::Result<Exports> {
         let instance = self.service.instance_pre().instantiate(&mut *store)?;
         let service = Service::new(&mut *store, &instance)?;
-        let warm = typed(store, &instance, self.warm.as_ref())?;
-        let due = typed(store, &instance, self.due.as_ref())?;
-        Ok(Exports { service, warm, due })
+        Ok(Exports { service, instance, warm: self.warm, due: self.due, due_found: OnceCell::new() })
     }
-}
-
-fn typed<T, P, R>(
-    store: &mut Store<T>,
-    instance: &Instance,
-    at: Option<&ComponentExportIndex>,
-) -> wasmtime::Result<Option<TypedFunc<P, R>>>
-where
-    P: ComponentNamedList + Lower,
-    R: ComponentNamedList + Lift,
-{
-    at.map(|at| instance.get_typed_func(store, at)).transpose()
 }
 
 impl Exports {
@@ -74,9 +65,27 @@ impl Exports {
         self.service.eep_proxylet_lifecycle()
     }
 
-    /// What has the instance ask for so many bytes of memory and write to them, or give all that it has so back (0).
-    pub(crate) fn warm(&self) -> Option<Warm> {
-        self.warm
+    /// Whether it can be asked to [`Self::warm`].
+    pub(crate) fn can_warm(&self) -> bool {
+        self.warm.is_some()
+    }
+
+    /// Has the instance ask for so many bytes of memory and write to them, or give all that it has so back (0).
+    pub(crate) fn warm<T>(&self, store: &mut Store<T>, bytes: u32) -> wasmtime::Result<()> {
+        let Some(at) = &self.warm else { return Ok(()) };
+        let warm: Warm = self.instance.get_typed_func(&mut *store, at)?;
+        warm.call(store, (bytes,))
+    }
+
+    fn due<T>(&self, store: &mut Store<T>) -> wasmtime::Result<Option<Due>> {
+        match (self.due_found.get(), &self.due) {
+            (Some(due), _) => Ok(Some(*due)),
+            (None, None) => Ok(None),
+            (None, Some(at)) => {
+                let due = self.instance.get_typed_func(store, at)?;
+                Ok(Some(*self.due_found.get_or_init(|| due)))
+            }
+        }
     }
 
     /// Hands over a batch. One that says no more than that a timer is due goes through `timers.due` where there is one: that
@@ -90,10 +99,16 @@ impl Exports {
         lens: &[u32],
         bytes: &[u8],
     ) -> wasmtime::Result<()> {
-        match (self.due, events) {
-            (Some(due), []) => due.call(store, (now_ns, None)),
-            (Some(due), [Event::Timer(token)]) => due.call(store, (now_ns, Some(*token))),
-            _ => self.lifecycle().call_handle(store, now_ns, events, conns, lens, bytes),
+        let timer = match events {
+            [] => Some(None),
+            [Event::Timer(token)] => Some(Some(*token)),
+            _ => None,
+        };
+        if let Some(timer) = timer
+            && let Some(due) = self.due(store)?
+        {
+            return due.call(store, (now_ns, timer));
         }
+        self.lifecycle().call_handle(store, now_ns, events, conns, lens, bytes)
     }
 }

@@ -134,15 +134,14 @@ impl Instance {
 
     /// Whether it can be given memory ahead of its `restore`.
     pub(crate) fn can_warm(&self) -> bool {
-        self.exports.warm().is_some()
+        self.exports.can_warm()
     }
 
     /// Gives it so many bytes of memory more, or takes back all that it was given so (0).
     pub(crate) fn warm(&mut self, bytes: u32) -> Result<(), TrapReport> {
-        let Some(warm) = self.exports.warm() else { return Ok(()) };
         self.store.set_epoch_deadline(self.deadline_ticks);
         self.store.data_mut().memory.forget_refusal();
-        let warmed = warm.call(&mut self.store, (bytes,));
+        let warmed = self.exports.warm(&mut self.store, bytes);
         warmed.map_err(|error| report(&self.store.data().memory, "warm", self.call_ms, &error))
     }
 
