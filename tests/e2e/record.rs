@@ -155,7 +155,8 @@ fn a_service_that_runs_is_recorded_by_hand() {
     assert!(recording.done().contains("eep proxylet replay"));
     let outcome = outcome(&file, &[]);
     assert_eq!((&outcome["exact"], &outcome["ending"]), (&json!(false), &json!("whole")), "{outcome}");
-    assert!(outcome["calls"].as_u64() > Some(5), "{outcome}");
+    assert_eq!(outcome["differences"]["changed"], 0, "{outcome}");
+    assert!(outcome["calls"].as_u64() > Some(5) && outcome["lost_calls"] == 0, "{outcome}");
     let again = node.eep(&["logs", "edge", "--record", &text, "--for", "1s"]).refused();
     assert!(again.contains("name a file that is not there yet"), "{again}");
 }

@@ -71,6 +71,8 @@ struct Tap {
     inlet: Arc<Inlet>,
     /// Whether what was written so far lets the next call be replayed.
     on: bool,
+    /// Whether anything was written, or should have been: calls before that are none that it has lost.
+    begun: bool,
     /// Whether another instance's calls are written there until this one has shown that it goes on: by its second call.
     after: bool,
     /// Calls left out since it was not.
@@ -97,7 +99,7 @@ impl Recorder {
         let taps = inlets.into_iter().map(|inlet| {
             let after = !inlet.is_free();
             let on = !after && inlet.begin(id, head.sha256, &begin, false) == Pushed::Taken;
-            Tap { inlet, on, after, lost: 0, why: SLOW }
+            Tap { inlet, on, begun: true, after, lost: 0, why: SLOW }
         });
         let taps = taps.collect();
         let ring = recordings.ring();
@@ -237,7 +239,7 @@ impl Recorder {
     pub(crate) fn attach(&self, inlet: Arc<Inlet>) {
         self.with(|inner| {
             if !inner.taps.iter().any(|tap| Arc::ptr_eq(&tap.inlet, &inlet)) {
-                inner.taps.push(Tap { inlet, on: false, after: false, lost: 0, why: SLOW });
+                inner.taps.push(Tap { inlet, on: false, begun: false, after: false, lost: 0, why: SLOW });
             }
         });
     }
@@ -318,7 +320,7 @@ impl Inner {
                 tap.why = "a call was too large to be kept";
             }
             tap.on = false;
-            tap.lost += 1;
+            tap.lost += u64::from(tap.begun);
         }
     }
 
@@ -359,7 +361,7 @@ impl Inner {
             put_head(&mut begin.entries, &self.head);
             begin.append(&base);
             if tap.inlet.begin(self.id, self.head.sha256, &begin, true) == Pushed::Taken {
-                (tap.on, tap.lost) = (true, 0);
+                (tap.on, tap.begun, tap.lost) = (true, true, 0);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The peer's figures on their way to the node's `/metrics`.
 
+use std::cell::Cell;
+
 use avp::application::monitoring::{Sample, Value};
 use eep_sdk::metrics::{self, Kind, Series};
 
@@ -12,17 +14,27 @@ pub(crate) const PERIOD_NS: u64 = 1_000_000_000;
 pub(crate) struct Figures {
     series: Vec<Option<Series>>,
     reported: Vec<Value>,
+    /// Whether everything is told the next time.
+    all: Cell<bool>,
 }
 
 impl Figures {
+    /// Has everything be told the next time. What was told before is no part of the saved state: who goes on from there
+    /// tells everything, and so does who goes on being itself, since a replay begins with the one and is compared with
+    /// the other.
+    pub(crate) fn tell_all(&self) {
+        self.all.set(true);
+    }
+
     /// Tells the node what has changed since the last time.
     pub(crate) fn report(&mut self, samples: Vec<Sample>) {
+        let all = self.all.take();
         let mut numbers = Vec::new();
         let mut histograms = Vec::new();
         for (place, sample) in samples.into_iter().enumerate() {
             if self.series.len() <= place {
                 self.series.push(define(&sample));
-            } else if self.reported[place] == sample.value {
+            } else if !all && self.reported[place] == sample.value {
                 continue;
             }
             if let Some(series) = self.series[place] {

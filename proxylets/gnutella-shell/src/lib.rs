@@ -96,6 +96,9 @@ impl<V: Variant> Peer<V> {
         log!(Info, "ultrapeer on {listen}");
         let mut figures = Figures::default();
         figures.report(peer.metrics());
+        if state.is_some() {
+            figures.tell_all();
+        }
         clock::set_timer(FIGURES, now + figures::PERIOD_NS);
         Ok(Self { peer, host, listener, listen, figures, now, variant: PhantomData })
     }
@@ -156,6 +159,7 @@ impl<V: Variant> Proxylet for Peer<V> {
     }
 
     fn save(&self) -> Vec<u8> {
+        self.figures.tell_all();
         self.peer.save()
     }
 
