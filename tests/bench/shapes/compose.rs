@@ -17,12 +17,15 @@ pub(super) struct Composer<'a> {
     words: &'a Words,
     more_words: usize,
     dice: Dice,
+    /// What tells this one's queries from those of other threads.
+    origin: u16,
     sequence: u32,
 }
 
 impl<'a> Composer<'a> {
+    /// No two of them at a time may have the same seed.
     pub(super) fn new(words: &'a Words, more_words: usize, seed: usize) -> Self {
-        Self { words, more_words, dice: Dice::new(seed as u64), sequence: 0 }
+        Self { words, more_words, dice: Dice::new(seed as u64), origin: seed as u16, sequence: 0 }
     }
 
     /// One of `0..n`, by chance.
@@ -44,7 +47,7 @@ impl<'a> Composer<'a> {
         let dice = self.dice.roll();
         self.sequence = self.sequence.wrapping_add(1);
         let head = out.len();
-        out.extend_from_slice(&stamp(at, sender, self.sequence));
+        out.extend_from_slice(&stamp(at, sender, self.origin, self.sequence));
         out.extend_from_slice(&[kind::QUERY, ttl, hops, 0, 0, 0, 0]);
         let body = out.len();
         out.extend_from_slice(&Query::MARK.to_be_bytes());
@@ -52,5 +55,21 @@ impl<'a> Composer<'a> {
         out.push(0);
         let len = (out.len() - body) as u32;
         out[head + 19..body].copy_from_slice(&len.to_le_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_that_begin_at_once_send_no_guid_twice() {
+        let words = Words::new(4, 4);
+        let guid = |seed: usize| {
+            let mut out = Vec::new();
+            Composer::new(&words, 1, seed).query(&mut out, (1, Duration::from_secs(1)), (2, 0), 3);
+            out[..16].to_vec()
+        };
+        assert_ne!(guid(0), guid(1));
     }
 }

@@ -17,15 +17,17 @@ const LATENCY_NS_MAX: u64 = 60_000_000_000;
 /// Where a query's text starts in its payload, after the flags.
 const TEXT: usize = 2;
 
-/// A GUID that says when and by whom its query was sent. Bytes 0 to 3 and 13 to 14 only make it unlike others: an
-/// ultrapeer that takes over a leaf's query for out-of-band replies puts its own address there.
-pub(super) fn stamp(at: Duration, sender: usize, sequence: u32) -> Guid {
+/// A GUID that says when and by whom its query was sent. Bytes 0 to 3 and 13 to 14, with the origin, only make it unlike
+/// others: two threads may begin in the same microsecond, and an ultrapeer passes each GUID on once. One that takes over a
+/// leaf's query for out-of-band replies puts its own address there.
+pub(super) fn stamp(at: Duration, sender: usize, origin: u16, sequence: u32) -> Guid {
     let mut guid = [0; 16];
     guid[..4].copy_from_slice(&sequence.to_le_bytes());
     guid[4..8].copy_from_slice(&(at.as_micros() as u32).to_le_bytes());
     guid[8] = 0xff;
     guid[9..11].copy_from_slice(&(sender as u16).to_le_bytes());
     guid[11..13].copy_from_slice(&(sequence as u16).to_le_bytes());
+    guid[13..15].copy_from_slice(&origin.to_le_bytes());
     guid
 }
 
