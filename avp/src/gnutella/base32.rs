@@ -15,8 +15,7 @@ pub(super) fn decode<const DIGITS: usize, const BYTES: usize>(text: &[u8]) -> Op
 
 /// Capital digits.
 pub(super) fn encode(bytes: &[u8]) -> String {
-    let mut digits = vec![0; Base32UpperUnpadded::encoded_len(bytes)];
-    Base32UpperUnpadded::encode(bytes, &mut digits).map(str::to_owned).unwrap_or_default()
+    Base32UpperUnpadded::encode_string(bytes)
 }
 
 #[cfg(test)]

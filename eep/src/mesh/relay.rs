@@ -73,6 +73,7 @@ impl Streams {
                 false
             }
         };
+        drop(counted);
         if !whole {
             // Both ends hear at once that this way has failed, and take another.
             for side in [io, &mut out] {

@@ -94,9 +94,10 @@ pub(super) async fn keep(
             }
         }
         // A certificate of a new CA is good once the CA is.
-        let trusts_anew =
-            authorities.iter_mut().filter_map(|file| file.look(&identity, &domains).then_some(())).count()
-                > 0;
+        let mut trusts_anew = false;
+        for file in &mut authorities {
+            trusts_anew |= file.look(&identity, &domains);
+        }
         let now = files.changed();
         if now != seen || trusts_anew {
             seen = now;

@@ -1,14 +1,12 @@
 //! How much a stream carries: one that fills the queue of its way is told from one that suffers from it.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
+use tokio_util::io::{InspectReader, InspectWriter};
 
 /// A shorter time says little about how much a stream carries: what is sent comes in pieces.
 const WHILE: Duration = Duration::from_millis(500);
@@ -19,8 +17,17 @@ pub(in crate::mesh) struct Carried(Arc<[AtomicU64; 2]>);
 
 impl Carried {
     /// Counts what this stream carries.
-    pub(in crate::mesh) fn by<T>(&self, io: T) -> Counted<T> {
-        Counted { io, carried: self.clone() }
+    pub(in crate::mesh) fn by<T>(&self, io: T) -> impl AsyncRead + AsyncWrite + Unpin + use<T>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let [read, written] = [self.clone(), self.clone()];
+        let io = InspectReader::new(io, move |bytes: &[u8]| read.add(0, bytes.len()));
+        InspectWriter::new(io, move |bytes: &[u8]| written.add(1, bytes.len()))
+    }
+
+    fn add(&self, direction: usize, bytes: usize) {
+        self.0[direction].fetch_add(bytes as u64, Relaxed);
     }
 
     pub(super) fn rate(&self, now: Instant) -> Rate {
@@ -54,42 +61,6 @@ impl Rate {
         }
         (self.before, self.at, self.kbps) = (bytes, now, kbps);
         kbps
-    }
-}
-
-/// A stream that is counted.
-#[derive(Debug)]
-pub(in crate::mesh) struct Counted<T> {
-    io: T,
-    carried: Carried,
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = ready!(Pin::new(&mut self.io).poll_read(cx, buf));
-        self.carried.0[0].fetch_add((buf.filled().len() - before) as u64, Relaxed);
-        Poll::Ready(read)
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
-        self.carried.0[1].fetch_add(written as u64, Relaxed);
-        Poll::Ready(Ok(written))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
 
