@@ -34,7 +34,7 @@ pub(super) fn note(text: &str) {
 }
 
 /// Whether stderr shows colours.
-fn colours() -> bool {
+pub(super) fn colours() -> bool {
     anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
 }
 

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::api::serve::Listening;
 use crate::cli::dev;
-use crate::cli::output::{BOLD, DIM, Failure, Outcome, WARN, json, note, paint, print};
+use crate::cli::output::{BOLD, DIM, Failure, Outcome, WARN, colours, json, note, paint, print};
 use crate::cli::service::{Service, read};
 use crate::config::node_file::{DATA_DIR, NodeFile, api_address};
 use crate::config::{ServiceEntry, ServiceName, Source};
@@ -80,7 +80,12 @@ pub(super) fn run(args: &Args) -> Outcome {
         None => NodeFile::default(),
     };
     let filter = EnvFilter::try_from_env("EEP_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours())
+        .with_target(false)
+        .init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .thread_name("eep")

@@ -1,8 +1,9 @@
 //! Load, start, stop, modify, unload, and coming back.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Stdio;
 
 use serde_json::json;
 
@@ -54,6 +55,22 @@ fn a_manifest_says_all_of_it() {
         (&edge["settings"], &edge["config"]),
         (&json!({"leaves": "abc", "port": 0}), &json!({"leaves": "abc", "port": 0}))
     );
+}
+
+#[test]
+fn what_a_node_says_of_itself_has_no_colours_where_it_is_kept_in_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("eep.yaml");
+    fs::write(&file, "services: [{name: gone, proxylet: {url: gone.wasm}}]\n").unwrap();
+    let mut command = eep();
+    command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").current_dir(dir.path());
+    command.args(["run", "--data", "data", "--api", "127.0.0.1:0", "--config", "eep.yaml"]);
+    let mut node = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let said = BufReader::new(node.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let warning = said.into_iter().find(|line| line.contains("WARN"));
+    node.kill().and_then(|()| node.wait()).unwrap();
+    let warning = warning.unwrap();
+    assert!(warning.contains("gone") && !warning.contains('\u{1b}'), "{warning:?}");
 }
 
 #[test]
@@ -339,7 +356,7 @@ fn logs_are_followed_until_the_service_is_unloaded() {
     let mut follow = eep()
         .args(["logs", "probe", "-f", "--json", "--data"])
         .arg(node.data())
-        .stdout(std::process::Stdio::piped())
+        .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut told = lines(&mut follow).map(|line| line["text"].as_str().unwrap().to_owned());
