@@ -96,6 +96,19 @@ fn a_node_runs_what_enough_trusted_keys_signed_and_nothing_else() {
 }
 
 #[test]
+fn signatures_that_are_made_at_the_same_time_are_all_kept() {
+    let dir = directory();
+    let sign = |key| {
+        let args = ["proxylet", "sign", "probe.wasm", "--key", key];
+        eep().args(args).current_dir(dir.path()).stdout(Stdio::null()).spawn().unwrap()
+    };
+    let all = ["a.key", "b.key", "c.key"].map(sign);
+    all.into_iter().for_each(|mut child| assert!(child.wait().unwrap().success()));
+    let keys = ["--key", "a.pub", "--key", "b.pub", "--key", "c.pub", "--require", "3"];
+    run(dir.path(), &[&["proxylet", "verify", "probe.wasm"], keys.as_slice()].concat()).done();
+}
+
+#[test]
 fn kept_code_is_judged_again_before_each_run() {
     let dir = directory();
     sign(dir.path(), "a.key");

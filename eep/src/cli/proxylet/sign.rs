@@ -1,5 +1,6 @@
 //! `eep proxylet sign`
 
+use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -59,6 +60,10 @@ pub(super) fn run(args: &Args) -> Outcome {
     let code = read(&args.file, CODE_BYTES_MAX)?;
     // What is signed is a proxylet, and not what lay beside it.
     inspect(&code).map_err(|e| refusals::load(&Source::File(args.file.clone()), &e))?;
+    let key = key_file::open(&args.key)?;
+    // Who signs the same file at the same time waits, and then adds to what is there.
+    let alone = File::open(&args.file).map_err(|e| unreadable(&args.file, &e))?;
+    alone.lock().map_err(|e| unreadable(&args.file, &e))?;
     let beside = signature_file(&args.file);
     let known = match std::fs::exists(&beside) {
         Ok(false) => Signatures::default(),
@@ -68,7 +73,6 @@ pub(super) fn run(args: &Args) -> Outcome {
                 .fix("remove the file to begin anew")
         })?,
     };
-    let key = key_file::open(&args.key)?;
     let name = args.file.file_name().unwrap_or_default().to_string_lossy();
     let made = key.sign(&code, &name, args.expires).map_err(|e| {
         Problem::new("system", 500, format!("the signature could not be made: {e}"))
@@ -100,7 +104,7 @@ pub(super) fn signature_file(file: &Path) -> PathBuf {
 /// A file, whole.
 pub(super) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Box<Problem>> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)
+    File::open(path)
         .and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes))
         .map_err(|e| unreadable(path, &e))?;
     if bytes.len() as u64 > bytes_max {
