@@ -19,6 +19,9 @@ pub enum ReadError {
     /// The system refuses.
     #[error("the file cannot be read: {0}")]
     System(#[from] io::Error),
+    /// Nothing is in it.
+    #[error("the file is empty: what recorded into it was ended before anything had happened")]
+    Nothing,
     /// It is something else.
     #[error("this is not a recording")]
     NotARecording,
@@ -78,11 +81,14 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// It cannot be read, or it is no recording.
     pub fn new(mut from: R) -> Result<Self, ReadError> {
-        let mut magic = [0; MAGIC.len()];
-        match from.read_exact(&mut magic) {
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Err(ReadError::NotARecording),
-            other => other?,
+        let mut magic = Vec::new();
+        from.by_ref().take(MAGIC.len() as u64).read_to_end(&mut magic)?;
+        if magic.is_empty() {
+            return Err(ReadError::Nothing);
         }
+        let Ok(magic) = <[u8; MAGIC.len()]>::try_from(magic) else {
+            return Err(ReadError::NotARecording);
+        };
         match (magic[..7] == MAGIC[..7], (OLDEST..=MAGIC[7]).contains(&magic[7])) {
             (false, _) => Err(ReadError::NotARecording),
             (true, false) => Err(ReadError::Version(magic[7])),
@@ -187,7 +193,8 @@ mod tests {
 
     #[test]
     fn what_is_no_recording_is_told() {
-        assert!(matches!(read(b""), Err(ReadError::NotARecording)));
+        assert!(matches!(read(b""), Err(ReadError::Nothing)));
+        assert!(matches!(read(b"eepre"), Err(ReadError::NotARecording)));
         assert!(matches!(read(b"\0asm\x01\0\0\0"), Err(ReadError::NotARecording)));
         assert!(matches!(read(b"eeprec\0\x09"), Err(ReadError::Version(9))));
         assert_eq!(read(&MAGIC).unwrap(), (vec![], Ending::Whole));

@@ -4,8 +4,12 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::format::{bytes, span};
 use crate::cli::output::{BAD, BOLD, DIM, Failure, GOOD, WARN, json, line, note, paint, print, printable};
+use crate::cli::proxylet::sign::read;
+use crate::config::Source;
+use crate::node::refusals;
 use crate::problem::Problem;
-use crate::record::reader::Ending;
+use crate::proxylet::fetch::CODE_BYTES_MAX;
+use crate::record::reader::{Ending, ReadError};
 use crate::record::replay::outcome::Difference;
 use crate::record::replay::{self, Options, ReplayError};
 
@@ -39,7 +43,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> crate::cli::output::Outcome {
-    let wasm = args.wasm.as_deref().map(read).transpose()?;
+    let wasm = args.wasm.as_deref().map(|path| read(path, CODE_BYTES_MAX)).transpose()?;
     let options = Options { wasm, until: args.until, trace: args.trace };
     let mut tell = |text: &str| {
         let text = printable(text);
@@ -70,19 +74,18 @@ pub(super) fn run(args: &Args) -> crate::cli::output::Outcome {
     Err(Problem::new("differs", 422, what).at(args.file.display().to_string()).fix(fix).into())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|e| {
-        Problem::new("unreadable", 400, format!("the file cannot be read: {e}"))
-            .at(path.display().to_string())
-            .fix("check the path")
-            .into()
-    })
-}
-
 fn refused(args: &Args, error: &ReplayError) -> Failure {
+    if let (ReplayError::Code(error), Some(other)) = (error, &args.wasm) {
+        return refusals::load(&Source::File(other.clone()), error).into();
+    }
     let fix = match error {
+        ReplayError::Read(ReadError::Version(_)) => "use the version of eep that recorded it",
+        ReplayError::Read(ReadError::Nothing) => "take the recording after it, or record again",
         ReplayError::Read(_) => "give the path of a recording: its name ends with .eeprec",
-        ReplayError::Empty => "record for longer: what was written last is written at most a second later",
+        ReplayError::Empty(Ending::Damaged) => {
+            "copy it again from where it was recorded, or take another recording"
+        }
+        ReplayError::Empty(_) => "record for longer: what was written last is written at most a second later",
         ReplayError::NoCode(_) => "name a file that has it with --wasm",
         ReplayError::Code(_) | ReplayError::Compile(_) => "use the version of eep that recorded it",
         ReplayError::Engine(_) => "check this user's limits: ulimit -a",

@@ -9,7 +9,7 @@ use crate::proxylet::digest::Digest;
 use crate::proxylet::error::LoadError;
 use crate::record::CALL_BYTES_MAX;
 use crate::record::entry::{Base, Call, Head, Lost, Return, Tag, decode};
-use crate::record::reader::{Entry, ReadError, Reader};
+use crate::record::reader::{Ending, Entry, ReadError, Reader};
 use crate::record::relayed;
 use crate::record::replay::instance::{Life, Machine};
 use crate::record::replay::outcome::{Outcome, TrapOutcome};
@@ -37,8 +37,12 @@ pub enum ReplayError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// Nothing in it can be replayed.
-    #[error("there is nothing in it that could be replayed")]
-    Empty,
+    #[error("there is nothing in it that could be replayed{}", match .0 {
+        Ending::Whole => "",
+        Ending::Cut => ": it is cut off before the end of the first call",
+        Ending::Damaged => ": it is damaged, and what follows cannot be read",
+    })]
+    Empty(Ending),
     /// The code is not in it.
     #[error("the code {0} is not in the recording")]
     NoCode(Digest),
@@ -307,7 +311,7 @@ impl Run<'_> {
 
     fn done(mut self) -> Result<Outcome, ReplayError> {
         if self.outcome.calls == 0 {
-            return Err(ReplayError::Empty);
+            return Err(ReplayError::Empty(self.outcome.ending));
         }
         let recorded_ns = self.last_ns.saturating_sub(self.first_ns.unwrap_or(0));
         let script = std::mem::take(self.script());
