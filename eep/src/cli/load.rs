@@ -42,7 +42,7 @@ Grants:
   mesh                                    streams and messages to services on other nodes
   deploy  deploy:N                        launch services, at most 16 or N at one time")]
 pub(super) struct Args {
-    /// Where the proxylet is: an https://, http:// or oci:// address, or a file.
+    /// Where the proxylet is: an https://, http:// or oci:// address, eep:SHA256 for code in the mesh, or a file.
     #[arg(value_name = "URL", required_unless_present = "manifest", value_parser = one_line::<Source>)]
     url: Option<Source>,
     /// What to call the service; the proxylet's own name unless given.

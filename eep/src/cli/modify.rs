@@ -33,7 +33,7 @@ Examples:
 pub(super) struct Args {
     /// The service.
     name: String,
-    /// Other code: an https:// or http:// address, or a file.
+    /// Other code: an https://, http:// or oci:// address, eep:SHA256 for code in the mesh, or a file.
     #[arg(long, value_name = "URL", group = "change", value_parser = one_line::<Source>)]
     url: Option<Source>,
     /// The SHA-256 that the code must have.

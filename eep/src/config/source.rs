@@ -57,7 +57,8 @@ impl TryFrom<String> for Source {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let fix = "give an https://, http://, oci:// or file:// address, or the path of a file";
+        let fix = "give an https://, http://, oci:// or file:// address, eep:SHA256 for code that a node of the mesh \
+                   has, or the path of a file";
         if text.is_empty() {
             return Err(format!("the address of the proxylet is empty\n{fix}"));
         }

@@ -120,13 +120,26 @@ pub(super) fn start(name: &ServiceName, source: &Source, error: StartError) -> B
     }
 }
 
-pub(super) fn swap(name: &ServiceName, source: &Source, error: SwapError) -> Box<Problem> {
+/// `is_other_code`: whether the state was that of other code.
+pub(super) fn swap(
+    name: &ServiceName,
+    source: &Source,
+    is_other_code: bool,
+    error: SwapError,
+) -> Box<Problem> {
     let told = error.to_string();
     let goes_on = format!("{told}; the former version goes on");
     match error {
         SwapError::Refused(error) => {
+            let may_be_state = is_other_code && matches!(error, StartError::Refused(_));
             let mut problem = start(name, source, error);
             problem.title = goes_on;
+            if may_be_state {
+                let more = format!(
+                    "\na state that it cannot read is left behind with `eep unload {name}` and another `eep load`"
+                );
+                problem.fix.get_or_insert_default().push_str(&more);
+            }
             problem
         }
         SwapError::Control(error) => control(name, &error),
@@ -161,7 +174,7 @@ pub(crate) fn no_such(name: &str) -> Box<Problem> {
 
 pub(super) fn under_way(name: &ServiceName) -> Box<Problem> {
     Problem::new("busy", 409, format!("another change of {name} is under way"))
-        .at("name")
+        .at(name.to_string())
         .fix("try again when it is done")
 }
 

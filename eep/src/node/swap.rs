@@ -39,7 +39,8 @@ impl Node {
         health: &Health,
         on: OnProgress<'_>,
     ) -> Result<bool, Box<Problem>> {
-        let refused = |error| refusals::swap(&held.desired.name, &next.desired.url, error);
+        let is_other_code = held.desired.sha256 != next.desired.sha256;
+        let refused = |error| refusals::swap(&held.desired.name, &next.desired.url, is_other_code, error);
         on(Progress::Starting);
         let mut probation = match engine.swap(self.spec(next, &brought.code, false)).await {
             Ok(probation) => probation,
@@ -48,15 +49,27 @@ impl Node {
         };
         on(Progress::Proving { window_ms: health.window_ms });
         let proving = Proving::of(self, held);
+        let name = &held.desired.name;
+        // Why it is taken back, and what the operator does about that where the code is not to blame.
         let unwell = tokio::select! {
             failed = probation.failed() => return Err(refused(failed)),
-            unwell = prove(engine, health) => unwell,
-            why = self.distrusted(next) => Err(format!("its code is trusted no longer: {why}")),
-            () = proving.ended() => Err("another change of the service was asked for".to_owned()),
+            unwell = prove(engine, health) => unwell.map_err(|why| (why, None)),
+            why = self.distrusted(next) => {
+                let fix = "let a trusted key sign it: see `eep proxylet verify --help`".to_owned();
+                Err((format!("its code is trusted no longer: {why}"), Some(fix)))
+            }
+            () = proving.ended() => {
+                let fix = format!("see `eep status {name}`, and give the order again where it is still wanted");
+                Err(("another change of the service was asked for".to_owned(), Some(fix)))
+            }
         };
         drop(proving);
-        if let Err(why) = unwell {
-            return Err(refused(probation.revert(why).await));
+        if let Err((why, fix)) = unwell {
+            let problem = refused(probation.revert(why).await);
+            return Err(match fix {
+                Some(fix) => problem.fix(fix),
+                None => problem,
+            });
         }
         let former = self.kept_code(&held.desired).await?;
         if let Err(problem) = self.write_beside(&next.desired, &brought.bytes, &brought.signatures).await {

@@ -48,6 +48,12 @@ pub(crate) fn mute_teller(version: u8) -> Vec<u8> {
     described(&embedded(&wat), &teller_manifest(version))
 }
 
+/// A version of the teller that refuses every state.
+pub(crate) fn refusing_teller(version: u8) -> Vec<u8> {
+    let wat = teller_wat(version, "").replace(";;; restore\n", "(return (call $no))\n");
+    described(&embedded(&wat), &teller_manifest(version))
+}
+
 /// The same as a core module, as a compiler leaves it.
 pub(crate) fn teller_module(version: u8) -> Vec<u8> {
     let manifest = teller_manifest(version).to_string();

@@ -8,7 +8,7 @@ use std::process::{Child, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::guest::{mute_teller, teller};
+use crate::guest::{mute_teller, refusing_teller, teller};
 use crate::node::{Ended, Node, address, digest, eep};
 
 /// A version that traps when it is handed the message of this number.
@@ -200,6 +200,20 @@ fn a_node_that_ends_on_probation_keeps_the_former_version_with_its_state() {
 }
 
 #[test]
+fn a_version_that_refuses_the_state_says_why_and_how_to_do_without_it() {
+    let node = node();
+    let mut peer = Teller::join(load(&node));
+    let other = refusing_teller(3);
+    node.file("other.wasm", &other);
+    let words = node.eep(&modify("other.wasm", &digest(&other), "0")).refused();
+    assert!(words.contains("it does not know this state; the former version goes on"), "{words}");
+    assert!(words.contains("`eep unload teller`"), "{words}");
+    assert_eq!(peer.tell(), 1);
+    node.json(&["unload", "teller"]);
+    node.json(&["load", "other.wasm", "--sha256", &digest(&other)]);
+}
+
+#[test]
 fn a_service_on_probation_is_stopped_at_once_and_starts_as_it_was() {
     let node = node();
     load(&node);
@@ -214,6 +228,7 @@ fn a_service_on_probation_is_stopped_at_once_and_starts_as_it_was() {
     let words = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(1), "{words}");
     assert!(words.contains("another change of the service was asked for"), "{words}");
+    assert!(words.contains("give the order again") && !words.contains("author"), "{words}");
     let view = node.json(&["start", "teller"]);
     assert_eq!((&view["digest"], &view["state"]), (&kept, &json!("running")));
 }
