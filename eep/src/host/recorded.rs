@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentNamedList, HasData, Lift, LinkerInstance, Lower, WasmList};
 
@@ -317,8 +317,17 @@ impl Args for (WasmList<u8>, WasmList<u64>, Vec<Segment>) {
 impl Args for Runs {
     fn put(&self, store: &Store<'_>, out: &mut Vec<u8>) {
         let (bytes, targets, fanouts, lens) = self;
-        let segments: Vec<Segment> = segments(fanouts.as_le_slice(store), lens.as_le_slice(store)).collect();
+        let segments = Each(segments(fanouts.as_le_slice(store), lens.as_le_slice(store)));
         encode(out, &(Bytes::from(bytes.as_le_slice(store)), native(targets.as_le_slice(store)), segments));
+    }
+}
+
+/// What an iterator has, recorded as a list.
+struct Each<I>(I);
+
+impl<I: Iterator<Item: Serialize> + Clone> Serialize for Each<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.clone())
     }
 }
 

@@ -110,11 +110,10 @@ pub(crate) fn open_import(out: &mut Vec<u8>, name: &str, args: impl FnOnce(&mut 
     args(out);
 }
 
-/// Has a patch stand for what a proxylet asked, which was appended last.
-pub(crate) fn relay_import(out: &mut Vec<u8>, start: usize, patch: &[u8]) {
-    out[start] = Tag::Relayed as u8;
-    out.truncate(start + PREFIX);
-    out.extend_from_slice(patch);
+/// The same, of what is encoded already, or of the patch that stands for it.
+pub(crate) fn open_asked(out: &mut Vec<u8>, tag: Tag, asked: &[u8]) {
+    open(out, tag);
+    out.extend_from_slice(asked);
 }
 
 /// Appends what it was told, which begins at `middle`.

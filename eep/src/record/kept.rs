@@ -1,5 +1,6 @@
 //! Entries as they are put together: those of one call, or of many.
 
+use std::mem;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -9,41 +10,55 @@ use crate::record::entry::{Base, Call, Return, Tag, put_around_state, put_value}
 
 /// States of so many bytes and more are shared and not copied.
 const SHARED_FROM: usize = 4_096;
+/// So are all entries of a call that has so many bytes.
+pub(crate) const CALL_SHARED_FROM: usize = 16 << 10;
 
-/// Entries in a row. Large states, which others have as well, are not copied into them: a service stands still while it is
-/// saved, and while it is handed from one instance to the next.
+/// Entries in a row. What is large, and others have as well, is not copied into them: states, as a service stands still
+/// while it is saved, and while it is handed from one instance to the next; and large calls, which the ring keeps and all
+/// who write take from the same memory.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Kept {
-    /// All entries but for the states.
+    /// All bytes but for those that are shared.
     pub(crate) entries: Vec<u8>,
-    /// The states, and where among the entries each belongs.
-    states: Vec<(usize, Bytes)>,
+    /// What is shared, and where among the entries each belongs.
+    shared: Vec<(usize, Bytes)>,
 }
 
 impl Kept {
     /// Entries without a state.
     #[cfg(test)]
     pub(crate) fn plain(entries: &[u8]) -> Self {
-        Self { entries: entries.to_vec(), states: Vec::new() }
+        Self { entries: entries.to_vec(), shared: Vec::new() }
     }
 
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
-        self.states.clear();
+        self.shared.clear();
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.shared.is_empty()
     }
 
     /// Whether all of it is in `entries`.
     pub(crate) fn is_plain(&self) -> bool {
-        self.states.is_empty()
+        self.shared.is_empty()
+    }
+
+    /// Has them be shared by all who take them from here, where they are many.
+    pub(crate) fn share(&mut self) {
+        if self.is_plain() && self.entries.len() >= CALL_SHARED_FROM {
+            let mut entries = mem::take(&mut self.entries);
+            if entries.capacity() > entries.len() + entries.len() / 8 {
+                entries.shrink_to_fit();
+            }
+            self.shared.push((0, entries.into()));
+        }
     }
 
     /// How many bytes they are.
     pub(crate) fn len(&self) -> usize {
-        self.entries.len() + self.states.iter().map(|(_, state)| state.len()).sum::<usize>()
+        self.entries.len() + self.shared.iter().map(|(_, run)| run.len()).sum::<usize>()
     }
 
     /// The bytes of it all, one run after the other.
@@ -53,14 +68,14 @@ impl Kept {
 
     /// Some of the bytes, one run after the other.
     pub(crate) fn runs_of(&self, range: Range<usize>) -> impl Iterator<Item = &[u8]> {
-        let states = self.states.iter().map(|(at, state)| (*at, &**state));
+        let shared = self.shared.iter().map(|(at, run)| (*at, &**run));
         let (mut from, mut passed) = (0, 0);
-        states
+        shared
             .chain([(self.entries.len(), [].as_slice())])
-            .flat_map(move |(at, state)| {
+            .flat_map(move |(at, run)| {
                 let before = &self.entries[from..at];
                 from = at;
-                [before, state]
+                [before, run]
             })
             .filter_map(move |run| {
                 let (start, end) = (range.start.max(passed), range.end.min(passed + run.len()));
@@ -74,7 +89,7 @@ impl Kept {
     pub(crate) fn append(&mut self, other: &Self) {
         let at = self.entries.len();
         self.entries.extend_from_slice(&other.entries);
-        self.states.extend(other.states.iter().map(|(i, state)| (at + i, state.clone())));
+        self.shared.extend(other.shared.iter().map(|(i, run)| (at + i, run.clone())));
     }
 
     /// Adds a call.
@@ -110,7 +125,7 @@ impl Kept {
 
     fn put_around(&mut self, tag: Tag, before: &impl Serialize, state: &Bytes, after: &impl Serialize) {
         let at = put_around_state(&mut self.entries, tag, before, state.len(), after);
-        self.states.push((at, state.clone()));
+        self.shared.push((at, state.clone()));
     }
 }
 
@@ -157,6 +172,22 @@ mod tests {
                 let range = a.min(b)..a.max(b);
                 prop_assert!(all.runs_of(range.clone()).collect::<Vec<_>>().concat() == plain[range]);
             }
+        }
+
+        #[test]
+        fn entries_that_are_shared_are_the_same(
+            calls in prop::collection::vec(prop_oneof![0..200_usize, CALL_SHARED_FROM - 1..40_000], 1..8),
+        ) {
+            let (mut all, mut plain) = (Kept::default(), Vec::new());
+            for (number, len) in calls.into_iter().enumerate() {
+                let mut call = Kept::plain(&vec![number as u8; len]);
+                call.share();
+                prop_assert_eq!((call.len(), call.is_empty()), (len, len == 0));
+                prop_assert_eq!(call.is_plain(), len < CALL_SHARED_FROM);
+                all.append(&call);
+                plain.resize(plain.len() + len, number as u8);
+            }
+            prop_assert!(all.runs().collect::<Vec<_>>().concat() == plain);
         }
     }
 }

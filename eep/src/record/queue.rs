@@ -86,6 +86,7 @@ impl Queue {
 
     /// Waits for entries; false where there are none and none will come.
     pub(crate) fn take(&self, taken: &mut Waiting) -> bool {
+        taken.entries.clear();
         let mut waiting = self.lock();
         if waiting.len < Self::WAKE_BYTES && !waiting.ended {
             waiting = self
@@ -94,7 +95,6 @@ impl Queue {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
-        taken.entries.clear();
         std::mem::swap(&mut taken.entries, &mut waiting.entries);
         taken.len = std::mem::take(&mut waiting.len);
         (taken.turn, waiting.saved_at) = (waiting.turn.take(), None);

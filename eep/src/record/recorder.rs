@@ -30,6 +30,8 @@ const BASE_EVERY_NS: u64 = 500_000_000;
 /// The same for the ring alone, which nobody has asked for.
 const RING_BASE_EVERY_NS: u64 = 15_000_000_000;
 
+/// Bytes that a call has room for in advance at most.
+const CALL_ROOM_MAX: usize = 4 << 20;
 /// What is given and what is asked has at least so many bytes where the one is written by means of the other.
 const RELAYED_FROM: usize = 64;
 
@@ -53,7 +55,11 @@ struct Inner {
     given: Option<(usize, usize)>,
     /// Bytes of imports that are not among the entries, because they are in the call.
     relayed: usize,
+    /// What the import under way asks, and the patch that can stand for it.
+    asked: Vec<u8>,
     patch: Vec<u8>,
+    /// Bytes of the last call, which the next one has room for.
+    call_bytes: usize,
     /// Where in the entries the import under way begins, and where its answer will.
     asking: Option<(usize, usize)>,
     ring: Ring,
@@ -113,7 +119,9 @@ impl Recorder {
             over: false,
             given: None,
             relayed: 0,
+            asked: Vec::new(),
             patch: Vec::new(),
+            call_bytes: 0,
             asking: None,
             ring,
             taps,
@@ -135,6 +143,7 @@ impl Recorder {
     pub(crate) fn call(&self, call: &Call<'_>, state: Option<&Bytes>) {
         self.with(|inner| {
             inner.call.clear();
+            inner.call.entries.reserve(inner.call_bytes);
             (inner.over, inner.asking) = (false, None);
             inner.call.put_call(call, state);
             inner.relayed = 0;
@@ -176,8 +185,7 @@ impl Recorder {
         self.with(|inner| {
             if !inner.over {
                 let start = inner.call.entries.len();
-                entry::open_import(&mut inner.call.entries, name, args);
-                inner.relay(start, name);
+                inner.ask(name, args);
                 inner.asking = Some((start, inner.call.entries.len()));
             }
         });
@@ -254,21 +262,25 @@ fn put_head(out: &mut Vec<u8>, head: &Head) {
 }
 
 impl Inner {
-    /// Has what the proxylet asked stand as a patch of its call, where that is shorter. What stands until the instance ends
-    /// is looked at again, and stays as it is.
-    fn relay(&mut self, start: usize, name: &str) {
-        let asked = self.call.entries.len() - start - PREFIX;
-        let Some((given, from)) = self.given.filter(|_| asked >= RELAYED_FROM && !STANDING.contains(&name))
-        else {
-            return;
+    /// Adds what the proxylet asks: as a patch of its call, where that is shorter. What stands until the instance ends is
+    /// looked at again, and is added as it is.
+    fn ask(&mut self, name: &str, args: impl FnOnce(&mut Vec<u8>)) {
+        let Some((given, from)) = self.given.filter(|_| !STANDING.contains(&name)) else {
+            return entry::open_import(&mut self.call.entries, name, args);
         };
-        let source = &self.call.entries[PREFIX..PREFIX + given];
-        self.patch.clear();
-        relayed::diff(source, from, &self.call.entries[start + PREFIX..], &mut self.patch);
-        if self.patch.len() < asked - asked / 4 {
-            self.relayed += asked - self.patch.len();
-            entry::relay_import(&mut self.call.entries, start, &self.patch);
+        self.asked.clear();
+        entry::encode(&mut self.asked, name);
+        args(&mut self.asked);
+        let asked = self.asked.len();
+        if asked >= RELAYED_FROM {
+            self.patch.clear();
+            relayed::diff(&self.call.entries[PREFIX..PREFIX + given], from, &self.asked, &mut self.patch);
+            if self.patch.len() < asked - asked / 4 {
+                self.relayed += asked - self.patch.len();
+                return entry::open_asked(&mut self.call.entries, Tag::Relayed, &self.patch);
+            }
         }
+        entry::open_asked(&mut self.call.entries, Tag::Import, &self.asked);
     }
 
     /// Keeps the import whose entry begins here.
@@ -299,6 +311,8 @@ impl Inner {
         if self.over {
             self.ring.lose();
         } else {
+            self.call_bytes = self.call.entries.len().min(CALL_ROOM_MAX);
+            self.call.share();
             self.ring.push(&self.call);
         }
         self.taps.retain(|tap| !tap.inlet.is_closed());

@@ -21,6 +21,8 @@ const CHANGED_MAX: usize = 4;
 const NEEDLE: usize = 16;
 /// Bytes ahead in which it is looked for.
 const AHEAD: usize = 8 << 10;
+/// Numbers below it are one byte as `postcard` writes them; those with a sign, doubled.
+const SHORT: usize = 0x80;
 /// Searches in a row that find nothing, after which no more are made.
 const MISSES_MAX: u32 = 8;
 
@@ -31,10 +33,13 @@ pub(crate) fn diff(source: &[u8], from: usize, target: &[u8], out: &mut Vec<u8>)
     while target.len() - next >= COPY_MIN {
         let same = common(&source[at..], &target[next..]);
         if same >= COPY_MIN {
-            encode(out, &((next - done) as u64));
+            put(out, next - done);
             out.extend_from_slice(&target[done..next]);
-            encode(out, &(at as i64 - copied_to as i64));
-            encode(out, &(same as u64));
+            match at.checked_sub(copied_to) {
+                Some(ahead) if ahead < SHORT / 2 => out.push(2 * ahead as u8),
+                _ => encode(out, &(at as i64 - copied_to as i64)),
+            }
+            put(out, same);
             (at, next, misses) = (at + same, next + same, 0);
             (done, copied_to) = (next, at);
             continue;
@@ -54,7 +59,7 @@ pub(crate) fn diff(source: &[u8], from: usize, target: &[u8], out: &mut Vec<u8>)
         }
     }
     if done < target.len() {
-        encode(out, &((target.len() - done) as u64));
+        put(out, target.len() - done);
         out.extend_from_slice(&target[done..]);
     }
 }
@@ -93,6 +98,15 @@ pub(crate) fn apply(source: &[u8], mut patch: &[u8], max: usize, out: &mut Vec<u
             Some(false) => return true,
             None => return false,
         }
+    }
+}
+
+/// Writes a number, as a byte where it is short: nearly all are.
+fn put(out: &mut Vec<u8>, number: usize) {
+    if number < SHORT {
+        out.push(number as u8);
+    } else {
+        encode(out, &(number as u64));
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use crate::record::kept::Kept;
+use crate::record::kept::{CALL_SHARED_FROM, Kept};
 
 /// What the rings of a node hold together.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ pub(crate) struct Ring {
     hopeless: bool,
 }
 
-/// Some calls, or one that shares its state with others.
+/// Some small calls, or one that shares its bytes with others. Calls leave by the piece.
 #[derive(Debug, Default)]
 struct Piece {
     kept: Kept,
@@ -42,8 +42,6 @@ impl Ring {
     pub(crate) const BYTES_MAX: usize = 16 << 20;
     /// Bytes that it may hold where the node's rings are full.
     pub(crate) const BYTES_MIN: usize = 64 << 10;
-    /// Calls leave in pieces of about so many bytes.
-    const PIECE_BYTES: usize = 16 << 10;
 
     pub(crate) fn new(held: Arc<Held>) -> Self {
         Self { held, base: Kept::default(), pieces: VecDeque::new(), bytes: 0, lost: 0, hopeless: false }
@@ -55,7 +53,7 @@ impl Ring {
 
     /// Adds the entries of a call; the oldest calls leave where there is no room.
     pub(crate) fn push(&mut self, call: &Kept) {
-        match self.pieces.back_mut().filter(|p| p.kept.len() + call.len() <= Self::PIECE_BYTES) {
+        match self.pieces.back_mut().filter(|p| p.kept.len() + call.len() <= CALL_SHARED_FROM) {
             Some(piece) if call.is_plain() && piece.kept.is_plain() => {
                 piece.kept.entries.extend_from_slice(&call.entries);
                 piece.calls += 1;

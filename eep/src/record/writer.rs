@@ -148,7 +148,7 @@ impl<S: Sink> Writer<S> {
             return Ok(());
         }
         let parts: Vec<_> = chunks.iter().flat_map(Chunk::parts).collect();
-        match self.sink.write(&parts, entries.entries.len() >= Queue::BEHIND_BYTES) {
+        match self.sink.write(&parts, entries.len() >= Queue::BEHIND_BYTES) {
             Err(Stopped::Full) => self.say_full(),
             done => done,
         }
