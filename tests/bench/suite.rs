@@ -32,7 +32,7 @@ pub(crate) struct Args {
     pub(crate) proxylet: PathBuf,
     /// Seconds to measure each rate
     #[arg(long, default_value_t = 5.0)]
-    seconds: f64,
+    pub(crate) seconds: f64,
     /// Leaves of the idle shape
     #[arg(long, default_value_t = IDLE_LEAVES)]
     idle_leaves: usize,
@@ -112,13 +112,19 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn shape(&self, words: &[&str], args: &Args) -> Result<Report, String> {
-        let (address, pid) = (self.address.to_string(), self.pid.to_string());
-        let mut all = words.to_vec();
-        all.extend(["--target", &address, "--pid", &pid]);
         let seconds = args.seconds.to_string();
+        let mut all = words.to_vec();
         if matches!(words, ["relay" | "fanout", ..]) {
             all.extend(["--seconds", &seconds]);
         }
+        self.plain_shape(&all)
+    }
+
+    /// The same, for as long as its own words say.
+    pub(crate) fn plain_shape(&self, words: &[&str]) -> Result<Report, String> {
+        let (address, pid) = (self.address.to_string(), self.pid.to_string());
+        let mut all = words.to_vec();
+        all.extend(["--target", &address, "--pid", &pid]);
         shape(&all)
     }
 }
