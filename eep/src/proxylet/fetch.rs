@@ -22,6 +22,10 @@ const READ: Duration = Duration::from_secs(30);
 /// How long a whole fetch may take.
 const TOTAL: Duration = Duration::from_secs(600);
 
+/// What to do about a certificate that is not trusted.
+pub(super) const CERTIFICATE_FIX: &str =
+    "check the address; have this machine trust the server's CA, or name the CA's file in SSL_CERT_FILE";
+
 /// Why the bytes could not be brought here.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
@@ -29,6 +33,12 @@ pub enum FetchError {
     #[error("the server cannot be reached: {why}")]
     Unreachable {
         /// What the network said.
+        why: String,
+    },
+    /// Its certificate is not one that this machine trusts.
+    #[error("the server is not trusted: {why}")]
+    Untrusted {
+        /// What is wrong with the certificate.
         why: String,
     },
     /// The server did not take longer than it may.
@@ -80,6 +90,7 @@ impl FetchError {
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Unreachable { .. } => "check the address, and that its server runs",
+            Self::Untrusted { .. } => CERTIFICATE_FIX,
             Self::TimedOut => "try again, or fetch the file by hand and load it by its path",
             Self::Status { status } if status.is_client_error() => "check the address",
             Self::Status { .. } => "try again later",
@@ -108,7 +119,11 @@ impl FetchError {
     #[must_use]
     pub fn is_elsewhere(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::TimedOut | Self::Status { .. } | Self::BrokenOff { .. } => true,
+            Self::Unreachable { .. }
+            | Self::Untrusted { .. }
+            | Self::TimedOut
+            | Self::Status { .. }
+            | Self::BrokenOff { .. } => true,
             Self::Registry(error) => error.is_elsewhere(),
             _ => false,
         }
@@ -199,6 +214,8 @@ impl Fetcher {
                 FetchError::Redirect { why: reason(&e) }
             } else if e.is_timeout() {
                 FetchError::TimedOut
+            } else if is_distrust(&e) {
+                FetchError::Untrusted { why: reason(&e) }
             } else {
                 FetchError::Unreachable { why: reason(&e) }
             }
@@ -254,6 +271,15 @@ async fn file(path: &Path, bytes_max: u64, on_bytes: OnBytes<'_>) -> Result<Vec<
     }
     on_bytes(bytes.len() as u64, Some(meta.len()));
     Ok(bytes)
+}
+
+/// Whether a connection was given up over the server's certificate.
+pub(super) fn is_distrust(error: &(dyn std::error::Error + 'static)) -> bool {
+    // What an I/O error wraps is not among its causes.
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
+        || wrapped.is_some_and(|inner| is_distrust(inner))
+        || error.source().is_some_and(is_distrust)
 }
 
 /// The innermost of an error's causes: the others only say what was being done.

@@ -67,6 +67,13 @@ impl Node {
         Self::run(eep(), dir, more)
     }
 
+    /// A node on a machine that trusts the certificates in a file, and no others.
+    pub(crate) fn trusting(file: &Path) -> Self {
+        let mut command = eep();
+        command.env("SSL_CERT_FILE", file);
+        Self::run(command, tempfile::tempdir().unwrap(), &[])
+    }
+
     /// A node whose files may not become larger than this, in units of 512 bytes: what it meets then is a disk
     /// without room.
     pub(crate) fn with_small_files(blocks: u32) -> Self {

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::golden::compare;
 use crate::guest::{of_other_shape, probe, probe_2, teller};
 use crate::node::{Ended, Node, digest, eep};
+use crate::web::{Server, ok};
 
 /// Runs a command in a directory.
 fn run(dir: &Path, args: &[&str]) -> Ended {
@@ -93,6 +94,30 @@ fn a_node_runs_what_enough_trusted_keys_signed_and_nothing_else() {
 
     sign(dir, "b.key");
     load(&node).done();
+}
+
+#[test]
+fn code_comes_over_https_from_servers_that_the_machine_trusts() {
+    let plain = Server::of(&probe());
+    let redirect = format!("HTTP/1.1 302 Found\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n", plain.url());
+    let (downgrading, certificate) = Server::secure(redirect.into_bytes());
+    let (server, other) = Server::secure(ok(probe().len(), &probe()));
+    let dir = tempfile::tempdir().unwrap();
+    let trusted = dir.path().join("trusted.pem");
+    let sha = digest(&probe());
+    let load = |node: &Node, url: &str| node.eep(&["load", url, "--sha256", &sha]);
+
+    std::fs::write(&trusted, &certificate).unwrap();
+    let node = Node::trusting(&trusted);
+    let words = load(&node, &server.url()).refused();
+    assert!(words.contains("the server is not trusted") && words.contains("SSL_CERT_FILE"), "{words}");
+    let words = load(&node, &downgrading.url()).refused();
+    assert!(words.contains("which is not encrypted"), "{words}");
+
+    std::fs::write(&trusted, [certificate, other].concat()).unwrap();
+    let node = Node::trusting(&trusted);
+    load(&node, &server.url()).done();
+    assert_eq!(node.json(&["status", "probe"])["url"], server.url());
 }
 
 #[test]

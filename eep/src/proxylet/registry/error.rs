@@ -2,6 +2,8 @@
 
 use oci_client::errors::{OciDistributionError, OciErrorCode};
 
+use crate::proxylet::fetch::{CERTIFICATE_FIX, is_distrust};
+
 /// Why an image could not be pulled or pushed.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
@@ -32,6 +34,12 @@ pub enum RegistryError {
         /// What the network said.
         why: String,
     },
+    /// Its certificate is not one that this machine trusts.
+    #[error("the registry is not trusted: {why}")]
+    Untrusted {
+        /// What is wrong with the certificate.
+        why: String,
+    },
     /// It answered something else than the distribution specification has.
     #[error("the registry answered: {why}")]
     Answer {
@@ -56,6 +64,7 @@ impl RegistryError {
             Self::Digest => "try again; if it stays so, the image is damaged",
             Self::TooLarge { .. } => "is it the right image?",
             Self::Unreachable { .. } => "check the address, and that the registry runs",
+            Self::Untrusted { .. } => CERTIFICATE_FIX,
             Self::Answer { .. } => "check that this is the address of a registry, and its log",
             Self::NoTag => "write oci://HOST/NAME:TAG",
         }
@@ -64,7 +73,7 @@ impl RegistryError {
     /// Whether the fault lies with the registry or the network, so that trying again later may help.
     #[must_use]
     pub fn is_elsewhere(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Answer { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Untrusted { .. } | Self::Answer { .. })
     }
 }
 
@@ -91,6 +100,7 @@ impl From<OciDistributionError> for RegistryError {
             E::ImageIndexParsingNoPlatformResolverError => {
                 Self::NoProxylet { why: "it is an index of images for several platforms" }
             }
+            E::RequestError(error) if is_distrust(&error) => Self::Untrusted { why: innermost(&error) },
             E::RequestError(error) => Self::Unreachable { why: innermost(&error) },
             other => Self::Answer { why: brief(&other.to_string()) },
         }
