@@ -2,6 +2,9 @@
 //!
 //! On `wasm32-unknown-unknown` the standard library's hash seeds are constants, so that a stranger could choose
 //! keys that all fall into one bucket. These tables are seeded from the randomness that the shell gives at start.
+//!
+//! The order in which a table has its entries follows from its seeds, and what a peer does and saves must not: only an
+//! [`Ordered`] one may be gone through as it is.
 
 use std::fmt;
 
@@ -14,6 +17,8 @@ use crate::gnutella::Guid;
 pub type Hasher = ahash::RandomState;
 /// A map with keys from outside.
 pub type Map<K, V> = hashbrown::HashMap<K, V, Hasher>;
+/// A map with keys from outside, in the order in which they came.
+pub type Ordered<K, V> = indexmap::IndexMap<K, V, Hasher>;
 /// A set with keys from outside.
 pub type Set<K> = hashbrown::HashSet<K, Hasher>;
 

@@ -3,12 +3,13 @@
 //! Two generations: new entries go to the young one; when it is full or old enough it becomes the old one, and what
 //! was old is forgotten. So the table is bounded, and an entry lives for one to two ages.
 
+mod generation;
 mod saved;
 
 use crate::gnutella::Guid;
 use crate::host::Instant;
 use crate::tables::GuidHasher;
-use hashbrown::HashTable;
+use generation::{Entry, Generation};
 use std::time::Duration;
 
 /// A link, distinguished from later ones that use the same place in the table of links.
@@ -68,17 +69,11 @@ impl PushRoute {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Entry<R> {
-    guid: Guid,
-    route: R,
-}
-
 /// A bounded table of routes.
 #[derive(Debug)]
 pub struct Routes<R> {
-    young: HashTable<Entry<R>>,
-    old: HashTable<Entry<R>>,
+    young: Generation<R>,
+    old: Generation<R>,
     hasher: GuidHasher,
     entries_max: usize,
     age: Duration,
@@ -90,7 +85,7 @@ impl<R: Copy> Routes<R> {
     /// An empty table of twice `entries_max` entries that live for one to two `age`s.
     #[must_use]
     pub fn new(hasher: GuidHasher, entries_max: usize, age: Duration, now: Instant) -> Self {
-        let (young, old) = (HashTable::new(), HashTable::new());
+        let (young, old) = (Generation::default(), Generation::default());
         Self { young, old, hasher, entries_max, age, began: now, turned: now }
     }
 
@@ -103,12 +98,12 @@ impl<R: Copy> Routes<R> {
     #[inline]
     pub fn learn(&mut self, now: Instant, guid: Guid, new: R) -> Option<&mut R> {
         let hash = self.hash(guid);
-        // The borrow checker does not see that a returned entry ends the borrow, so it is looked up in two steps.
-        if self.young.find(hash, |e| e.guid == guid).is_some() {
-            return self.young.find_mut(hash, |e| e.guid == guid).map(|e| &mut e.route);
+        // By their places: a returned entry would end the borrow.
+        if let Some(place) = self.young.find(hash, guid) {
+            return self.young.at(place);
         }
-        if self.old.find(hash, |e| e.guid == guid).is_some() {
-            return self.old.find_mut(hash, |e| e.guid == guid).map(|e| &mut e.route);
+        if let Some(place) = self.old.find(hash, guid) {
+            return self.old.at(place);
         }
         self.insert(now, hash, Entry { guid, route: new });
         None
@@ -117,8 +112,7 @@ impl<R: Copy> Routes<R> {
     /// What is known about an id is as fresh as if it were new.
     pub fn refresh(&mut self, now: Instant, guid: Guid) {
         let hash = self.hash(guid);
-        if let Ok(old) = self.old.find_entry(hash, |e| e.guid == guid) {
-            let (entry, _) = old.remove();
+        if let Some(entry) = self.old.remove(self.hasher, hash, guid) {
             self.insert(now, hash, entry);
         }
     }
@@ -127,17 +121,16 @@ impl<R: Copy> Routes<R> {
         if self.young.len() >= self.entries_max {
             self.turn(now);
         }
-        let hasher = self.hasher;
-        self.young.insert_unique(hash, entry, |e| hasher.hash(e.guid));
+        self.young.insert(self.hasher, hash, entry);
     }
 
     /// What is known about an id.
     #[inline]
     pub fn get(&mut self, guid: Guid) -> Option<&mut R> {
         let hash = self.hash(guid);
-        match self.young.find_mut(hash, |e| e.guid == guid) {
-            Some(e) => Some(&mut e.route),
-            None => self.old.find_mut(hash, |e| e.guid == guid).map(|e| &mut e.route),
+        match self.young.find(hash, guid) {
+            Some(place) => self.young.at(place),
+            None => self.old.at(self.old.find(hash, guid)?),
         }
     }
 
@@ -155,6 +148,8 @@ impl<R: Copy> Routes<R> {
     fn turn(&mut self, now: Instant) {
         std::mem::swap(&mut self.young, &mut self.old);
         self.young.clear();
+        // As many again are to be expected, and to grow is to copy.
+        self.young.reserve(self.hasher, self.old.len());
         self.turned = now;
     }
 
@@ -260,7 +255,7 @@ mod tests {
         routes.learn_query(at(299), guid(1), link(0), 1);
         routes.tick(at(300));
         assert!(routes.get(guid(1)).is_some());
-        assert_eq!(routes.since(&routes.old.iter().next().unwrap().route, at(301)).as_secs(), 2);
+        assert_eq!(routes.since(&routes.old.entries()[0].route, at(301)).as_secs(), 2);
         routes.tick(at(599));
         assert!(routes.get(guid(1)).is_some());
         routes.tick(at(600));

@@ -6,7 +6,6 @@
 use crate::config::LIST_MAX;
 use crate::host::{ConnId, Instant};
 use crate::state::{Damaged, Reader, Saved, Writer};
-use crate::tables::{Hasher, Map};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -45,14 +44,15 @@ struct Fixed {
 #[derive(Debug)]
 pub struct Topology {
     fixed: Vec<Fixed>,
-    dialling: Map<ConnId, SocketAddr>,
+    /// At most [`DIALS_MAX`].
+    dialling: Vec<(ConnId, SocketAddr)>,
 }
 
 impl Topology {
     /// Nobody dialled yet.
     #[must_use]
-    pub fn new(fixed: &[SocketAddr], hasher: &Hasher) -> Self {
-        let mut topology = Self { fixed: Vec::new(), dialling: Map::with_hasher(hasher.clone()) };
+    pub fn new(fixed: &[SocketAddr]) -> Self {
+        let mut topology = Self { fixed: Vec::new(), dialling: Vec::new() };
         topology.configure(fixed);
         topology
     }
@@ -97,36 +97,41 @@ impl Topology {
     /// Whether a host is being dialled.
     #[must_use]
     pub fn is_dialling(&self, host: SocketAddr) -> bool {
-        self.dialling.values().any(|d| *d == host)
+        self.dialling.iter().any(|d| d.1 == host)
     }
 
     /// A host is being dialled.
     pub fn dialled(&mut self, conn: ConnId, host: SocketAddr) {
-        self.dialling.insert(conn, host);
+        self.dialling.push((conn, host));
     }
 
     /// The host that a dialled connection was to reach, while there is no relation with it.
     #[must_use]
     pub fn host(&self, conn: ConnId) -> Option<SocketAddr> {
-        self.dialling.get(&conn).copied()
+        self.dialling.iter().find(|d| d.0 == conn).map(|d| d.1)
     }
 
     /// A dialled host has become a neighbour.
     pub fn joined(&mut self, conn: ConnId) {
-        let host = self.dialling.remove(&conn);
+        let host = self.take(conn);
         for fixed in self.fixed.iter_mut().filter(|f| Some(f.host) == host) {
             fixed.failures = 0;
         }
     }
 
+    fn take(&mut self, conn: ConnId) -> Option<SocketAddr> {
+        let place = self.dialling.iter().position(|d| d.0 == conn)?;
+        Some(self.dialling.remove(place).1)
+    }
+
     /// A dialled connection is gone, which says nothing about the host.
     pub fn forget(&mut self, conn: ConnId) {
-        self.dialling.remove(&conn);
+        self.take(conn);
     }
 
     /// A dialled connection came to nothing. Answers which host that was.
     pub fn failed(&mut self, now: Instant, conn: ConnId, failure: Failure) -> Option<SocketAddr> {
-        let host = self.dialling.remove(&conn)?;
+        let host = self.take(conn)?;
         self.avoid(now, host, failure);
         Some(host)
     }
@@ -166,11 +171,7 @@ impl Saved for Fixed {
 impl Topology {
     pub(crate) fn save(&self, to: &mut Writer) {
         to.list(self.fixed.iter());
-        to.len_of(self.dialling.len());
-        for (conn, host) in &self.dialling {
-            conn.save(to);
-            host.save(to);
-        }
+        to.list(self.dialling.iter());
     }
 
     /// Takes over what is known of the hosts that are configured now, and who is being dialled.
@@ -179,8 +180,9 @@ impl Topology {
         for fixed in &mut self.fixed {
             *fixed = known.iter().find(|k| k.host == fixed.host).copied().unwrap_or(*fixed);
         }
-        for _ in 0..from.len_of(1, DIALS_MAX)? {
-            self.dialling.insert(from.load()?, from.load()?);
+        for (conn, host) in from.list::<_, Vec<_>>(DIALS_MAX)? {
+            from.ensure(self.host(conn).is_none())?;
+            self.dialled(conn, host);
         }
         Ok(())
     }
@@ -196,7 +198,7 @@ mod tests {
 
     fn topology(fixed: &[u16]) -> Topology {
         let fixed: Vec<SocketAddr> = fixed.iter().map(|n| host(*n)).collect();
-        Topology::new(&fixed, &Hasher::with_seeds(1, 2, 3, 4))
+        Topology::new(&fixed)
     }
 
     fn at(seconds: u64) -> Instant {
@@ -255,7 +257,7 @@ mod tests {
     #[test]
     fn a_neighbour_over_the_mesh_is_dialled_again_soon() {
         let door = SocketAddr::from(([127, 0, 0, 1], 7346));
-        let mut t = Topology::new(&[door], &Hasher::with_seeds(1, 2, 3, 4));
+        let mut t = Topology::new(&[door]);
         let mut waits = Vec::new();
         let mut now = at(0);
         for _ in 0..6 {

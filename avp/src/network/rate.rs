@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::host::Instant;
 use crate::state::{Damaged, Reader, Saved, Writer};
-use crate::tables::{Hasher, Map};
+use crate::tables::{Hasher, Ordered};
 
 /// Lets each key through once in an interval, for a bounded number of keys. Where the table is full of keys that are
 /// still held back, new ones are held back as well.
@@ -13,7 +13,7 @@ use crate::tables::{Hasher, Map};
 pub struct OncePer<K> {
     interval: Duration,
     keys_max: usize,
-    last: Map<K, Instant>,
+    last: Ordered<K, Instant>,
     cleaned: Instant,
 }
 
@@ -21,7 +21,7 @@ impl<K: Hash + Eq> OncePer<K> {
     /// Nobody has asked yet.
     #[must_use]
     pub fn new(interval: Duration, keys_max: usize, hasher: Hasher) -> Self {
-        Self { interval, keys_max, last: Map::with_hasher(hasher), cleaned: Instant(0) }
+        Self { interval, keys_max, last: Ordered::with_hasher(hasher), cleaned: Instant(0) }
     }
 
     /// Whether `key` may pass now; if so, it may not again for an interval.
@@ -157,6 +157,30 @@ mod tests {
         assert!(!once.pass(at(120), 0));
         assert!(once.pass(at(161), 20_000));
         assert!(once.last.len() <= 100);
+    }
+
+    #[test]
+    fn who_has_asked_is_saved_in_the_order_in_which_they_did() {
+        let with = |seed| {
+            let hasher = tables::hasher(&mut ChaCha12Rng::seed_from_u64(seed));
+            OncePer::new(Duration::from_secs(60), 100, hasher)
+        };
+        let saved = |once: &OncePer<u32>| {
+            let mut to = Writer::default();
+            once.save(&mut to);
+            to.finish()
+        };
+        let [mut one, mut other] = [with(1), with(2)];
+        for n in 0..1_000 {
+            let key = (n * 37 % 251) as u32;
+            assert_eq!(one.pass(at(n), key), other.pass(at(n), key));
+            assert_eq!(saved(&one), saved(&other));
+            if n % 100 == 50 {
+                other = with(n);
+                other.load(&mut Reader::new(&saved(&one))).unwrap();
+            }
+        }
+        assert!(one.last.len() > 50);
     }
 
     #[test]

@@ -188,7 +188,7 @@ impl VirtualPeer {
             openings: Openings::new(&hasher),
             dispatch: Dispatch::default(),
             schedule: Schedule::default(),
-            topology: Topology::new(&config.connect, &hasher),
+            topology: Topology::new(&config.connect),
             door: Door::new(&hasher),
             query_routes: Routes::new(
                 GuidHasher::new(&mut keys),
@@ -298,13 +298,18 @@ impl VirtualPeer {
         self.dispatch.flush(self.now, host, &mut self.table);
         self.begin_inflating(host);
         self.journal.flush(host);
+        self.ask_to_be_woken(self.now, host);
+    }
+
+    /// Says when to be called again, where that is not what was said last.
+    fn ask_to_be_woken(&mut self, now: Instant, host: &mut impl Host) {
         let go_on_at = self.work.has_waiting().then_some(self.now + PAUSE);
         let next = [Some(self.upkeep_at), go_on_at, self.schedule.next_at(), self.dynamic.next_at()];
         if let Some(at) = next.into_iter().flatten().min()
             && self.wake_asked != Some(at)
         {
             self.wake_asked = Some(at);
-            host.wake_at(at);
+            host.wake_at(at.max(now));
         }
     }
 

@@ -6,6 +6,9 @@
 //! Another instance goes on with every link exactly where this one stood, as long as the shell keeps the connections. Of
 //! those that it has not kept (the node was started again) nothing is left but what was learnt from them: hosts, routes,
 //! figures.
+//!
+//! What is saved follows from what has happened alone, to the byte: a peer that goes on from it, with hash seeds of its own,
+//! later saves what this one would. So a recording that begins with a state can be done again exactly.
 
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -96,7 +99,8 @@ impl VirtualPeer {
     /// that it does not know are aborted. `seed` is fresh randomness: no hash seed is used again, nor any randomness
     /// that a former instance may have used after it was saved.
     ///
-    /// Call [`Self::handle`] soon: the host is asked again to wake the peer.
+    /// The host is asked to wake the peer, at once where something has become due meanwhile. That is all that is asked of it
+    /// where all connections live, and no call of [`Self::handle`] needs to be made before.
     ///
     /// # Errors
     /// Where `state` is not what this version saves; start a [`Self::new`] one instead. Nothing was asked of `host`.
@@ -111,8 +115,7 @@ impl VirtualPeer {
         let mut peer = Self::new(config, seed, now);
         let fresh = peer.rng.clone();
         peer.load(state)?;
-        peer.now = peer.now.max(now);
-        peer.keep(live, fresh, host);
+        peer.keep(now, live, fresh, host);
         Ok(peer)
     }
 
@@ -137,8 +140,8 @@ impl VirtualPeer {
         from.finish().map_err(damaged(PARTS[PARTS.len() - 1].name))
     }
 
-    /// Keeps the connections that live.
-    fn keep(&mut self, live: &[ConnId], fresh: ChaCha12Rng, host: &mut impl Host) {
+    /// Keeps the connections that live. Where all do, the peer is what it was, and no time has passed for it.
+    fn keep(&mut self, now: Instant, live: &[ConnId], fresh: ChaCha12Rng, host: &mut impl Host) {
         let mut lives = live.to_vec();
         lives.sort_unstable();
         lives.dedup();
@@ -152,7 +155,9 @@ impl VirtualPeer {
                 host.abort(conn);
             }
         }
-        if relations.len() + openings.len() > 0 {
+        let has_lost = relations.len() + openings.len() > 0;
+        if has_lost {
+            self.now = self.now.max(now);
             self.rng = fresh;
             if live.is_empty() {
                 (self.started, self.identity.live_since_s) = (self.now, 0);
@@ -168,7 +173,12 @@ impl VirtualPeer {
             self.lose_opening(conn);
             self.counters.ended(Ending::Lost(CloseReason::Reset));
         }
-        self.trim_schedule();
+        if has_lost {
+            self.trim_schedule();
+        }
+        // The instance before has done what was due by the time that is saved. What has become due since then is done when
+        // the host calls: in a recording the instance before goes on, and does it in that call as well.
+        self.ask_to_be_woken(now, host);
     }
 }
 

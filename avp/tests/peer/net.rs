@@ -10,6 +10,7 @@ use avp::host::Level;
 use avp::peer::{RestoreError, Status};
 use avp::{CloseReason, Config, ConnId, Event, Host, Instant, SendBatch, VirtualPeer};
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ struct Node {
     /// Connections that take nothing more until they are released.
     full: Vec<ConnId>,
     log: Vec<(Level, String)>,
+    /// All that was asked of the host, in its order.
+    asked: DefaultHasher,
     policy: Option<Rules>,
 }
 
@@ -85,6 +88,7 @@ struct FakeHost<'a> {
     wake: Option<Instant>,
     full: &'a [ConnId],
     log: &'a mut Vec<(Level, String)>,
+    asked: &'a mut DefaultHasher,
     policy: Option<&'a mut Rules>,
 }
 
@@ -92,12 +96,14 @@ impl Host for FakeHost<'_> {
     fn connect(&mut self, to: SocketAddr) -> Result<ConnId, CloseReason> {
         *self.next_conn += 1;
         let conn = ConnId(*self.next_conn);
+        (0, to).hash(self.asked);
         self.actions.push(Action::Connect(conn, to));
         Ok(conn)
     }
 
     fn send(&mut self, batch: &SendBatch, congested: &mut Vec<ConnId>) {
         for (targets, bytes) in batch.runs() {
+            (1, targets, bytes).hash(self.asked);
             for to in targets {
                 self.actions.push(Action::Send(ConnId(*to), bytes.to_vec()));
                 if self.full.contains(&ConnId(*to)) && !congested.contains(&ConnId(*to)) {
@@ -108,20 +114,26 @@ impl Host for FakeHost<'_> {
     }
 
     fn close(&mut self, conn: ConnId) {
+        (2, conn).hash(self.asked);
         self.actions.push(Action::Close(conn));
     }
 
     fn abort(&mut self, conn: ConnId) {
+        (3, conn).hash(self.asked);
         self.actions.push(Action::Close(conn));
     }
 
     fn inflate(&mut self, conn: ConnId, rest: &[u8]) {
+        (4, conn, rest).hash(self.asked);
         self.actions.push(Action::Inflate(conn, rest.to_vec()));
     }
 
-    fn deflate(&mut self, _: ConnId) {}
+    fn deflate(&mut self, conn: ConnId) {
+        (5, conn).hash(self.asked);
+    }
 
     fn datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
+        (6, to, bytes).hash(self.asked);
         self.actions.push(Action::Datagram(to, bytes.to_vec()));
     }
 
@@ -139,6 +151,7 @@ impl Host for FakeHost<'_> {
     }
 
     fn log(&mut self, level: Level, line: &str) {
+        (7, line).hash(self.asked);
         self.log.push((level, line.to_owned()));
     }
 }
@@ -189,6 +202,7 @@ impl Net {
             other: BTreeMap::new(),
             full: Vec::new(),
             log: Vec::new(),
+            asked: DefaultHasher::new(),
             policy: None,
         });
         PeerId(n)
@@ -204,6 +218,12 @@ impl Net {
 
     pub(crate) fn virtual_peer(&self, peer: PeerId) -> &VirtualPeer {
         &self.nodes[peer.0].peer
+    }
+
+    /// A digest of all that a virtual peer has asked of its host, in its order, and when it wants to be woken.
+    pub(crate) fn asked(&self, peer: PeerId) -> (u64, Instant) {
+        let node = &self.nodes[peer.0];
+        (node.asked.finish(), node.wake)
     }
 
     /// What a virtual peer has told its operator.
@@ -328,6 +348,7 @@ impl Net {
             wake: None,
             full: &node.full,
             log: &mut node.log,
+            asked: &mut node.asked,
             policy: node.policy.as_mut(),
         };
         let events = inbox.iter().map(|e| match e {
@@ -436,6 +457,7 @@ impl Net {
             wake: None,
             full: &[],
             log: &mut node.log,
+            asked: &mut node.asked,
             policy: node.policy.as_mut(),
         };
         call(&mut node.peer, &mut host);

@@ -2,13 +2,13 @@
 
 use crate::net::{Net, PeerId, RawId, address, config};
 use crate::raw::{self, MODERN, guid, hit_payload};
-use avp::Config;
 use avp::application::monitoring::Sample;
 use avp::gnutella::push::Push;
 use avp::gnutella::qrp::{Table, sender};
 use avp::gnutella::vendor::{Id, Message, messages_supported};
 use avp::gnutella::{Guid, Header, Kind, query};
 use avp::peer::RestoreError;
+use avp::{Config, Instant};
 use proptest::prelude::*;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -19,6 +19,22 @@ use std::time::Duration;
 const WORDS: [&str; 8] = ["walrus", "zebra", "concerto", "quartet", "archive", "recording", "sonata", "lute"];
 /// A scripted ultrapeer that virtual peers dial.
 const DIALLED: u16 = 900;
+/// How many of them there are.
+const DIALLED_MAX: u16 = 5;
+/// From one state that is compared to the next, in steps.
+const SAVE_EVERY: usize = 20;
+/// Gauges of the tables that a state has.
+const TABLES: [(&str, &[(&str, &str)]); 9] = [
+    ("avp_routes", &[("kind", "query")]),
+    ("avp_routes", &[("kind", "push")]),
+    ("avp_dynamic_queries", &[]),
+    ("avp_dialling", &[]),
+    ("avp_openings", &[]),
+    ("avp_known_hosts", &[]),
+    ("avp_cached_pongs", &[]),
+    ("avp_links", &[("role", "leaf")]),
+    ("avp_links", &[("role", "ultrapeer")]),
+];
 
 /// Scripted peers of all kinds around two virtual ones, all of whose steps follow from one seed. What they have to say lies
 /// in queues of bytes and leaves in pieces of any size.
@@ -30,6 +46,12 @@ struct Bustle {
     next: u16,
     /// What anybody got, and who was closed, step by step.
     seen: Vec<Vec<(usize, Vec<u8>, bool)>>,
+    /// What the peer has asked of its host by the end of each step, in its order.
+    asked: Vec<(u64, Instant)>,
+    /// What it saved at the end of some of them.
+    saved: Vec<Vec<u8>>,
+    /// The most that each of the tables had.
+    most: [f64; TABLES.len()],
 }
 
 struct Scripted {
@@ -42,11 +64,15 @@ struct Scripted {
 
 fn busy_config() -> Config {
     Config {
-        ultrapeers: 6,
-        leaves: 14,
+        ultrapeers: 8,
+        leaves: 8,
         old_peers: 2,
-        connect: vec![raw::address(DIALLED), raw::address(DIALLED + 1), address(2)],
+        connect: (0..DIALLED_MAX)
+            .map(|n| raw::address(DIALLED + n))
+            .chain([raw::address(1), address(2)])
+            .collect(),
         query_routes: 1_024,
+        route_seconds: 60,
         query_results: 4,
         dynamic_queries: 24,
         held_bytes: 1 << 20,
@@ -58,11 +84,12 @@ fn busy_config() -> Config {
 impl Bustle {
     fn new(seed: u64) -> Self {
         let mut net = Net::new();
-        net.listen(raw::address(DIALLED));
+        (0..DIALLED_MAX).for_each(|n| net.listen(raw::address(DIALLED + n)));
         let up = net.peer(busy_config());
         net.peer(config());
         let dice = ChaCha12Rng::seed_from_u64(seed);
-        Self { net, up, dice, peers: Vec::new(), next: 0, seen: Vec::new() }
+        let (seen, asked, saved) = (Vec::new(), Vec::new(), Vec::new());
+        Self { net, up, dice, peers: Vec::new(), next: 0, seen, asked, saved, most: [0.0; TABLES.len()] }
     }
 
     fn roll(&mut self, sides: usize) -> usize {
@@ -99,9 +126,13 @@ impl Bustle {
         self.begin(&hello, (6..=8).contains(&what));
     }
 
-    /// Whom the virtual peers have dialled.
+    /// Whom the virtual peers have dialled, each sooner or later.
     fn answer_dials(&mut self) {
-        while let Some(raw) = self.net.accept(raw::address(DIALLED)) {
+        for n in 0..DIALLED_MAX {
+            if self.roll(4) > 0 {
+                continue;
+            }
+            let Some(raw) = self.net.accept(raw::address(DIALLED + n)) else { continue };
             let to_say = format!("GNUTELLA/0.6 200 OK\r\nX-Ultrapeer: True\r\n{MODERN}\r\n").into_bytes();
             self.peers.push(Scripted { raw, ultrapeer: true, to_say, table: None, full: false });
         }
@@ -226,6 +257,13 @@ impl Bustle {
             seen.push((n, self.net.take(peer.raw), self.net.is_closed(peer.raw)));
         }
         self.seen.push(seen);
+        self.asked.push(self.net.asked(self.up));
+        for (most, (name, labels)) in self.most.iter_mut().zip(TABLES) {
+            *most = most.max(self.net.metric(self.up, name, labels));
+        }
+        if self.seen.len().is_multiple_of(SAVE_EVERY) {
+            self.saved.push(self.net.virtual_peer(self.up).save());
+        }
     }
 
     fn figures(&self) -> Vec<Sample> {
@@ -235,6 +273,7 @@ impl Bustle {
     fn swap(&mut self, seed: u8) {
         let state = self.net.virtual_peer(self.up).save();
         self.net.carry_on(self.up, busy_config(), &state, seed).expect("its own state");
+        assert_same_state(&state, &self.net.virtual_peer(self.up).save());
     }
 }
 
@@ -257,11 +296,36 @@ fn run(seed: u64, steps: usize, mut swap: impl FnMut(usize) -> bool) -> Bustle {
 fn assert_same(a: &Bustle, b: &Bustle) {
     for (n, (one, other)) in a.seen.iter().zip(&b.seen).enumerate() {
         assert_eq!(one, other, "step {n}");
+        assert_eq!(a.asked[n], b.asked[n], "step {n}");
+    }
+    for (one, other) in a.saved.iter().zip(&b.saved) {
+        assert_same_state(one, other);
     }
     assert_eq!(a.net.log(a.up), b.net.log(b.up));
     assert_eq!(a.net.datagrams, b.net.datagrams);
     assert_eq!(a.net.status(a.up), b.net.status(b.up));
     assert_eq!(a.figures(), b.figures());
+}
+
+/// Two states are the same to the byte.
+fn assert_same_state(one: &[u8], other: &[u8]) {
+    for (n, (a, b)) in parts(one).into_iter().zip(parts(other)).enumerate() {
+        let differs = a.iter().zip(b).position(|(a, b)| a != b);
+        assert_eq!((differs, a.len()), (None, b.len()), "part {n}");
+    }
+    assert!(one == other);
+}
+
+/// The parts of a state: each has a number, a version and its length before it.
+fn parts(state: &[u8]) -> Vec<&[u8]> {
+    let (mut parts, mut rest) = (Vec::new(), &state[1..]);
+    while let Some((head, more)) = rest.split_first_chunk::<6>() {
+        let len = u32::from_le_bytes([head[2], head[3], head[4], head[5]]);
+        let (part, more) = more.split_at(len as usize);
+        parts.push(part);
+        rest = more;
+    }
+    parts
 }
 
 /// That the scenario has what it is about.
@@ -283,6 +347,10 @@ fn assert_busy(bustle: &Bustle) {
         ("avp_response_seconds", &[]),
     ] {
         assert!(metric(name, labels) > 0.0, "nothing in {name} {labels:?}");
+    }
+    // Of two there are only two orders.
+    for (most, table) in bustle.most.iter().zip(TABLES) {
+        assert!(*most >= 3.0, "{table:?}: {most}");
     }
 }
 

@@ -157,7 +157,9 @@ impl Active {
 /// The bound is the configuration's and is not saved.
 impl Active {
     pub(crate) fn save(&self, to: &mut Writer) {
-        to.list(self.queries.values());
+        // In the order in which they are due: that of a table is another one in each instance.
+        to.len_of(self.due.len());
+        self.due.iter().filter_map(|(_, guid)| self.queries.get(guid)).for_each(|query| query.save(to));
         self.begun.save(to);
         self.ended.save(to);
     }
@@ -232,6 +234,26 @@ mod tests {
         assert_eq!((all.len(), all.due.len(), all.by_leaf.len()), (1, 1, 1));
         assert_eq!(all.step(Guid([3; 16]), |_| Err::<(), _>(End::Satisfied)), None);
         assert_eq!(all.next_due(Instant(u64::MAX)), None);
+    }
+
+    #[test]
+    fn queries_are_saved_in_the_order_in_which_they_are_due() {
+        let saved = |seeds: u64, order: &[u8]| {
+            let mut all = Active::new(100, &Hasher::with_seeds(seeds, 2, 3, 4));
+            order.iter().for_each(|n| all.begin(query(*n, u32::from(n % 3))));
+            let mut to = Writer::default();
+            all.save(&mut to);
+            to.finish()
+        };
+        let first = saved(1, &[9, 4, 7, 1, 30, 12, 5]);
+        for seeds in 2..8 {
+            assert_eq!(saved(seeds, &[30, 1, 5, 9, 7, 4, 12]), first);
+        }
+        let mut all = active(100);
+        all.load(&mut Reader::new(&first)).unwrap();
+        let mut to = Writer::default();
+        all.save(&mut to);
+        assert_eq!((to.finish(), all.len()), (first, 7));
     }
 
     #[test]

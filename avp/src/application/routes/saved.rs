@@ -1,6 +1,7 @@
-//! A table of routes at rest: 32 bytes an entry, in no order.
+//! A table of routes at rest: 32 bytes an entry, in the order in which they were learnt.
 
-use super::{Entry, LinkId, PushRoute, QueryRoute, Routes};
+use super::generation::Entry;
+use super::{LinkId, PushRoute, QueryRoute, Routes};
 use crate::gnutella::Guid;
 use crate::state::{Damaged, Reader, Saved, Writer};
 
@@ -66,9 +67,8 @@ impl<R> Routes<R> {
         for generation in [&self.young, &self.old] {
             to.len_of(generation.len());
             to.reserve(32 * generation.len());
-            for Entry { guid, route } in generation {
-                to.raw(&guid.0);
-                to.raw(&route.to_bytes());
+            for Entry { guid, route } in generation.entries() {
+                to.raw([guid.0, route.to_bytes()].as_flattened());
             }
         }
     }
@@ -82,11 +82,11 @@ impl<R> Routes<R> {
         let hasher = self.hasher;
         for generation in [&mut self.young, &mut self.old] {
             let len = from.len_of(32, usize::MAX)?;
-            generation.reserve(len, |e| hasher.hash(e.guid));
+            generation.reserve(hasher, len);
             for entry in from.raw(32 * len)?.as_chunks::<32>().0 {
                 let ([guid, route], _) = entry.as_chunks::<16>() else { continue };
                 let entry = Entry { guid: Guid(*guid), route: R::from_bytes(route) };
-                generation.insert_unique(hasher.hash(entry.guid), entry, |e| hasher.hash(e.guid));
+                generation.insert(hasher, hasher.hash(entry.guid), entry);
             }
         }
         Ok(())
