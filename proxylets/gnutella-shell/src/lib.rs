@@ -90,9 +90,12 @@ impl<V: Variant> Peer<V> {
         if let Some(routing) = V::routing() {
             peer = peer.route_with(routing);
         }
-        // The first batch lets the peer ask for its first wake-up and dial its first neighbours.
         let generation = eep_sdk::policy::generation();
-        peer.handle(at, [avp::Event::PolicyChanged { generation }], &mut host);
+        // The first batch lets a new peer ask for its first wake-up and dial its first neighbours. One that goes on where
+        // another stood has nothing to do before something happens, unless there is a policy to learn.
+        if state.is_none() || generation != 0 {
+            peer.handle(at, [avp::Event::PolicyChanged { generation }], &mut host);
+        }
         log!(Info, "ultrapeer on {listen}");
         let mut figures = Figures::default();
         figures.report(peer.metrics());

@@ -63,6 +63,9 @@ pub trait Proxylet: Sized + 'static {
     fn handle(&mut self, now: Instant, events: Events<'_>);
 
     /// The state that [`Self::restore`] needs to carry on, starting with a version of its encoding.
+    ///
+    /// The same history has to give the same bytes: go through a hash table in an order of your own, not in that of its
+    /// seeds, which the next instance does not have. Then a recording that begins with a saved state is replayed exactly.
     fn save(&self) -> Vec<u8> {
         Vec::new()
     }

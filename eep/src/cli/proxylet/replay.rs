@@ -68,7 +68,8 @@ pub(super) fn run(args: &Args) -> crate::cli::output::Outcome {
     } else if outcome.exact {
         "something that it depends on is not recorded, or the file is of another version of eep"
     } else {
-        "the recording begins at a saved state, which may not say all: record from the start with `record: on`"
+        "the recording begins at a saved state, which may not say all, or in no fixed order: record from the start with \
+         `record: on`"
     };
     let what = format!("it does not do the same again: call {at} is the first to differ");
     Err(Problem::new("differs", 422, what).at(args.file.display().to_string()).fix(fix).into())
@@ -114,7 +115,7 @@ fn shown(file: &Path, o: &replay::Outcome) -> String {
     let faster = o.recorded_s / o.took_s.max(1e-9);
     row("time", &format!("{} in {:.3} s: {faster:.1} times as fast", span(o.recorded_s), o.took_s));
     if !o.exact && o.recorded == o.replayed {
-        row("begins", "at a saved state, or has gaps: it cannot be held to every byte");
+        row("begins", "at a saved state, or has gaps: as exact as the proxylet's save");
     }
     if let Some(why) = &o.lost_because {
         row("gap", &format!("{} calls are missing: {why}", o.lost_calls));
