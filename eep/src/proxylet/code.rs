@@ -6,7 +6,6 @@ use std::sync::{Arc, Weak};
 use wasmtime::Store;
 
 use crate::host::Host;
-use crate::host::bindings::ServicePre;
 use crate::host::grant::Grants;
 use crate::proxylet::digest::{Digest, Digested};
 use crate::proxylet::error::LoadError;
@@ -44,8 +43,7 @@ pub(crate) enum Origin {
 }
 
 impl Code {
-    pub(crate) fn new(digest: Digest, inspection: Inspection, pre: ServicePre<Host>, origin: Origin) -> Self {
-        let pre = ExportsPre::new(pre);
+    pub(crate) fn new(digest: Digest, inspection: Inspection, pre: ExportsPre<Host>, origin: Origin) -> Self {
         Self { compiled: Arc::new(Compiled { digest, inspection, pre }), origin, bytes: Weak::new() }
     }
 

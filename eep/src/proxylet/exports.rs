@@ -3,87 +3,142 @@
 //! `lifecycle` is there always, the other interfaces where the proxylet has them.
 
 use std::cell::OnceCell;
+use std::sync::OnceLock;
 
-use wasmtime::Store;
-use wasmtime::component::{ComponentExportIndex, Instance, TypedFunc};
+use wasmtime::component::{ComponentExportIndex, Instance, InstancePre, TypedFunc};
+use wasmtime::{Error, Store};
 
 use crate::host::bindings::eep::proxylet::types::Event;
-use crate::host::bindings::exports::eep::proxylet::lifecycle::Guest;
-use crate::host::bindings::{Service, ServicePre};
+use crate::host::bindings::exports::eep::proxylet::lifecycle::{Guest, GuestIndices};
 use crate::proxylet::inspect::{PACKAGE, VERSION};
 
 /// Linked code, with where its exports are.
 #[derive(Clone)]
 pub(crate) struct ExportsPre<T: 'static> {
-    service: ServicePre<T>,
+    instance: InstancePre<T>,
+    at: Indices,
+    /// Set once all types of `lifecycle` were compared: what is cached may be older than the contract.
+    compared: OnceLock<()>,
+}
+
+/// Where the exports are.
+#[derive(Clone)]
+struct Indices {
+    lifecycle: GuestIndices,
+    /// By itself: what is compared for the rest of `lifecycle`, the events among it, `start` need not wait for.
+    start: ComponentExportIndex,
     warm: Option<ComponentExportIndex>,
     due: Option<ComponentExportIndex>,
 }
 
-/// The exports of one instance. Those that not every instance is asked for are looked up when they are: an instance is made
-/// in ten microseconds.
+/// The exports of one instance, looked up when they are first called: an instance is made in ten microseconds.
 pub(crate) struct Exports {
-    service: Service,
     instance: Instance,
-    warm: Option<ComponentExportIndex>,
-    due: Option<ComponentExportIndex>,
-    due_found: OnceCell<Due>,
+    at: Indices,
+    lifecycle: OnceCell<Guest>,
+    due: OnceCell<Due>,
 }
 
+/// `lifecycle.start`.
+type Start<'a> = TypedFunc<(u64, &'a str), (Result<(), String>,)>;
 /// `takeover.warm`.
 type Warm = TypedFunc<(u32,), ()>;
 /// `timers.due`.
 type Due = TypedFunc<(u64, Option<u64>), ()>;
 
 impl<T: 'static> ExportsPre<T> {
-    pub(crate) fn new(service: ServicePre<T>) -> Self {
-        let component = service.instance_pre().component();
+    /// # Errors
+    /// The code does not export `lifecycle`.
+    pub(crate) fn new(instance: InstancePre<T>) -> wasmtime::Result<Self> {
+        let component = instance.component();
         let find = |interface: &str, function: &str| {
             let interface = component.get_export_index(None, format!("{PACKAGE}/{interface}@{VERSION}"))?;
             component.get_export_index(Some(&interface), function)
         };
-        let (warm, due) = (find("takeover", "warm"), find("timers", "due"));
-        Self { service, warm, due }
+        let at = Indices {
+            lifecycle: GuestIndices::new(&instance)?,
+            start: find("lifecycle", "start").ok_or_else(|| Error::msg("it does not export `start`"))?,
+            warm: find("takeover", "warm"),
+            due: find("timers", "due"),
+        };
+        Ok(Self { instance, at, compared: OnceLock::new() })
     }
 
     /// Memory that the compiled form takes up, in bytes.
     pub(crate) fn compiled_bytes(&self) -> u64 {
-        let image = self.service.instance_pre().component().image_range();
+        let image = self.instance.component().image_range();
         (image.end as u64).saturating_sub(image.start as u64)
     }
 
-    /// Makes an instance.
+    /// Makes an instance. The first one shows whether the code is what this node calls: the others need not.
     pub(crate) fn instantiate(&self, store: &mut Store<T>) -> wasmtime::Result<Exports> {
-        let instance = self.service.instance_pre().instantiate(&mut *store)?;
-        let service = Service::new(&mut *store, &instance)?;
-        Ok(Exports { service, instance, warm: self.warm, due: self.due, due_found: OnceCell::new() })
+        let instance = self.instance.instantiate(&mut *store)?;
+        let exports =
+            Exports { instance, at: self.at.clone(), lifecycle: OnceCell::new(), due: OnceCell::new() };
+        if self.compared.get().is_none() {
+            exports.lifecycle(store)?;
+            let _ = self.compared.set(());
+        }
+        Ok(exports)
     }
 }
 
 impl Exports {
-    pub(crate) fn lifecycle(&self) -> &Guest {
-        self.service.eep_proxylet_lifecycle()
+    pub(crate) fn start<T>(
+        &self,
+        store: &mut Store<T>,
+        now_ns: u64,
+        config: &str,
+    ) -> wasmtime::Result<Result<(), String>> {
+        let start: Start<'_> = self.instance.get_typed_func(&mut *store, self.at.start)?;
+        start.call(store, (now_ns, config)).map(|(begun,)| begun)
+    }
+
+    fn lifecycle<T>(&self, store: &mut Store<T>) -> wasmtime::Result<&Guest> {
+        if let Some(lifecycle) = self.lifecycle.get() {
+            return Ok(lifecycle);
+        }
+        let lifecycle = self.at.lifecycle.load(store, &self.instance)?;
+        Ok(self.lifecycle.get_or_init(|| lifecycle))
+    }
+
+    pub(crate) fn restore<T>(
+        &self,
+        store: &mut Store<T>,
+        now_ns: u64,
+        config: &str,
+        state: &[u8],
+    ) -> wasmtime::Result<Result<(), String>> {
+        self.lifecycle(store)?.call_restore(store, now_ns, config, state)
+    }
+
+    pub(crate) fn save<T>(&self, store: &mut Store<T>) -> wasmtime::Result<Vec<u8>> {
+        self.lifecycle(store)?.call_save(store)
+    }
+
+    pub(crate) fn stop<T>(&self, store: &mut Store<T>) -> wasmtime::Result<()> {
+        self.lifecycle(store)?.call_stop(store)
     }
 
     /// Whether it can be asked to [`Self::warm`].
     pub(crate) fn can_warm(&self) -> bool {
-        self.warm.is_some()
+        self.at.warm.is_some()
     }
 
     /// Has the instance ask for so many bytes of memory and write to them, or give all that it has so back (0).
     pub(crate) fn warm<T>(&self, store: &mut Store<T>, bytes: u32) -> wasmtime::Result<()> {
-        let Some(at) = &self.warm else { return Ok(()) };
+        let Some(at) = &self.at.warm else { return Ok(()) };
         let warm: Warm = self.instance.get_typed_func(&mut *store, at)?;
         warm.call(store, (bytes,))
     }
 
     fn due<T>(&self, store: &mut Store<T>) -> wasmtime::Result<Option<Due>> {
-        match (self.due_found.get(), &self.due) {
+        match (self.due.get(), &self.at.due) {
             (Some(due), _) => Ok(Some(*due)),
             (None, None) => Ok(None),
             (None, Some(at)) => {
                 let due = self.instance.get_typed_func(store, at)?;
-                Ok(Some(*self.due_found.get_or_init(|| due)))
+                Ok(Some(*self.due.get_or_init(|| due)))
             }
         }
     }
@@ -109,6 +164,6 @@ impl Exports {
         {
             return due.call(store, (now_ns, timer));
         }
-        self.lifecycle().call_handle(store, now_ns, events, conns, lens, bytes)
+        self.lifecycle(store)?.call_handle(store, now_ns, events, conns, lens, bytes)
     }
 }

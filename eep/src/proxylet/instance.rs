@@ -87,9 +87,7 @@ impl Instance {
 
     pub(crate) fn start(&mut self, now_ns: u64, config: &str) -> Result<Result<(), String>, TrapReport> {
         let recorded = Call::Start { now: now_ns, config: config.into() };
-        let start = |exports: &Exports, store: &mut Store<Host>| {
-            exports.lifecycle().call_start(store, now_ns, config)
-        };
+        let start = |exports: &Exports, store: &mut Store<Host>| exports.start(store, now_ns, config);
         self.call(&recorded, None, start, begun)
     }
 
@@ -101,9 +99,8 @@ impl Instance {
     ) -> Result<Result<(), String>, TrapReport> {
         self.given_bytes = state.len();
         let recorded = Call::Restore { now: now_ns, config: config.into(), state: state.as_ref().into() };
-        let restore = |exports: &Exports, store: &mut Store<Host>| {
-            exports.lifecycle().call_restore(store, now_ns, config, state)
-        };
+        let restore =
+            |exports: &Exports, store: &mut Store<Host>| exports.restore(store, now_ns, config, state);
         self.call(&recorded, Some(state), restore, begun)
     }
 
@@ -154,16 +151,14 @@ impl Instance {
         fn saved(state: &Bytes) -> (Return<'_>, Option<&Bytes>) {
             (Return::Saved(state.as_ref().into()), Some(state))
         }
-        let save = |exports: &Exports, store: &mut Store<Host>| {
-            exports.lifecycle().call_save(store).map(Bytes::from)
-        };
+        let save = |exports: &Exports, store: &mut Store<Host>| exports.save(store).map(Bytes::from);
         let state = self.call(&Call::Save, None, save, saved)?;
         self.gave_bytes = state.len();
         Ok(state)
     }
 
     pub(crate) fn stop(&mut self) -> Result<(), TrapReport> {
-        let stop = |exports: &Exports, store: &mut Store<Host>| exports.lifecycle().call_stop(store);
+        let stop = |exports: &Exports, store: &mut Store<Host>| exports.stop(store);
         self.call(&Call::Stop, None, stop, |()| (Return::Done, None))
     }
 }

@@ -9,9 +9,9 @@ use wasmtime::Engine;
 use wasmtime::component::Linker;
 
 use crate::host::Host;
-use crate::host::bindings::ServicePre;
 use crate::proxylet::compile_cache::CompileCache;
 use crate::proxylet::digest::Digest;
+use crate::proxylet::exports::ExportsPre;
 use crate::proxylet::runtime::linked;
 
 /// How much is read, in bytes of the cache; it stays in memory until it is asked for.
@@ -22,7 +22,7 @@ const BYTES_MAX: u64 = 8 << 20;
 pub(crate) struct ReadAhead(Arc<Mutex<Vec<Read>>>);
 
 /// A proxylet by its digest, as it was read.
-type Read = (Digest, ServicePre<Host>);
+type Read = (Digest, ExportsPre<Host>);
 
 impl fmt::Debug for ReadAhead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -49,7 +49,7 @@ impl ReadAhead {
         ahead
     }
 
-    pub(crate) fn take(&self, digest: &Digest) -> Option<ServicePre<Host>> {
+    pub(crate) fn take(&self, digest: &Digest) -> Option<ExportsPre<Host>> {
         let mut read = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let at = read.iter().position(|(other, _)| other == digest)?;
         Some(read.swap_remove(at).1)

@@ -12,7 +12,6 @@ use wasmtime::{
     Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, RegallocAlgorithm,
 };
 
-use crate::host::bindings::ServicePre;
 use crate::host::descriptors::Descriptors;
 use crate::host::outside::Outside;
 use crate::host::{self, Host, wasi};
@@ -26,6 +25,7 @@ use crate::proxylet::contract;
 use crate::proxylet::digest::{Digest, Digested};
 use crate::proxylet::epoch::Ticker;
 use crate::proxylet::error::LoadError;
+use crate::proxylet::exports::ExportsPre;
 use crate::proxylet::inspect::{Inspection, inspect};
 use crate::proxylet::limits::Limits;
 use crate::proxylet::memory::TABLE_ELEMENTS_MAX;
@@ -111,7 +111,7 @@ enum Compiled {
     /// In memory.
     AtHand(Code),
     /// On disk.
-    Linked(Box<ServicePre<Host>>),
+    Linked(Box<ExportsPre<Host>>),
 }
 
 impl std::fmt::Debug for Cached {
@@ -256,7 +256,7 @@ impl Runtime {
     }
 
     /// All that can be done before there is an instance.
-    fn link(&self, component: &Component) -> Result<ServicePre<Host>, LoadError> {
+    fn link(&self, component: &Component) -> Result<ExportsPre<Host>, LoadError> {
         linked(&self.linker.0, &self.engine, component).map_err(not_compiled)
     }
 
@@ -292,9 +292,9 @@ pub(crate) fn linked(
     linker: &Linker<Host>,
     engine: &Engine,
     component: &Component,
-) -> wasmtime::Result<ServicePre<Host>> {
+) -> wasmtime::Result<ExportsPre<Host>> {
     component.initialize_copy_on_write_image()?;
-    ServicePre::new(wasi::linked(linker, component, engine)?)
+    ExportsPre::new(wasi::linked(linker, component, engine)?)
 }
 
 /// Compiles while the bytes are compared with the contract. What is in the cache was found to fit.

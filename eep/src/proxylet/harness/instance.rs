@@ -45,8 +45,8 @@ impl TestInstance {
 
     pub(super) fn start(&mut self, config: &str) -> Result<(), String> {
         self.prepare();
-        let (now, guest) = (self.store.data().now_ns, self.exports.lifecycle());
-        match guest.call_start(&mut self.store, now, config) {
+        let now = self.store.data().now_ns;
+        match self.exports.start(&mut self.store, now, config) {
             Ok(done) => done.map_err(|why| format!("it does not start: {why}")),
             Err(error) => Err(words(&self.store, "start", self.call, &error)),
         }
@@ -54,8 +54,8 @@ impl TestInstance {
 
     pub(super) fn restore(&mut self, config: &str, state: &[u8]) -> Result<(), String> {
         self.prepare();
-        let (now, guest) = (self.store.data().now_ns, self.exports.lifecycle());
-        match guest.call_restore(&mut self.store, now, config, state) {
+        let now = self.store.data().now_ns;
+        match self.exports.restore(&mut self.store, now, config, state) {
             Ok(done) => done.map_err(|why| format!("it does not take up its state: {why}")),
             Err(error) => Err(words(&self.store, "restore", self.call, &error)),
         }
@@ -71,13 +71,13 @@ impl TestInstance {
 
     pub(super) fn save(&mut self) -> Result<Vec<u8>, String> {
         self.prepare();
-        let saved = self.exports.lifecycle().call_save(&mut self.store);
+        let saved = self.exports.save(&mut self.store);
         saved.map_err(|error| words(&self.store, "save", self.call, &error))
     }
 
     pub(super) fn stop(&mut self) -> Result<(), String> {
         self.prepare();
-        let done = self.exports.lifecycle().call_stop(&mut self.store);
+        let done = self.exports.stop(&mut self.store);
         done.map_err(|error| words(&self.store, "stop", self.call, &error))
     }
 

@@ -32,7 +32,6 @@ use serde::Serialize;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Error};
 
-use crate::host::bindings::ServicePre;
 use crate::host::bindings::eep::proxylet as wit;
 use crate::host::wasi;
 use crate::proxylet::contract;
@@ -85,8 +84,8 @@ impl Harness {
         let mut linker = Linker::new(&engine);
         link(&mut linker).map_err(fail)?;
         wasi::absent::link(&mut linker, &component, &engine).map_err(fail)?;
-        let pre = linker.instantiate_pre(&component).and_then(ServicePre::new).map_err(fail)?;
-        Ok(Self { engine, ticker, pre: ExportsPre::new(pre), inspection, digest: Digest::of(bytes) })
+        let pre = linker.instantiate_pre(&component).and_then(ExportsPre::new).map_err(fail)?;
+        Ok(Self { engine, ticker, pre, inspection, digest: Digest::of(bytes) })
     }
 
     /// What the proxylet says of itself.

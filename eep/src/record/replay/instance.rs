@@ -8,7 +8,6 @@ use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};
 
 use crate::host::WasiState;
-use crate::host::bindings::ServicePre;
 use crate::host::wasi::linked;
 use crate::proxylet::digest::Digest;
 use crate::proxylet::epoch::{Running, TICK, Ticker};
@@ -51,8 +50,7 @@ impl Machine {
         inspect(bytes).and_then(|found| found.check_interfaces()).map_err(ReplayError::Code)?;
         let pre = Component::from_binary(&self.engine, bytes)
             .and_then(|component| linked(&self.linker, &component, &self.engine))
-            .and_then(ServicePre::new)
-            .map(ExportsPre::new)
+            .and_then(ExportsPre::new)
             .map_err(|e| ReplayError::Compile(format!("{e:#}")))?;
         self.code.insert(digest, pre);
         Ok(digest)
@@ -99,22 +97,19 @@ impl Life {
         let host = self.store.data_mut();
         host.memory.forget_refusal();
         host.wasi.batch_ns = call.now().unwrap_or(host.wasi.batch_ns);
-        let guest = self.exports.lifecycle();
-        let store = &mut self.store;
+        let (exports, store) = (&self.exports, &mut self.store);
         let begun = |answer: Result<(), String>| match answer {
             Ok(()) => Return::Done,
             Err(reason) => Return::Refused(reason.into()),
         };
         let back = match call {
-            Call::Start { now, config } => guest.call_start(store, *now, config).map(begun),
-            Call::Restore { now, config, state } => {
-                guest.call_restore(store, *now, config, &state.0).map(begun)
-            }
+            Call::Start { now, config } => exports.start(store, *now, config).map(begun),
+            Call::Restore { now, config, state } => exports.restore(store, *now, config, &state.0).map(begun),
             Call::Handle { now, events, conns, lens, bytes } => {
-                self.exports.handle(store, *now, events, conns, lens, &bytes.0).map(|()| Return::Done)
+                exports.handle(store, *now, events, conns, lens, &bytes.0).map(|()| Return::Done)
             }
-            Call::Save => guest.call_save(store).map(|state| Return::Saved(state.into())),
-            Call::Stop => guest.call_stop(store).map(|()| Return::Done),
+            Call::Save => exports.save(store).map(|state| Return::Saved(state.into())),
+            Call::Stop => exports.stop(store).map(|()| Return::Done),
         };
         back.unwrap_or_else(|error| {
             let memory = &self.store.data().memory;
