@@ -37,7 +37,7 @@ const RELAYED_FROM: usize = 64;
 
 /// Records one instance. Lives in its store; nothing here is locked but the queues to the writers.
 #[derive(Debug)]
-pub(crate) struct Recorder(RefCell<Option<Inner>>);
+pub(crate) struct Recorder(RefCell<Option<Box<Inner>>>);
 
 #[derive(Debug)]
 struct Inner {
@@ -109,7 +109,7 @@ impl Recorder {
         });
         let taps = taps.collect();
         let ring = recordings.ring();
-        Rc::new(Self(RefCell::new(Some(Inner {
+        Rc::new(Self(RefCell::new(Some(Box::new(Inner {
             recordings,
             id,
             code,
@@ -130,7 +130,7 @@ impl Recorder {
             standing: BTreeMap::new(),
             standing_bytes: 0,
             last_base_ns: 0,
-        }))))
+        })))))
     }
 
     fn with(&self, work: impl FnOnce(&mut Inner)) {
