@@ -464,7 +464,7 @@ impl Net {
 
     /// Throws away what waits to leave, as if it had left.
     pub(crate) fn throw_away(&mut self) {
-        for id in std::mem::take(&mut self.dirty) {
+        for id in self.dirty.drain(..) {
             let Some(conn) = find(&mut self.conns, id) else { continue };
             conn.dirty = false;
             if let Some(mut out) = conn.out.take() {
