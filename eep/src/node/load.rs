@@ -19,6 +19,7 @@ use crate::observe::log_ring::LogRing;
 use crate::problem::Problem;
 use crate::proxylet::code::Code;
 use crate::proxylet::digest::{Digest, Digested};
+use crate::proxylet::error::LoadError;
 use crate::proxylet::runtime::Cached;
 use crate::proxylet::service::{Service, ServiceSpec};
 use crate::proxylet::trust::Signer;
@@ -164,13 +165,20 @@ impl Node {
         self.reserve(name)
     }
 
-    /// Fetches and prepares code. Code that is pinned and kept is not fetched again.
+    /// Fetches and prepares code. Code that is pinned, or named by its digest, and kept is not fetched again.
     pub(super) async fn bring(
         &self,
         url: &Source,
         wanted: Option<Digest>,
         on: OnProgress<'_>,
     ) -> Result<Brought, Box<Problem>> {
+        let wanted = match (url, wanted) {
+            (Source::Mesh(found, _), Some(wanted)) if *found != wanted => {
+                return Err(refusals::load(url, &LoadError::Digest { wanted, found: *found }));
+            }
+            (Source::Mesh(digest, _), _) => Some(*digest),
+            (_, wanted) => wanted,
+        };
         let early = wanted.map(|digest| self.look_in_cache(digest));
         if let Some(digest) = wanted
             && let Some(bytes) = self.kept(digest).await?
@@ -181,7 +189,7 @@ impl Node {
         if let Source::Mesh(digest, holder) = url {
             let bytes = self.fetch_over_mesh(*digest, *holder).await?;
             on(Progress::Preparing);
-            return self.prepare(url, bytes, Some(*digest), early, true).await;
+            return self.prepare(url, bytes, wanted, early, true).await;
         }
         let bytes = match (self.fetcher.fetch(url, &told).await, wanted) {
             (Ok(bytes), _) => bytes,

@@ -169,7 +169,10 @@ impl Node {
             blocking(move || state.code(&digest).and_then(|code| Ok((code, state.signatures(&digest)?))))
                 .await??;
         let (Some(code), signatures) = kept else {
-            return Err(Problem::new("no-such-code", 404, format!("there is no code {digest} here")));
+            let what = format!("the node that was said to hold the code {digest} has it no more");
+            return Err(
+                Problem::new("no-such-code", 404, what).fix("give an address that it is published at")
+            );
         };
         let mut answer = (code.len() as u64).to_be_bytes().to_vec();
         answer.extend_from_slice(&code);

@@ -121,6 +121,32 @@ fn code_comes_over_https_from_servers_that_the_machine_trusts() {
 }
 
 #[test]
+fn code_that_a_node_holds_is_had_by_its_digest_and_by_no_other() {
+    let node = Node::start();
+    node.load_probe("probe");
+    let (sha, other) = (digest(&probe()), digest(&probe_2()));
+    let by_digest = format!("eep:{sha}");
+    let words = node.eep(&["load", &by_digest, "--sha256", &other, "--name", "copy"]).refused();
+    assert!(words.contains(&sha) && words.contains(&format!("wanted {other}")), "{words}");
+    node.file("other.wasm", &probe_2());
+    node.json(&["load", "other.wasm", "--sha256", &other, "--name", "other"]);
+    node.eep(&["load", &by_digest, "--sha256", &other, "--name", "copy"]).refused();
+    let copy = node.json(&[
+        "load",
+        &by_digest,
+        "--name",
+        "copy",
+        "--grant",
+        "net.listen:*",
+        "--grant",
+        "datagram:*",
+    ]);
+    assert_eq!((&copy["digest"], &copy["state"]), (&sha.into(), &"running".into()));
+    let unknown = node.eep(&["load", &format!("eep:{}", "a".repeat(64)), "--name", "unknown"]).refused();
+    assert!(unknown.contains("in no mesh"), "{unknown}");
+}
+
+#[test]
 fn signatures_that_are_made_at_the_same_time_are_all_kept() {
     let dir = directory();
     let sign = |key| {
