@@ -15,7 +15,7 @@ use crate::cli::service::{Service, read};
 use crate::config::node_file::{DATA_DIR, NodeFile, api_address};
 use crate::config::{ServiceEntry, ServiceName, Source};
 use crate::mesh::{Mesh, MeshSettings};
-use crate::node::Node;
+use crate::node::{Node, Recalled};
 use crate::problem::Problem;
 use crate::state::State;
 
@@ -121,6 +121,7 @@ async fn serve(args: &Args, file: &NodeFile) -> Outcome {
         node.knows_systems(table)?;
     }
     let node = Arc::new(node);
+    let recalled = node.recall()?;
     node.serves_requests();
     if let Some(address) = listening.address() {
         node.serves_api_at(address);
@@ -148,7 +149,7 @@ async fn serve(args: &Args, file: &NodeFile) -> Outcome {
     let mut stop = Signals::new()?;
 
     let begun = tokio::select! {
-        begun = begin(&node, args, file) => begun,
+        begun = begin(&node, recalled, args, file) => begun,
         () = stop.wait() => Ok(()),
     };
     if begun.is_ok() && !stop.came {
@@ -170,8 +171,13 @@ async fn serve(args: &Args, file: &NodeFile) -> Outcome {
 }
 
 /// Brings back what was wanted, applies the node file, runs what was named on the command line.
-async fn begin(node: &Arc<Node>, args: &Args, file: &NodeFile) -> Result<(), Failure> {
-    node.restore().await?;
+async fn begin(
+    node: &Arc<Node>,
+    recalled: Recalled<'_>,
+    args: &Args,
+    file: &NodeFile,
+) -> Result<(), Failure> {
+    node.restore(recalled).await;
     for entry in file.services() {
         if let Some(name) = &entry.name {
             let (node, name, entry) = (Arc::clone(node), name.clone(), entry.clone());

@@ -79,6 +79,7 @@ use crate::state::State;
 use crate::state::desired::{Desired, Wanted};
 
 pub use change::Change;
+pub use restore::Recalled;
 
 /// How long a service that ends may take until what it sent has left.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -381,7 +382,9 @@ impl Node {
     /// Takes the right to look after a service, where nobody changes it.
     fn reserve_to_look(&self, name: &ServiceName) -> Option<Looking<'_>> {
         // Before the right is taken: who is refused for it finds why.
-        lock(&self.looked_at).insert(name.clone());
+        if !lock(&self.looked_at).insert(name.clone()) {
+            return None;
+        }
         match self.reserve(name) {
             Ok(right) => Some(Looking { node: self, name: name.clone(), right: Some(right) }),
             Err(_) => {
@@ -432,6 +435,7 @@ impl Held {
         }
         let state = match self.desired.wanted {
             Wanted::Stopped => Life::Stopped,
+            Wanted::Running if self.down.is_none() => Life::Starting,
             Wanted::Running => Life::Failed,
         };
         Status {

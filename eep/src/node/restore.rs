@@ -11,7 +11,7 @@ use crate::host::grant::Grants;
 use crate::node::progress::OnProgress;
 use crate::node::rights::Trust;
 use crate::node::view::ServiceView;
-use crate::node::{Held, Node, distrust, lock};
+use crate::node::{Held, Looking, Node, distrust, lock};
 use crate::observe::log_ring::LogRing;
 use crate::problem::Problem;
 use crate::proxylet::manifest::Manifest;
@@ -51,20 +51,39 @@ impl Down {
     }
 }
 
+/// Services that are known and do not run yet; nobody changes one until it has come back. See [`Node::recall`].
+#[must_use]
+pub struct Recalled<'a>(Vec<(Looking<'a>, Held)>);
+
+impl std::fmt::Debug for Recalled<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(_, held)| &held.desired.name)).finish()
+    }
+}
+
 impl Node {
-    /// Brings back every service that is wanted. One that does not start is kept and shown with the reason; see
-    /// [`Self::look_after`].
+    /// Takes up every service that is wanted, and its name: for whom the API is served to, they are there, and starting.
     ///
     /// # Errors
     /// What is wanted cannot be read.
-    pub async fn restore(&self) -> Result<(), Box<Problem>> {
-        let wanted = self.state.services()?;
-        futures_util::stream::iter(wanted)
-            .for_each_concurrent(STARTS_AT_ONCE_MAX, |desired| async {
-                self.hold(self.come_back(Held::unknown(desired)).await);
+    pub fn recall(&self) -> Result<Recalled<'_>, Box<Problem>> {
+        let known = self.state.services()?.into_iter().filter_map(|desired| {
+            let looking = self.reserve_to_look(&desired.name)?;
+            let held = Held::unknown(desired);
+            self.hold(held.clone());
+            Some((looking, held))
+        });
+        Ok(Recalled(known.collect()))
+    }
+
+    /// Brings back every service that is wanted. One that does not start is kept and shown with the reason; see
+    /// [`Self::look_after`].
+    pub async fn restore(&self, recalled: Recalled<'_>) {
+        futures_util::stream::iter(recalled.0)
+            .for_each_concurrent(STARTS_AT_ONCE_MAX, |(_looking, held)| async {
+                self.hold(self.come_back(held).await);
             })
             .await;
-        Ok(())
     }
 
     /// Tries services that are down, each after a pause that grows, until the node ends.

@@ -4,13 +4,15 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 
 use serde_json::json;
 
 use crate::guest::{probe, probe_2};
-use crate::node::{Node, address, digest, eep, lines};
+use crate::node::{Ended, Node, address, digest, eep, lines};
 use crate::port::Port;
-use crate::web::Server;
+use crate::web::{Server, exchange, ok};
 
 /// Says a command to the probe; so many bytes of its answer.
 fn ask(at: SocketAddr, command: &str, len: usize) -> Vec<u8> {
@@ -117,6 +119,37 @@ fn a_killed_node_comes_back_with_the_same_services_though_their_source_is_gone()
     );
     let b = address(&node.json(&["start", "b"]));
     assert_eq!(ask(b, "Eok", 2), b"ok");
+}
+
+#[test]
+fn a_node_that_comes_back_knows_its_services_before_they_run() {
+    let node = Node::start();
+    node.file("probe.wasm", &probe());
+    let (data, file, sha) = (node.data(), node.dir.path().join("probe.wasm"), digest(&probe()));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (tell, told) = mpsc::channel();
+    let (answer, asked_by) = (ok(probe().len(), &probe()), Arc::clone(&asked));
+    let server = Server::new("http", move |mut stream| {
+        // It is fetched once to be loaded. The next time is that of a node that brings it back and waits for it.
+        if asked_by.fetch_add(1, Ordering::SeqCst) > 0 {
+            let say = |args: &[&str]| -> Ended {
+                eep().args(args).arg("--data").arg(&data).output().unwrap().into()
+            };
+            let load = ["load", file.to_str().unwrap(), "--sha256", &sha, "--name", "probe"];
+            let _ = tell.send([say(&["list", "--json"]), say(&load)]);
+        }
+        let _ = exchange(&mut stream, &answer);
+    });
+    node.json(&["load", &server.url(), "--name", "probe", "--sha256", &digest(&probe())]);
+    let dir = node.kill();
+    fs::remove_dir_all(dir.path().join("data/store")).unwrap();
+    let node = Node::over(dir, &[]);
+    let [list, load] = told.recv().unwrap();
+    let list: serde_json::Value = serde_json::from_str(&list.done()).unwrap();
+    assert_eq!((&list[0]["name"], &list[0]["state"]), (&json!("probe"), &json!("starting")));
+    let words = load.refused();
+    assert!(words.contains("a service called probe is there already"), "{words}");
+    assert_eq!(node.json(&["status", "probe"])["state"], "running");
 }
 
 #[test]

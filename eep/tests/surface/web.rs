@@ -46,7 +46,8 @@ impl Server {
         (server, own.cert.pem())
     }
 
-    fn new(scheme: &'static str, serve: impl Fn(TcpStream) + Send + 'static) -> Self {
+    /// Hands each connection to this.
+    pub(crate) fn new(scheme: &'static str, serve: impl Fn(TcpStream) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let ended = Arc::new(AtomicBool::new(false));
@@ -73,7 +74,7 @@ impl Server {
 }
 
 /// Reads a request and answers it.
-fn exchange(stream: &mut (impl Read + Write), answer: &[u8]) -> std::io::Result<()> {
+pub(crate) fn exchange(stream: &mut (impl Read + Write), answer: &[u8]) -> std::io::Result<()> {
     let mut request = [0; 4096];
     // The requests are short, and come in one piece over loopback.
     let _ = stream.read(&mut request)?;
