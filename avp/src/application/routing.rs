@@ -40,7 +40,8 @@ pub trait Routing: Debug + Send {
         let _ = (neighbour, files);
     }
 
-    /// What [`Self::restore`] of the next instance needs to carry on; nothing unless given.
+    /// What [`Self::restore`] of the next instance needs to carry on; nothing unless given. The same history has to give the
+    /// same bytes, so not in the order of a hash table: then a recording that begins with them is replayed exactly.
     fn save(&self) -> Vec<u8> {
         Vec::new()
     }
