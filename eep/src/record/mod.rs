@@ -11,7 +11,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`entry`] | what a recording is made of |
-//! | [`kept`] | the entries of one call, which share a large state |
+//! | [`kept`] | the entries of one call, which share what is large |
 //! | [`relayed`] | what it was given and hands on, kept once |
 //! | [`chunk`] | how it lies in a file: compressed, checked, readable up to a cut |
 //! | [`recorder`] | the hook in the service's thread |
