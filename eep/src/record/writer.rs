@@ -174,8 +174,9 @@ struct Allowance {
 }
 
 impl Allowance {
-    /// Bytes that may be compressed in a second, and that may be saved up: half a hundredth of a processor's time.
-    const BYTES_PER_S: usize = 4 << 20;
+    /// Bytes that may be compressed in a second, and that may be saved up: half a hundredth of a processor's time, where it
+    /// is a slow one.
+    const BYTES_PER_S: usize = 1 << 20;
     /// So many bytes that are stored as they are count as one that is compressed: where a service does as many times more
     /// than may be compressed, nothing is.
     const STORED_FOR_ONE: usize = 8;
