@@ -69,8 +69,8 @@ impl Queue {
     pub(crate) const BYTES_MAX: usize = 32 << 20;
     /// From so many bytes on the writer is woken.
     pub(crate) const WAKE_BYTES: usize = 256 << 10;
-    /// A writer that finds so many bytes is behind.
-    pub(crate) const BEHIND_BYTES: usize = Self::BYTES_MAX / 4;
+    /// A writer that finds so many bytes is behind. A large checkpoint alone does not make it so.
+    pub(crate) const BEHIND_BYTES: usize = Self::BYTES_MAX / 2;
     /// It looks by itself as often.
     const LOOK_EVERY: Duration = Duration::from_millis(200);
 
